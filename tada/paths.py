@@ -1,10 +1,12 @@
-"""Where the suite's own files stand: at the top level of a checkout, inside the package of an installation."""
+"""Where the suite's own files stand: at the top level of a checkout, under share/ of an installation."""
 
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 PROJECT = PACKAGE.parent
-_SHIPPED = PACKAGE / "_shipped"
+CHECKOUT = (PROJECT / "pyproject.toml").exists()
 
-CONFIG = _SHIPPED / "config" if _SHIPPED.exists() else PROJECT / "config"
-SCHEMAS = _SHIPPED / "schemas" if _SHIPPED.exists() else PROJECT / "workflow" / "schemas"
+_SHARE = Path(sys.prefix) / "share" / "tada"
+CONFIG = PROJECT / "config" if CHECKOUT else _SHARE / "config"
+SCHEMAS = PROJECT / "workflow" / "schemas" if CHECKOUT else _SHARE / "schemas"

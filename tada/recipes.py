@@ -1,0 +1,157 @@
+"""Recipes: how a dataset is trained and tested at a scale, and the signature that tells one such run from another."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tada import paths
+from tada.errors import unknown
+from tada.models.definitions import model_definition
+from tada.settings import load_yaml
+
+SCALES = ("mini", "paper")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a video make a clip (section 5): one of each segment, or every `interval`-th at `target_fps`."""
+
+    kind: str
+    interval: int = 8
+    target_fps: float = 30.0
+
+
+@dataclass(frozen=True)
+class Train:
+    """A training schedule (Appendix A.1). Sizes in pixels, rates per optimiser step over `batch` clips."""
+
+    epochs: int
+    warmup_epochs: float
+    base_lr: float
+    warmup_lr: float
+    batch: int
+    batch_per_device: int
+    scale: tuple[int, int]
+    crop: int
+    flip: bool
+    initial: str
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    precision: str = "float32"
+    validate_every: int = 1
+
+
+@dataclass(frozen=True)
+class Test:
+    """Views of a test video (section 5): `clips` in time times `crops` in space, sizes in pixels."""
+
+    clips: int
+    crops: int
+    short_side: int
+    crop: int
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Data:
+    """How videos are brought in; nothing here but `render` changes a number."""
+
+    render: dict[str, Any] | None = None
+    cache: bool = False
+    cache_short_side: int | None = None
+    max_skipped: float = 0.01
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run asks of a cluster."""
+
+    gpus: int = 0
+    gpus_per_node: int = 8
+    cpus_per_gpu: int = 1
+    memory_gb_per_gpu: int = 8
+    hours: float = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a run but the network: see `config/recipes/`."""
+
+    classes: int | dict[str, int]
+    sampling: Sampling
+    train: Train
+    test: Test
+    data: Data
+    network: dict[str, Any] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+
+
+@cache
+def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
+    if scale not in SCALES:
+        raise unknown("scale", scale, SCALES)
+    return load_yaml(folder / "recipes" / f"{scale}.yaml", "recipes")
+
+
+def load_recipe(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> Recipe:
+    """The recipe of a dataset at a scale, with what differs for networks of the model's number of frames.
+
+    Args:
+        scale: "mini" or "paper".
+        dataset: "ssv2", "k400", "ek100" or "hacs".
+        model: a name of `config/models.yaml`; only its number of frames matters here.
+        folder: where `recipes/` and `models.yaml` lie.
+
+    Raises:
+        TadaError: unknown scale, dataset or model, or a recipe file that breaks its schema.
+    """
+    recipes = _load_scale(scale, folder)
+    if dataset not in recipes:
+        raise unknown("dataset", dataset, recipes, where=f"config/recipes/{scale}.yaml")
+    raw = recipes[dataset]
+    frames = model_definition(model, folder)["frames"]
+    special = raw.get("frames", {}).get(str(frames), {})
+
+    def part(kind: type, key: str) -> Any:
+        values = {**raw.get(key, {}), **special.get(key, {})}
+        return kind(**{name: tuple(value) if name == "scale" else value for name, value in values.items()})
+
+    return Recipe(
+        classes=raw["classes"],
+        network=raw.get("network", {}),
+        sampling=part(Sampling, "sampling"),
+        train=part(Train, "train"),
+        test=part(Test, "test"),
+        data=part(Data, "data"),
+        resources=part(Resources, "resources"),
+    )
+
+
+def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> dict[str, Any]:
+    """All that a run's numbers depend on, but for the seed, the code and the machine: JSON-ready.
+
+    Left out, since they change speed and not numbers: workers, caching, cluster resources, videos per forward pass,
+    the share of unusable videos that is tolerated.
+    """
+    recipe = load_recipe(scale, dataset, model, folder)
+    values = dataclasses.asdict(recipe)
+    del values["resources"], values["test"]["batch"]
+    values["data"] = {"render": values["data"]["render"]}
+    return {
+        "scale": scale,
+        "dataset": dataset,
+        "model": model,
+        "definition": model_definition(model, folder),
+        "recipe": values,
+    }
+
+
+def signature(configuration: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits that differ whenever a resolved configuration differs."""
+    canonical = json.dumps(configuration, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
