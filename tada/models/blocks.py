@@ -1,0 +1,219 @@
+"""The parts that the networks of the paper are made of: stem, bottleneck, temporal aggregation and head.
+
+Everything takes and returns `[N, C, T, H, W]`. Names of parameters are torchvision's where torchvision has the layer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tada.conv import Calibration, TAdaConv1d, TAdaConv2d, TAdaConv3d, VideoConv
+from tada.errors import TadaError, unknown
+
+EXPANSION = 4  # a bottleneck's output is four times as wide as its middle
+POOLS = ("avg", "max", "mix")
+KINDS = ("2d", "2+1d", "3d")
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the bottlenecks of a stage consist of.
+
+    Attributes:
+        kind: the middle convolution (Table A1): "2d" 1x3x3, "2+1d" 1x3x3 and then 3x1x1, "3d" 3x3x3.
+        first_frames: temporal kernel size of the first 1x1 convolution, 3 in the temporal stages of SlowFast.
+        tada: options of the TAdaConv in the middle convolution's place, None for a plain one.
+        tada_temporal: whether the 3x1x1 of "2+1d" is a TAdaConv, too.
+        aggregation: options of `AggregatedNorm` after the middle convolution, None for a plain batch norm.
+        shift: whether a quarter of the input's channels is shifted in time, as in TSM.
+    """
+
+    kind: str = "2d"
+    first_frames: int = 1
+    tada: Mapping[str, Any] | None = None
+    tada_temporal: bool = False
+    aggregation: Mapping[str, Any] | None = None
+    shift: bool = False
+    frames: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("kind of middle convolution", self.kind, KINDS)
+        if self.tada_temporal and self.kind != "2+1d":
+            raise TadaError(f"a temporal TAdaConv needs the 3x1x1 convolution of kind '2+1d', not {self.kind!r}")
+        object.__setattr__(self, "frames", 3 if self.kind == "3d" else 1)
+
+
+def video_conv(channels: int, out: int, frames: int, size: int, stride: int = 1) -> VideoConv:
+    """A `frames` x `size` x `size` convolution without bias that keeps the frames and strides in space."""
+    kernel = (frames, size, size)
+    return VideoConv(channels, out, kernel, (1, stride, stride), tuple(k // 2 for k in kernel), bias=False)
+
+
+class Stem(nn.Sequential):
+    """The first convolution, `frames` x 7 x 7 with spatial stride 2, and, in SlowFast's family, a max-pool."""
+
+    def __init__(self, width: int, frames: int = 1, max_pool: bool = False) -> None:
+        super().__init__()
+        self.conv1 = video_conv(3, width, frames, 7, stride=2)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.relu = nn.ReLU(inplace=True)
+        if max_pool:
+            self.max_pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+
+
+class AggregatedNorm(nn.BatchNorm3d):
+    """Temporal feature aggregation around a batch norm (section 4, Table 3b).
+
+    With shortcut and separate batch norm it is Eq. 7 without its ReLU, `BN1(y) + BN2(pool(y))`; BN2 starts at zero, in
+    weight and bias, so that at first nothing is added. With just a shortcut it is `BN(y + pool(y))`, else
+    `BN(pool(y))`. The pool sees three frames; "mix" is the sum of average and maximum. As in the released code, the
+    zeros beyond the clip's ends count in the average.
+    """
+
+    def __init__(self, channels: int, pool: str = "avg", shortcut: bool = True, separate_bn: bool = True) -> None:
+        super().__init__(channels)
+        if pool not in POOLS:
+            raise unknown("aggregation pool", pool, POOLS)
+        if separate_bn and not shortcut:
+            raise TadaError("aggregation: a separate batch norm needs the shortcut, otherwise there is one branch only")
+        self.pool, self.shortcut = pool, shortcut
+        self.pooled = nn.BatchNorm3d(channels) if separate_bn else None
+        if self.pooled is not None:
+            nn.init.zeros_(self.pooled.weight)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Normalised and aggregated, of the same shape."""
+        pooled = temporal_pool(y, self.pool)
+        if self.pooled is not None:
+            return super().forward(y) + self.pooled(pooled)
+        return super().forward(y + pooled if self.shortcut else pooled)
+
+    def extra_repr(self) -> str:
+        """The aggregation's options before those of the batch norm."""
+        return f"pool={self.pool}, shortcut={self.shortcut}, {super().extra_repr()}"
+
+
+def temporal_pool(y: Tensor, pool: str) -> Tensor:
+    """`y` `[N, C, T, H, W]` pooled over frames t-1 to t+1, stride 1."""
+    window = ((3, 1, 1), 1, (1, 0, 0))
+    if pool == "avg":
+        return F.avg_pool3d(y, *window)
+    if pool == "max":
+        return F.max_pool3d(y, *window)
+    return F.avg_pool3d(y, *window) + F.max_pool3d(y, *window)
+
+
+def temporal_shift(x: Tensor) -> Tensor:
+    """TSM's shift: one eighth of the channels comes from the next frame, one eighth from the previous, zeros beyond."""
+    fold = x.shape[1] // 8
+    following = F.pad(x[:, :fold, 1:], (0, 0, 0, 0, 0, 1))
+    previous = F.pad(x[:, fold : 2 * fold, :-1], (0, 0, 0, 0, 1, 0))
+    return torch.cat([following, previous, x[:, 2 * fold :]], 1)
+
+
+class Bottleneck(nn.Module):
+    """A residual bottleneck whose middle convolution carries the spatial stride.
+
+    Args:
+        channels: of the input.
+        middle: channels of the middle convolution; the output has `EXPANSION * middle`.
+        stride: in space.
+        design: of its convolutions.
+    """
+
+    def __init__(self, channels: int, middle: int, stride: int, design: Design) -> None:
+        super().__init__()
+        out = EXPANSION * middle
+        self.shift = design.shift
+        self.conv1 = video_conv(channels, middle, design.first_frames, 1)
+        self.bn1 = nn.BatchNorm3d(middle)
+        self.conv2 = _middle_conv(middle, stride, design)
+        self.bn2 = (
+            nn.BatchNorm3d(middle) if design.aggregation is None else AggregatedNorm(middle, **design.aggregation)
+        )
+        self.temporal = _temporal_conv(middle, design) if design.kind == "2+1d" else None
+        self.conv3 = video_conv(middle, out, 1, 1)
+        self.bn3 = nn.BatchNorm3d(out)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None
+        if stride != 1 or channels != out:
+            self.downsample = nn.Sequential(video_conv(channels, out, 1, 1, stride), nn.BatchNorm3d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, channels, T, H, W] -> [N, 4 * middle, T, H / stride, W / stride]`."""
+        y = temporal_shift(x) if self.shift else x
+        y = self.relu(self.bn1(self.conv1(y)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        if self.temporal is not None:
+            y = self.temporal(y)
+        y = self.bn3(self.conv3(y))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
+
+
+def _middle_conv(channels: int, stride: int, design: Design) -> VideoConv:
+    if design.tada is None:
+        return video_conv(channels, channels, design.frames, 3, stride)
+    if design.kind == "3d":
+        return TAdaConv3d(channels, channels, 3, (1, stride, stride), 1, bias=False, **design.tada)
+    return TAdaConv2d(channels, channels, 3, stride, 1, bias=False, **design.tada)
+
+
+def _temporal_conv(channels: int, design: Design) -> nn.Sequential:
+    adaptive = design.tada is not None and design.tada_temporal
+    conv = (
+        TAdaConv1d(channels, channels, 3, padding=1, bias=False, **design.tada)
+        if adaptive
+        else video_conv(channels, channels, 3, 1)
+    )
+    return nn.Sequential(conv, nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
+
+
+def stage(blocks: int, channels: int, middle: int, stride: int, design: Design) -> nn.Sequential:
+    """`blocks` bottlenecks, the first of which strides and widens."""
+    out = EXPANSION * middle
+    return nn.Sequential(
+        *(Bottleneck(out if i else channels, middle, 1 if i else stride, design) for i in range(blocks))
+    )
+
+
+class Head(nn.Module):
+    """Dropout and one linear layer, or one for each key where `num_classes` is a mapping (verb and noun)."""
+
+    def __init__(self, channels: int, num_classes: int | Mapping[str, int], dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        if isinstance(num_classes, Mapping):
+            self.linear = nn.ModuleDict({name: nn.Linear(channels, count) for name, count in num_classes.items()})
+        else:
+            self.linear = nn.Linear(channels, num_classes)
+
+    def forward(self, features: Tensor) -> Tensor | dict[str, Tensor]:
+        """Logits `[N, classes]` of pooled features `[N, channels]`, or a dict of them."""
+        features = self.dropout(features)
+        if isinstance(self.linear, nn.ModuleDict):
+            return {name: linear(features) for name, linear in self.linear.items()}
+        return self.linear(features)
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Draw all weights from `seed`: convolutions (Kaiming-normal, fan out), then heads (std 0.01), then calibrations.
+
+    Networks that differ in TAdaConv or aggregation alone thus start from the same base weights if their seeds agree.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, VideoConv):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    for head in (module for module in network.modules() if isinstance(module, Head)):
+        for linear in (module for module in head.modules() if isinstance(module, nn.Linear)):
+            nn.init.normal_(linear.weight, std=0.01, generator=generator)
+            nn.init.zeros_(linear.bias)
+    for module in network.modules():
+        if isinstance(module, Calibration):
+            module.reset_parameters(generator)
