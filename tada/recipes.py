@@ -10,7 +10,7 @@ from typing import Any
 
 from tada import paths
 from tada.errors import unknown
-from tada.models.definitions import model_definition
+from tada.models.definitions import model_options
 from tada.settings import load_yaml
 
 SCALES = ("mini", "paper")
@@ -114,7 +114,7 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = paths.CONFI
     if dataset not in recipes:
         raise unknown("dataset", dataset, recipes, where=f"config/recipes/{scale}.yaml")
     raw = recipes[dataset]
-    frames = model_definition(model, folder)["frames"]
+    frames = model_options(model, folder)["frames"]
     special = raw.get("frames", {}).get(str(frames), {})
 
     def part(kind: type, key: str) -> Any:
@@ -146,7 +146,7 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) 
         "scale": scale,
         "dataset": dataset,
         "model": model,
-        "definition": model_definition(model, folder),
+        "definition": model_options(model, folder),
         "recipe": values,
     }
 

@@ -1,0 +1,16 @@
+rule figure:
+    """One figure of the paper as SVG and PNG, with its data as CSV."""
+    input:
+        spec="figures/{name}.yaml",
+        files=targets.figure_inputs,
+    output:
+        svg="figures/{name}.svg",
+        png="figures/{name}.png",
+        csv="figures/{name}.csv",
+    params:
+        scale=config["scale"],
+        seeds=config["seeds"],
+    log:
+        "results/reports/{name}.log",
+    shell:
+        "{PYTHON} -m tada figure {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"

@@ -1,0 +1,16 @@
+rule table:
+    """One table of the paper, reproduced beside reported, as Markdown, LaTeX and CSV."""
+    input:
+        spec="tables/{name}.yaml",
+        files=targets.table_inputs,
+    output:
+        md="tables/{name}.md",
+        tex="tables/{name}.tex",
+        csv="tables/{name}.csv",
+    params:
+        scale=config["scale"],
+        seeds=config["seeds"],
+    log:
+        "results/reports/{name}.log",
+    shell:
+        "{PYTHON} -m tada table {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"

@@ -1,0 +1,138 @@
+"""From table and figure specs to the files that the DAG needs: plain functions, called by the rules."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tada import recipes
+from tada.errors import TadaError, unknown
+from tada.files import read_json
+from tada.models.definitions import model_options
+from tada.paths import PROJECT
+from tada.report import spec
+from tada.run import Run
+from tada.settings import validate
+
+_settings: dict[str, Any] = {}
+_requested: set[Path] = set()
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Check config.yaml together with what --config changed, and keep it for the functions below.
+
+    Raises:
+        SystemExit: with a message that names the key; snakemake would bury an exception in a traceback.
+    """
+    try:
+        validate(config, "config", where="config/config.yaml or --config")
+    except TadaError as error:
+        sys.exit(f"Error: {error}")
+    _settings.clear()
+    _settings.update(config)
+
+
+def names(kind: str) -> list[str]:
+    """Names of the paper's tables or figures that have a spec; kind is "tables" or "figures"."""
+    return sorted(path.stem for path in (PROJECT / kind).glob("*.yaml"))
+
+
+def everything() -> list[str]:
+    """Every table and figure, as the file a person opens first."""
+    return [f"tables/{name}.md" for name in names("tables")] + [f"figures/{name}.svg" for name in names("figures")]
+
+
+def table_inputs(wildcards: SimpleNamespace) -> list[str]:
+    """Results that a table needs."""
+    return _needed(_load("table", wildcards.name))
+
+
+def figure_inputs(wildcards: SimpleNamespace) -> list[str]:
+    """Results that a figure needs."""
+    return _needed(_load("figure", wildcards.name))
+
+
+def run_inputs(wildcards: SimpleNamespace) -> list[str]:
+    """What has to be there before a run: in mini, the rendered videos."""
+    return [f"data/mini/{wildcards.dataset}/manifest.json"] if wildcards.scale == "mini" else []
+
+
+def run_signature(wildcards: SimpleNamespace) -> str:
+    """Hash of all that the run's numbers depend on."""
+    return _checked(lambda: _run(wildcards).signature)
+
+
+def run_attempt(wildcards: SimpleNamespace) -> int:
+    """Number of the attempt that is due: that of the finished one, or one more than that of the failed one."""
+    outcome_file = _run(wildcards).file("outcome.json")
+    try:
+        outcome = read_json(outcome_file)
+        return outcome["attempt"] + (outcome["status"] == "failed")
+    except (OSError, ValueError, KeyError):
+        return 1
+
+
+def data_root(wildcards: SimpleNamespace) -> str:
+    """Folder of a run's videos and annotations; empty where the user has set none."""
+    if wildcards.scale == "mini":
+        return f"data/mini/{wildcards.dataset}"
+    return _settings["data"].get(wildcards.dataset) or ""
+
+
+def render_spec(wildcards: SimpleNamespace) -> str:
+    """What the mini videos show, as one string that changes when any of it does."""
+    return json.dumps(_checked(lambda: recipes.render_spec(wildcards.dataset)), sort_keys=True)
+
+
+def model_definition(wildcards: SimpleNamespace) -> str:
+    """A model's definition, as one string that changes when any of it does."""
+    return json.dumps(_checked(lambda: model_options(wildcards.model)), sort_keys=True)
+
+
+def report_problems() -> None:
+    """Name the runs of this call that failed and end with exit status 1 if there are any; the tables are there."""
+    failed = []
+    for file in sorted(_requested):
+        outcome = read_json(file) if file.exists() else {}
+        if outcome.get("status") == "failed":
+            failed.append(f"  {file.parent}: {outcome['error'].splitlines()[-1]} (log: {file.parent / 'log.txt'})")
+    if failed:
+        print(f"{len(failed)} runs failed; the next call tries them again:", *failed, sep="\n", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _needed(wanted: spec.Table | spec.Figure) -> list[str]:
+    runs = [
+        Run(_settings["scale"], dataset, model, seed)
+        for dataset, model in sorted(wanted.runs)
+        for seed in range(_settings["seeds"])
+    ]
+    outcomes = [run.file("outcome.json") for run in runs]
+    _requested.update(outcomes)
+    sizes = [
+        f"results/complexity/{model}/{classes}x{resolution}.json"
+        for model, classes, resolution in sorted(wanted.complexities)
+    ]
+    return [str(file) for file in outcomes] + sizes
+
+
+def _load(kind: str, name: str) -> Any:
+    def load() -> Any:
+        if name not in names(f"{kind}s"):
+            raise unknown(kind, name, names(f"{kind}s"))
+        return spec.load_table(name) if kind == "table" else spec.load_figure(name)
+
+    return _checked(load)
+
+
+def _run(wildcards: SimpleNamespace) -> Run:
+    return Run(wildcards.scale, wildcards.dataset, wildcards.model, int(wildcards.seed))
+
+
+def _checked(action: Any) -> Any:
+    """The action's value; an error of the user's input ends snakemake with its message alone."""
+    try:
+        return action()
+    except TadaError as error:
+        sys.exit(f"Error: {error}")
