@@ -155,7 +155,7 @@ class TAdaConv3d(VideoConv):
             raise unknown("calibration dimension", dimension, DIMENSIONS)
         if not 0 < proportion <= 1 or (dimension == "k2" and proportion != 1):
             raise TadaError(f"proportion {proportion} of {dimension}: expected a share of channels above 0, at most 1")
-        self.dimension = dimension
+        self.dimension, self.proportion = dimension, proportion
         self._inputs = max(1, round(proportion * in_channels)) if dimension in ("cin", "cin-cout") else 0
         self._outputs = max(1, round(proportion * out_channels)) if dimension in ("cout", "cin-cout") else 0
         emitted = math.prod(self.kernel_size) if dimension == "k2" else self._inputs + self._outputs
@@ -175,6 +175,10 @@ class TAdaConv3d(VideoConv):
         )
         return self._scale_output(y, _with_ones(outputs, self.out_channels)) if self._outputs else y
 
+    def extra_repr(self) -> str:
+        """The convolution's geometry, then what is calibrated."""
+        return f"{super().extra_repr()}, dimension={self.dimension}, proportion={self.proportion:g}"
+
     def _convolve_scaled_channels(self, x: Tensor, alpha: Tensor) -> Tensor:
         """`(α_t · W) * x = W * (α_t · x)` for α over input channels, `[N, Cin, T']`."""
         frames = self.kernel_size[0]
@@ -182,7 +186,7 @@ class TAdaConv3d(VideoConv):
             return super().forward(x * alpha[..., None, None])
         # An input frame is seen by several output frames, each with an α of its own: every one gets its own copies.
         seen = _windows(x, 2, frames, self.stride[0], self.padding[0], self.dilation[0])
-        seen = (seen * alpha[..., None, None, None]).flatten(2, 3)
+        seen = _laid_out_like(x, (seen * alpha[..., None, None, None]).flatten(2, 3))
         stride, padding, dilation = (frames, *self.stride[1:]), (0, *self.padding[1:]), (1, *self.dilation[1:])
         return self.convolve(seen, self.bias, stride, padding, dilation)
 
@@ -193,7 +197,7 @@ class TAdaConv3d(VideoConv):
             geometry = (self.kernel_size[axis], self.stride[axis], self.padding[axis], self.dilation[axis])
             seen = _windows(seen, 2 + axis, *geometry)
         taps = alpha.transpose(1, 2).unflatten(2, self.kernel_size)[:, None, :, :, None, :, None, :]
-        seen = (seen * taps).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        seen = _laid_out_like(x, (seen * taps).flatten(6, 7).flatten(4, 5).flatten(2, 3))
         return self.convolve(seen, self.bias, self.kernel_size, (0, 0, 0), (1, 1, 1))
 
     def _scale_output(self, y: Tensor, alpha: Tensor) -> Tensor:
@@ -315,3 +319,9 @@ def _windows(x: Tensor, dim: int, kernel: int, stride: int, padding: int, dilati
     """Dimension `dim` as a pair (output position, tap): what each position of a convolution's output sees."""
     padded = F.pad(x, [0, 0] * (x.dim() - 1 - dim) + [padding, padding]) if padding else x
     return padded.unfold(dim, dilation * (kernel - 1) + 1, stride)[..., ::dilation].movedim(-1, dim + 1)
+
+
+def _laid_out_like(x: Tensor, unrolled: Tensor) -> Tensor:
+    """`unrolled` in the memory format of `x`, so that both take the same way through the backend, to the bit."""
+    last = x.is_contiguous(memory_format=torch.channels_last_3d)
+    return unrolled.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)

@@ -201,12 +201,20 @@ class Head(nn.Module):
         return self.linear(features)
 
 
+def draw_seed() -> int:
+    """A seed for `initialise` from torch's generator, to be drawn before any layer draws from it."""
+    return int(torch.randint(2**62, (), device="cpu"))
+
+
 def initialise(network: nn.Module, seed: int) -> None:
     """Draw all weights from `seed`: convolutions (Kaiming-normal, fan out), then heads (std 0.01), then calibrations.
 
     Networks that differ in TAdaConv or aggregation alone thus start from the same base weights if their seeds agree.
     """
-    generator = torch.Generator().manual_seed(seed)
+    device = next(network.parameters()).device
+    if device.type == "meta":  # a network without values, built to be counted
+        return
+    generator = torch.Generator(device).manual_seed(seed)
     for module in network.modules():
         if isinstance(module, VideoConv):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)

@@ -28,8 +28,10 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     """`base` with `changes` over it, mappings merged in turn."""
     merged = dict(base)
     for key, value in changes.items():
-        inner = merged.get(key)
-        merged[key] = merge(inner or {}, value) if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            merged[key] = merge(merged.get(key) or {}, value)
+        else:
+            merged[key] = list(value) if isinstance(value, tuple) else value
     return merged
 
 

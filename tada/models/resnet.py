@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tada.conv import check_input
 from tada.errors import TadaError
-from tada.models.blocks import EXPANSION, Design, Head, Stem, initialise, stage
+from tada.models.blocks import EXPANSION, Design, Head, Stem, draw_seed, initialise, stage
 
 STAGES = (2, 3, 4, 5)
 
@@ -57,7 +57,7 @@ class ResNet(nn.Module):
         super().__init__()
         if len(depth) != len(STAGES):
             raise TadaError(f"depth {list(depth)}: expected the number of blocks of four stages, res2 to res5")
-        seed = int(torch.randint(2**62, ()))  # before any layer draws from torch's generator
+        seed = draw_seed()
         self.frames = frames
         self.stem = Stem(width, stem_frames, max_pool)
         channels = width

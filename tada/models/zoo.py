@@ -9,8 +9,10 @@ from torch import nn
 from tada.errors import unknown
 from tada.models.definitions import merge, model_options
 from tada.models.resnet import ResNet
+from tada.models.slowfast import SlowFast
+from tada.settings import validate
 
-NETWORKS = {"resnet": ResNet}
+NETWORKS = {"resnet": ResNet, "slowfast": SlowFast}
 
 
 def build_model(name: str, num_classes: int | Mapping[str, int], **overrides: Any) -> nn.Module:
@@ -26,9 +28,10 @@ def build_model(name: str, num_classes: int | Mapping[str, int], **overrides: An
         TadaError: an unknown name or option, with the nearest valid ones.
     """
     options = merge(model_options(name), overrides)
+    validate({name: options}, "models", where="options of a model")
     network = NETWORKS[options.pop("network")]
     valid = list(inspect.signature(network).parameters)[1:]
     for key in options:
         if key not in valid:
-            raise unknown("option", key, valid, where=f"model {name}")
+            raise unknown("key", key, valid, where=f"options of a model: {name}")
     return network(num_classes, **options)

@@ -1,0 +1,126 @@
+"""Every model of config/models.yaml: builds, starts out as the network without TAdaConv, refuses what does not fit."""
+
+import pytest
+import torch
+
+from tada.conv import Calibration
+from tada.errors import TadaError
+from tada.models import build_model, model_names, model_options
+
+SMALL = {"depth": [1, 1, 1, 1], "width": 16}
+NAMES = model_names()
+ADAPTIVE = [name for name in NAMES if "tada" in model_options(name)]
+
+
+def build(name, seed=0, **overrides):
+    torch.manual_seed(seed)
+    return build_model(name, overrides.pop("num_classes", 14), **SMALL, **overrides)
+
+
+def logits(model, x, training):
+    torch.manual_seed(1)  # for the dropout
+    with torch.no_grad():
+        return model.train(training)(x)
+
+
+def equal_outputs(model, other):
+    x = torch.randn(2, 3, model.frames, 32, 32)
+    return all(torch.equal(logits(model, x, mode), logits(other, x, mode)) for mode in (True, False))
+
+
+def test_the_papers_models_are_all_there():
+    assert len(NAMES) == len(set(NAMES)) == 45
+    for name in ("tsn", "tsn+nonlin-k1-3", "tada2d", "tsn+tada-res5", "slowfast-8x8+tada", "tsm-16f"):
+        assert name in NAMES
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_equals_the_network_without_tadaconv_to_the_bit_at_initialisation(name):
+    assert equal_outputs(build(name), build(name, tada=None))
+
+
+@pytest.mark.parametrize("name", ["tada2d", "tada2d-max", "tada2d-mix", "tada2d-k2", "tsn+avg-sc-sepbn"])
+def test_tada2d_equals_tsn_to_the_bit_at_initialisation(name):
+    assert equal_outputs(build(name), build("tsn"))
+
+
+def test_base_weights_of_another_seed_are_others():
+    assert not equal_outputs(build("tada2d", seed=1), build("tsn"))
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_every_parameter_is_trained(name):
+    model = build(name).train()
+    for module in model.modules():
+        if isinstance(module, Calibration):  # as after a first step: the last layer starts at zero
+            torch.nn.init.normal_(module.emit.weight, std=0.1)
+    x = torch.randn(2, 3, model.frames, 32, 32)
+    model(x).square().sum().backward()
+    assert [key for key, value in model.named_parameters() if value.grad is None] == []
+
+
+def test_heads_by_name():
+    model = build("tsn", num_classes={"verb": 5, "noun": 7}).eval()
+    scores = model(torch.randn(2, 3, 8, 32, 32))
+    assert {name: tuple(score.shape) for name, score in scores.items()} == {"verb": (2, 5), "noun": (2, 7)}
+
+
+@pytest.mark.parametrize("name", ["tsn", "slowfast-4x16"])
+@pytest.mark.parametrize("shape", [(2, 3, 7, 32, 32), (2, 4, 8, 32, 32), (3, 8, 32, 32)])
+def test_an_input_that_does_not_fit_is_refused(name, shape):
+    model = build(name)
+    with pytest.raises(TadaError) as caught:
+        model(torch.randn(shape))
+    assert f"{list(shape)}: expected [N, 3, {model.frames}, H, W]" in str(caught.value)
+
+
+def test_unknown_names_and_options_give_the_nearest():
+    with pytest.raises(TadaError, match="unknown model 'tada2'; did you mean 'tada2d"):
+        build_model("tada2", 14)
+    with pytest.raises(TadaError, match="tsn: unknown key 'dpeth'; did you mean 'depth'"):
+        build_model("tsn", 14, dpeth=[1, 1, 1, 1])
+    with pytest.raises(TadaError, match=r"tsn.tada: unknown key 'dimesion'; did you mean 'dimension'"):
+        build_model("tsn", 14, tada={"dimesion": "cin"})
+    with pytest.raises(TadaError, match="slowonly: unknown key 'alpha'"):
+        build_model("slowonly", 14, alpha=4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"depth": [1, 1, 1]}, "tsn.depth: .* too short"),
+        ({"kind": "2d+1"}, r"did you mean '2\+1d'"),
+        ({"aggregation": {"pool": "mean"}}, "tsn.aggregation.pool: unknown value 'mean'"),
+        ({"aggregation": {"shortcut": False, "separate_bn": True}}, "needs the shortcut"),
+        ({"tada": {"temporal": True}}, "3x1x1 convolution"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(overrides, message):
+    with pytest.raises(TadaError, match=message):
+        build_model("tsn", 14, **{**SMALL, **overrides})
+
+
+def test_slowfast_needs_frames_that_alpha_divides():
+    with pytest.raises(TadaError, match="multiple of 8 frames, not 12"):
+        build("slowfast-4x16", frames=12)
+
+
+def test_networks_without_values_can_be_built_and_run():
+    with torch.device("meta"):
+        model = build_model("tada2d", 400)
+        assert model.eval()(torch.randn(1, 3, 8, 256, 256)).shape == (1, 400)
+
+
+@pytest.mark.parametrize(("classes", "parameters"), [(400, 27_485_472), (174, 27_022_398)])
+def test_tada2d_has_exactly_the_released_parameters(classes, parameters):
+    with torch.device("meta"):
+        model = build_model("tada2d", classes)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", ["tada2d", "slowfast-4x16+tada", "r2plus1d+tada-2d-1d", "r3d+tada"])
+def test_export_gives_the_same(name):
+    model = build(name).eval()
+    x = torch.randn(2, 3, model.frames, 32, 32)
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
