@@ -1,5 +1,6 @@
 """Where the suite's own files stand: at the top level of a checkout, under share/ of an installation."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,5 +9,6 @@ PROJECT = PACKAGE.parent
 CHECKOUT = (PROJECT / "pyproject.toml").exists()
 
 _SHARE = Path(sys.prefix) / "share" / "tada"
-CONFIG = PROJECT / "config" if CHECKOUT else _SHARE / "config"
+# TADA_CONFIG names another folder of models.yaml and recipes/, for a study of one's own.
+CONFIG = Path(os.environ.get("TADA_CONFIG") or (PROJECT / "config" if CHECKOUT else _SHARE / "config"))
 SCHEMAS = PROJECT / "workflow" / "schemas" if CHECKOUT else _SHARE / "schemas"

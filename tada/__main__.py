@@ -1,0 +1,5 @@
+"""`python -m tada` is the `tada` command."""
+
+from tada.cli import app
+
+app()

@@ -1,0 +1,135 @@
+"""`tada ...`: thin commands over the modules; Snakemake calls them, and so may anybody by hand."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tada.errors import TadaError
+
+
+class _CleanErrors(TyperGroup):
+    """Errors of the user's input end with their message alone; anything else keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TadaError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+
+
+app = typer.Typer(
+    cls=_CleanErrors,
+    help='Reproduces the tables and figures of "TAda! Temporally-Adaptive Convolutions for Video Understanding".',
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Scale = Annotated[str, typer.Option(help="mini: rendered data, small networks; paper: the real ones.")]
+Results = Annotated[Path, typer.Option(help="Folder of all results.")]
+Seeds = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
+
+
+@app.command("list")
+def list_targets() -> None:
+    """Name every table and figure that can be asked for."""
+    from tada.report.spec import load_figure, load_table
+    from tada.spec_files import spec_files
+
+    for path in spec_files("tables"):
+        print(f"tables/{path.stem}.md".ljust(26), load_table(path.stem).title)
+    for path in spec_files("figures"):
+        print(f"figures/{path.stem}.svg".ljust(26), load_figure(path.stem).title)
+
+
+@app.command()
+def render(
+    dataset: Annotated[str, typer.Argument(help="ssv2")],
+    out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/mini/DATASET.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+) -> None:
+    """Render the video files of a mini dataset."""
+    from tada.data import mini
+    from tada.recipes import render_spec
+
+    mini.render(out or Path("data/mini") / dataset, render_spec(dataset), workers)
+
+
+@app.command()
+def run(
+    dataset: Annotated[str, typer.Argument(help="ssv2, k400, ek100 or hacs")],
+    model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
+    scale: Scale = "mini",
+    seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
+    data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
+    results: Results = Path("results"),
+    attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
+    record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,
+) -> None:
+    """Train and test one network, continuing where an interrupted attempt stopped."""
+    from tada.launch import launch
+    from tada.run import Run
+
+    if scale == "mini" and not data:
+        data = f"data/mini/{dataset}"
+    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt)
+    if outcome["status"] == "failed" and not record_failure:
+        raise SystemExit(1)
+
+
+@app.command()
+def complexity(
+    model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
+    classes: Annotated[int, typer.Option(help="Classes of the head.")] = 400,
+    resolution: Annotated[int, typer.Option(help="Height and width of the input in pixels.")] = 256,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Count a network's parameters and multiply-adds at full size, by the paper's convention."""
+    from tada.complexity import report
+
+    record = report(model, classes, resolution)
+    if out:
+        from tada.files import write_json
+
+        write_json(out, record)
+    print(f"{model}: {record['params'] / 1e6:.3f} M parameters, {record['macs'] / 1e9:.3f} GFLOPs")
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="e.g. table3b")],
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for the .md, .tex and .csv files.")] = Path("tables"),
+) -> None:
+    """Build a table of the paper from the results that are there; what is missing is shown as missing."""
+    from tada.report.tables import build_table
+
+    for problem in build_table(name, scale, seeds, results, out):
+        print(f"{name}: {problem}", file=sys.stderr)
+    print(f"wrote {out / name}.md, .tex, .csv")
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="e.g. figure3")],
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for the .svg, .png and .csv files.")] = Path("figures"),
+) -> None:
+    """Draw a figure of the paper from the results that are there."""
+    from tada.report.figures import build_figure
+
+    for problem in build_figure(name, scale, seeds, results, out):
+        print(f"{name}: {problem}", file=sys.stderr)
+    print(f"wrote {out / name}.svg, .png, .csv")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,139 @@
+"""Testing: every view of every video once; scores are saved, so that later questions need no second pass."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tada.data.transforms import normalise
+from tada.distributed import World
+from tada.files import replacing
+from tada.metrics import topk_accuracy
+from tada.progress import Progress
+from tada.training import Interrupted
+
+SAVE_SECONDS = 300.0
+
+
+class _Indexed(torch.utils.data.Dataset):
+    """(index, views, label) of the videos that are still to be tested."""
+
+    def __init__(self, dataset: torch.utils.data.Dataset, indices: list[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> tuple[int, Tensor, Any]:
+        index = self.indices[place]
+        return index, *self.dataset[index]
+
+
+def test(
+    model: nn.Module,
+    dataset: torch.utils.data.Dataset,
+    *,
+    videos: list[str],
+    batch: int,
+    progress: Progress,
+    world: World | None = None,
+    workers: int = 0,
+    partial: Path | None = None,
+    identity: str = "",
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, np.ndarray]:
+    """Softmax scores of every video, averaged over its views (section 5), and of every view.
+
+    Args:
+        model: maps [N, 3, T, H, W] to logits; used in evaluation mode.
+        dataset: maps index to (uint8 views [views, 3, T, H, W], label).
+        videos: identifiers, in the dataset's order.
+        batch: videos per forward pass.
+        progress: told about every batch.
+        world: this process's device; testing itself runs in one process.
+        workers: processes that decode; 0 decodes in this one.
+        partial: file that keeps finished videos' scores, from which an interrupted pass goes on.
+        identity: what the partial file must belong to, e.g. the checkpoint's hash.
+        stop: asked after every batch; once true, what is done is saved and `Interrupted` raised.
+
+    Returns:
+        arrays `videos` [V] of str, `labels` [V], `scores` [V, classes] float32, `views` [V, views, classes] float16;
+        with several tasks the last three once per task, as `labels_verb`, ...
+    """
+    world = world or World.single()
+    done = _load_partial(partial, identity)
+    remaining = [index for index in range(len(dataset)) if index not in done]
+    loader = torch.utils.data.DataLoader(_Indexed(dataset, remaining), batch_size=batch, num_workers=workers)
+    model.to(world.device).eval()
+    progress.start(total=len(dataset), done=len(done), unit="video", phase="testing")
+    saved = time.monotonic()
+    with torch.inference_mode():
+        for indices, views, labels in loader:
+            for index, record in zip(indices.tolist(), _score(model, views, labels, world), strict=True):
+                done[index] = record
+            progress.step(len(done))
+            stopping = stop() and len(done) < len(dataset)
+            if partial and (stopping or time.monotonic() - saved > SAVE_SECONDS):
+                saved = time.monotonic()
+                _save_partial(partial, identity, done)
+            if stopping:
+                raise Interrupted(f"testing stopped after {len(done)} of {len(dataset)} videos; their scores are saved")
+    stacked = {name: np.stack([done[index][name] for index in range(len(dataset))]) for name in done[0]}
+    if partial:
+        partial.unlink(missing_ok=True)
+    return {"videos": np.array(videos), **stacked}
+
+
+def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    """Top-1 and top-5 in percent of what `test` returned; with several tasks per task, as `top1_verb`, ..."""
+    suffixes = [name.removeprefix("labels") for name in scores if name.startswith("labels")]
+    return {
+        f"top{k}{suffix}": topk_accuracy(scores[f"scores{suffix}"], scores[f"labels{suffix}"], k)
+        for suffix in suffixes
+        for k in (1, 5)
+    }
+
+
+def save_scores(path: Path, scores: dict[str, np.ndarray]) -> None:
+    """Write what `test` returned as a compressed .npz file, in one step."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **scores)
+
+
+def _score(model: nn.Module, views: Tensor, labels: Any, world: World) -> list[dict[str, np.ndarray]]:
+    """A record per video of a batch: views [N, V, 3, T, H, W]."""
+    logits = model(normalise(world.move(views.flatten(0, 1))))
+    tasks = {f"_{task}": (value, labels[task]) for task, value in logits.items()} if isinstance(logits, dict) else {
+        "": (logits, labels)
+    }  # fmt: skip
+    records: list[dict[str, np.ndarray]] = [{} for _ in range(len(views))]
+    for suffix, (value, truth) in tasks.items():
+        shares = value.float().softmax(1).unflatten(0, (len(views), -1)).cpu()
+        for record, share, label in zip(records, shares, truth, strict=True):
+            record[f"labels{suffix}"] = np.int64(label)
+            record[f"scores{suffix}"] = share.mean(0).numpy()
+            record[f"views{suffix}"] = share.half().numpy()
+    return records
+
+
+def _save_partial(path: Path, identity: str, done: dict[int, dict[str, np.ndarray]]) -> None:
+    indices = sorted(done)
+    arrays = {name: np.stack([done[index][name] for index in indices]) for name in done[indices[0]]}
+    save_scores(path, {"identity": np.array(identity), "indices": np.array(indices), **arrays})
+
+
+def _load_partial(path: Path | None, identity: str) -> dict[int, dict[str, np.ndarray]]:
+    if path is None or not path.exists():
+        return {}
+    with np.load(path) as file:
+        if str(file["identity"]) != identity:
+            return {}
+        arrays = {name: file[name] for name in file.files if name not in ("identity", "indices")}
+        return {
+            int(index): {name: values[place] for name, values in arrays.items()}
+            for place, index in enumerate(file["indices"])
+        }
