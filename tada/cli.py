@@ -37,13 +37,14 @@ Seeds = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
 @app.command("list")
 def list_targets() -> None:
     """Name every table and figure that can be asked for."""
-    from tada.report.spec import load_figure, load_table
-    from tada.spec_files import spec_files
+    from tada.report.spec import figure_names, load_figure, load_table, table_names
 
-    for path in spec_files("tables"):
-        print(f"tables/{path.stem}.md".ljust(26), load_table(path.stem).title)
-    for path in spec_files("figures"):
-        print(f"figures/{path.stem}.svg".ljust(26), load_figure(path.stem).title)
+    for name in table_names():
+        table = load_table(name)
+        print(f"tables/{name}.md".ljust(26), f"{table.title}: {table.caption.split('. ')[0].rstrip('.')}")
+    for name in figure_names():
+        figure = load_figure(name)
+        print(f"figures/{name}.svg".ljust(26), f"{figure.title}: {figure.caption.split('. ')[0].rstrip('.')}")
 
 
 @app.command()

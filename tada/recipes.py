@@ -155,3 +155,15 @@ def signature(configuration: dict[str, Any]) -> str:
     """Twelve hexadecimal digits that differ whenever a resolved configuration differs."""
     canonical = json.dumps(configuration, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def render_spec(dataset: str, folder: Path = paths.CONFIG) -> dict[str, Any]:
+    """What the mini version of a dataset shows: `data.render` of its recipe.
+
+    Raises:
+        TadaError: unknown dataset, or one that has no mini version.
+    """
+    recipes = _load_scale("mini", folder)
+    if dataset not in recipes:
+        raise unknown("dataset", dataset, recipes, where="config/recipes/mini.yaml")
+    return recipes[dataset]["data"]["render"]

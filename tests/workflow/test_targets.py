@@ -1,0 +1,104 @@
+"""The functions that the rules call, on a project of their own."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import targets
+
+CONFIG = {"scale": "mini", "seeds": 1, "data": {"ssv2": None}}
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    targets.check_config(CONFIG)
+    targets._requested.clear()
+
+
+def wildcards(**values: str) -> SimpleNamespace:
+    return SimpleNamespace(**{"scale": "mini", "dataset": "ssv2", "model": "tsn", "seed": "0", **values})
+
+
+def outcome(status: str, attempt: int, error: str | None = None):
+    folder = targets.Run("mini", "ssv2", "tsn", 0).folder
+    folder.mkdir(parents=True)
+    content = {"status": status, "attempt": attempt, "signature": "x", "error": error}
+    (folder / "outcome.json").write_text(json.dumps(content))
+
+
+def test_tables_share_runs():
+    needed = [set(targets.table_inputs(wildcards(name=name))) for name in ("table3a", "table3b", "table4")]
+    shared = "results/mini/ssv2/{}/seed0/outcome.json"
+    assert shared.format("tsn") in needed[0] & needed[1]
+    assert shared.format("tsn+tada") in needed[0] & needed[1]
+    assert shared.format("tada2d") in needed[1] & needed[2]
+
+
+def test_seeds_multiply_runs():
+    once = targets.table_inputs(wildcards(name="table3b"))
+    targets.check_config({**CONFIG, "seeds": 3})
+    assert len(targets.table_inputs(wildcards(name="table3b"))) == 3 * len(once)
+
+
+def test_scale_moves_runs_and_needs_no_rendering():
+    targets.check_config({**CONFIG, "scale": "paper"})
+    assert all("results/paper/ssv2" in file for file in targets.table_inputs(wildcards(name="table3b")))
+    assert targets.run_inputs(wildcards(scale="paper")) == []
+    assert targets.run_inputs(wildcards()) == ["data/mini/ssv2/manifest.json"]
+
+
+def test_unknown_table_names_the_nearest(capsys):
+    with pytest.raises(SystemExit, match="unknown table 'table3c'; did you mean 'table3"):
+        targets.table_inputs(wildcards(name="table3c"))
+
+
+def test_wrong_configuration_is_one_clear_message():
+    with pytest.raises(SystemExit, match="unknown key 'sede'; did you mean 'seeds'"):
+        targets.check_config({**CONFIG, "sede": 1})
+    with pytest.raises(SystemExit, match="scale: unknown value 'mimi'; did you mean 'mini'"):
+        targets.check_config({**CONFIG, "scale": "mimi"})
+
+
+def test_attempts_count_failures_only():
+    assert targets.run_attempt(wildcards()) == 1
+    outcome("done", attempt=2)
+    assert targets.run_attempt(wildcards()) == 2
+
+
+def test_a_failed_attempt_is_followed_by_another():
+    outcome("failed", attempt=1, error="Traceback\nValueError: no")
+    assert targets.run_attempt(wildcards()) == 2
+
+
+def test_damaged_outcome_counts_as_none(tmp_path):
+    outcome("done", attempt=5)
+    targets.Run("mini", "ssv2", "tsn", 0).file("outcome.json").write_text("{")
+    assert targets.run_attempt(wildcards()) == 1
+
+
+def test_failed_runs_end_the_call_with_status_1(capsys):
+    outcome("failed", attempt=1, error="Traceback\nValueError: no")
+    targets.table_inputs(wildcards(name="table3b"))
+    with pytest.raises(SystemExit) as ended:
+        targets.report_problems()
+    assert ended.value.code == 1
+    assert "ssv2/tsn/seed0: ValueError: no" in capsys.readouterr().err
+
+
+def test_no_failed_run_ends_quietly():
+    outcome("done", attempt=1)
+    targets.table_inputs(wildcards(name="table3b"))
+    targets.report_problems()
+
+
+def test_signature_follows_the_recipe_and_the_model():
+    signatures = {targets.run_signature(wildcards(model=name)) for name in ("tsn", "tada2d", "tsn+tada")}
+    assert len(signatures) == 3
+
+
+def test_data_roots(tmp_path):
+    assert targets.data_root(wildcards()) == "data/mini/ssv2"
+    assert targets.data_root(wildcards(scale="paper")) == ""
+    targets.check_config({**CONFIG, "data": {"ssv2": "/videos"}})
+    assert targets.data_root(wildcards(scale="paper")) == "/videos"
