@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+
+from tada.data.transforms import TestTransform, TrainTransform, normalise, resize_short_side
+from tada.errors import TadaError
+
+
+def coordinates(count=4, height=30, width=40):
+    """Frames whose channels are the frame's number, the row and the column."""
+    frames = np.zeros((count, height, width, 3), np.uint8)
+    frames[..., 0] = np.arange(count)[:, None, None]
+    frames[..., 1] = np.arange(height)[None, :, None]
+    frames[..., 2] = np.arange(width)[None, None, :]
+    return frames
+
+
+def test_normalise_is_the_formula():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 1, 16, 16)
+    torch.testing.assert_close(normalise(pixels), (pixels / 255 - 0.45) / 0.225, atol=1e-5, rtol=1e-5)
+    assert pixels.dtype == torch.uint8
+
+
+def test_resize_keeps_ratio_and_agrees_with_the_definition_of_bilinear():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 24, 36, 3), np.uint8)
+    resized = resize_short_side(frames, 16)
+    assert (resized.shape, resized.dtype) == ((2, 3, 16, 24), torch.uint8)
+    for row, column in [(0, 0), (3, 7), (15, 23)]:
+        y, x = (row + 0.5) * 1.5 - 0.5, (column + 0.5) * 1.5 - 0.5
+        y0, x0 = int(y), int(x)
+        pixel = sum(
+            (1 - abs(y - (y0 + i)))
+            * (1 - abs(x - (x0 + j)))
+            * frames[:, min(y0 + i, 23), min(x0 + j, 35)].astype(float)
+            for i in (0, 1)
+            for j in (0, 1)
+        )
+        assert np.abs(resized[:, :, row, column].numpy() - pixel).max() <= 1
+
+
+def test_resize_of_upright_and_unchanged_frames():
+    assert resize_short_side(np.zeros((1, 50, 20, 3), np.uint8), 10).shape == (1, 3, 25, 10)
+    frames = coordinates()
+    assert (resize_short_side(frames, 30).permute(0, 2, 3, 1).numpy() == frames).all()
+
+
+def test_training_crop_is_one_window_of_all_frames():
+    transform = TrainTransform((30, 30), 20, flip=True)
+    corners, mirrors = set(), []
+    for seed in range(300):
+        clip, mirrored = transform(coordinates(), np.random.default_rng(seed))
+        assert clip.shape == (3, 4, 20, 20)
+        assert clip.is_contiguous()
+        left = int(clip[2, 0, 0].min())
+        top = int(clip[1, 0, 0, 0])
+        columns = np.arange(left, left + 20)
+        assert (clip[2].numpy() == (columns[::-1] if mirrored else columns)).all()
+        assert (clip[1].numpy() == np.arange(top, top + 20)[:, None]).all()
+        assert (clip[0].numpy() == np.arange(4)[:, None, None]).all()
+        corners.add((top, left))
+        mirrors.append(mirrored)
+    assert {top for top, _ in corners} == set(range(11))
+    assert {left for _, left in corners} == set(range(21))
+    assert 0.4 < np.mean(mirrors) < 0.6
+
+
+def test_scale_is_drawn_from_the_whole_range():
+    sizes = set()
+    for seed in range(200):
+        clip, _ = TrainTransform((20, 24), 20, flip=False)(coordinates(), np.random.default_rng(seed))
+        sizes.add(round(20 * 29 / max(1, int(clip[1].max()) - int(clip[1].min()))))
+    assert min(sizes) <= 20
+    assert max(sizes) >= 24
+
+
+def test_no_flip_where_none_is_wanted():
+    transform = TrainTransform((30, 30), 20, flip=False)
+    assert not any(transform(coordinates(), np.random.default_rng(seed))[1] for seed in range(50))
+
+
+def test_flip_leaves_the_window_as_it_is():
+    with_flip, without = TrainTransform((30, 30), 20, flip=True), TrainTransform((30, 30), 20, flip=False)
+    for seed in range(20):
+        clip, mirrored = with_flip(coordinates(), np.random.default_rng(seed))
+        plain, _ = without(coordinates(), np.random.default_rng(seed))
+        assert torch.equal(clip, plain.flip(3) if mirrored else plain)
+
+
+def test_three_crops_along_the_long_side():
+    clips = np.array([[0, 2], [1, 3]])
+    views = TestTransform(30, 30)(coordinates(), clips)
+    assert views.shape == (6, 3, 2, 30, 30)
+    for view, (clip, left) in zip(views, [(c, x) for c in (0, 1) for x in (0, 5, 10)], strict=True):
+        assert view[0, :, 0, 0].tolist() == clips[clip].tolist()
+        assert view[2, 0, 0].tolist() == list(range(left, left + 30))
+
+
+def test_three_crops_of_upright_frames():
+    views = TestTransform(30, 30)(coordinates(2, 40, 30), np.array([[0, 1]]))
+    assert [int(view[1, 0, 0, 0]) for view in views] == [0, 5, 10]
+
+
+def test_single_and_smaller_crops_are_centred():
+    view = TestTransform(30, 20, crops=1)(coordinates(), np.array([[0]]))
+    assert (int(view[0, 1, 0, 0, 0]), int(view[0, 2, 0, 0, 0])) == (5, 10)
+    views = TestTransform(30, 20)(coordinates(), np.array([[0]]))
+    assert [(int(view[1, 0, 0, 0]), int(view[2, 0, 0, 0])) for view in views] == [(5, 0), (5, 10), (5, 20)]
+
+
+def test_crop_that_does_not_fit():
+    with pytest.raises(TadaError, match="crop of 40 pixels"):
+        TestTransform(32, 40)
+    with pytest.raises(TadaError, match="crop of 33 pixels"):
+        TrainTransform((32, 48), 33, flip=True)
+    with pytest.raises(TadaError, match="2 times"):
+        TestTransform(32, 32, crops=2)
