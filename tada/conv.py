@@ -74,9 +74,8 @@ class Calibration(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """α for every frame of `x` `[N, C, T, H, W]`."""
-        height, width = x.shape[-2:]
         # Dividing the small sum, not the large input, leaves autograd nothing of the input's size to write.
-        context = x.sum((3, 4)) / (height * width)
+        context = x.sum((3, 4)) / x.shape[3:].numel()
         if self.global_fc is not None:
             context = context + self.global_fc(context.mean(2)).unsqueeze(2)
         if self.reduce is not None:
