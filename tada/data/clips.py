@@ -1,0 +1,104 @@
+"""What every dataset is read into: clips with labels, and an account of what could not be used."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tada.errors import TadaError
+
+Label = int | dict[str, int]
+"""A class, or one per task (EPIC-KITCHENS-100: verb and noun)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """An annotated video, or the part of it from `start` to `end` (seconds; None: its beginning, its end).
+
+    `name` tells it from the other clips of its split: the video's identifier, or that of the annotated part.
+    """
+
+    name: str
+    path: Path
+    label: Label
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training or validation part of a dataset: usable clips, and the reason for every one that is not."""
+
+    name: str
+    clips: tuple[Clip, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def listed(self) -> int:
+        """Number of annotated clips, usable or not."""
+        return len(self.clips) + len(self.skipped)
+
+    def without(self, reasons: Mapping[str, str]) -> "Split":
+        """The same split with the clips named in `reasons` skipped for these reasons."""
+        kept = tuple(clip for clip in self.clips if clip.name not in reasons)
+        gone = {clip.name: reasons[clip.name] for clip in self.clips if clip.name in reasons}
+        return replace(self, clips=kept, skipped={**self.skipped, **gone})
+
+    def counts(self) -> dict[str, Any]:
+        """What belongs beside every accuracy: clips listed, clips used, and the names of those skipped."""
+        return {"listed": self.listed, "used": len(self.clips), "skipped": sorted(self.skipped)}
+
+    def check(self, max_skipped: float) -> "Split":
+        """This split, if no more than the share `max_skipped` of it is unusable.
+
+        Raises:
+            TadaError: more of it is; names how many clips for which reason, and examples.
+        """
+        too_many(self.name, self.skipped, self.listed, max_skipped)
+        return self
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A dataset as read from a user's disk.
+
+    Attributes:
+        train: the training split.
+        validation: the validation split.
+        classes: names of the classes, or of each task's classes.
+        mirror: class that a class becomes in the mirror, where it becomes another one.
+        layout: which files were found where, in words.
+    """
+
+    train: Split
+    validation: Split
+    classes: tuple[str, ...] | dict[str, tuple[str, ...]]
+    mirror: Mapping[int, int]
+    layout: str
+
+
+def too_many(split: str, skipped: Mapping[str, str], listed: int, max_skipped: float) -> None:
+    """Raise a TadaError where more than the share `max_skipped` of a split's clips is unusable."""
+    if len(skipped) <= max_skipped * listed:
+        return
+    by_reason = Counter(skipped.values()).most_common(5)
+    examples = {reason: next(name for name, why in skipped.items() if why == reason) for reason, _ in by_reason}
+    lines = [f"  {count} x {reason} (e.g. {examples[reason]})" for reason, count in by_reason]
+    raise TadaError(
+        f"{split}: {len(skipped)} of {listed} videos cannot be used, more than the {max_skipped:.1%} that "
+        f"data.max_skipped of the recipe allows:\n" + "\n".join(lines)
+    )
+
+
+def mirror_classes(classes: Sequence[str]) -> dict[int, int]:
+    """Classes that swap when a video is mirrored: their names differ by "left" and "right" exchanged, nothing else.
+
+    In Something-Something-V2 these are 86 and 87, 93 and 94, 166 and 167.
+    """
+    opposite = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    place = {name: index for index, name in enumerate(classes)}
+    mirrored = (re.sub(r"\b[Ll]eft\b|\b[Rr]ight\b", lambda word: opposite[word[0]], name) for name in classes)
+    pairs = {index: place[name] for index, name in enumerate(mirrored) if name in place}
+    return {index: other for index, other in pairs.items() if index != other}
