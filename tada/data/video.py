@@ -80,6 +80,15 @@ def read_frames(path: Path | str, indices: Sequence[int]) -> np.ndarray:
     return Video(path).read(indices)
 
 
+def file_state(path: Path) -> list[str | int | None]:
+    """Name, size in bytes and date of a file: what is known about the file holds as long as these do."""
+    try:
+        status = path.stat()
+    except OSError:
+        return [path.name, None, None]
+    return [path.name, status.st_size, status.st_mtime_ns]
+
+
 class Video:
     """A video file, scanned on construction; no file stays open.
 
