@@ -1,0 +1,171 @@
+"""Weights from elsewhere: ImageNet's from torchvision, the authors' released networks, and this suite's own runs."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tada.errors import TadaError
+from tada.models.checkpoints import Loaded, fill, read_checkpoint, tensors
+from tada.models.slowfast import SlowFast
+from tada.models.zoo import build_model
+
+_COUNTERS = "num_batches_tracked"  # older files lack them, and nothing is computed from them
+
+
+def load_imagenet(network: nn.Module, path: Path | None = None) -> Loaded:
+    """Start a network from torchvision's ImageNet ResNet-50, as the paper does (Appendices A and B).
+
+    A kernel of three frames gets the 2D kernel, divided by three, at each of them. What ImageNet has nothing for keeps
+    its initial values: head, calibration, BN2, temporal convolutions, lateral connections; in SlowFast also all layers
+    whose channels differ, which is the fast pathway and what directly follows a lateral connection.
+
+    Args:
+        network: any of `build_model`, of full depth and width.
+        path: a file of torchvision's weights, e.g. `resnet50-0676ba61.pth`; None downloads it to torch's cache.
+
+    Raises:
+        TadaError: the download fails, the file is refused, or names and shapes differ, each of which is named.
+    """
+    path = Path(path or _download_imagenet())
+    state = tensors(read_checkpoint(path), path)
+    own = network.state_dict()
+    sources = {name: source for name in own if (source := _imagenet_name(name))}
+    found = {name: _inflated(state[source], own[name]) for name, source in sources.items() if source in state}
+    used = set(sources.values())
+    if isinstance(network, SlowFast):
+        for name in [name for name, value in found.items() if value.shape != own[name].shape]:
+            del sources[name], found[name]
+    unknown = [key for key in state if key not in used and not key.startswith("fc.") and _COUNTERS not in key]
+    return fill(network, found, set(sources), path, unknown)
+
+
+def load_backbone(network: nn.Module, path: Path) -> Loaded:
+    """Start a network from a checkpoint of one of this suite's runs of the same model, its head excepted.
+
+    Raises:
+        TadaError: the file is refused, or names and shapes differ, each of which is named.
+    """
+    state = tensors(read_checkpoint(path), path, "model")
+    found = {name: value for name, value in state.items() if not name.startswith("head.")}
+    return fill(network, found, {name for name in network.state_dict() if not name.startswith("head.")}, path, [])
+
+
+def load_released(path: Path, frames: int | None = None) -> nn.Module:
+    """The TAda2D network of a checkpoint that the authors released, in evaluation mode.
+
+    Classes are read from the file, and so is the number of frames unless it is given (8 if the file does not say). The
+    returned network's `loaded` tells file and SHA-256; the published links carry no hashes to compare with.
+
+    Raises:
+        TadaError: the file is refused, has another layout, or is of another architecture: each name and shape that
+            differs is named.
+    """
+    path = Path(path)
+    content = read_checkpoint(path)
+    state = tensors(content, path, "model_state")
+    found, unknown = {}, []
+    for key, value in state.items():
+        name = _released_name(key)
+        if name is None:
+            unknown.append(key)
+        else:
+            found[name] = value
+    network = build_model("tada2d", _classes(found), frames=frames or _released_frames(content) or 8)
+    network.loaded = fill(network, found, _without_counters(network.state_dict()), path, unknown)
+    return network.eval()
+
+
+_BLOCK_LAYER = re.compile(r"(conv[123]|bn[123]|downsample\.[01])\.(weight|bias|running_mean|running_var)")
+
+
+def _imagenet_name(name: str) -> str | None:
+    """Our name of a base weight -> torchvision's; None for what an image network does not have."""
+    name = name.removeprefix("slow.").removeprefix("fast.")
+    if found := re.fullmatch(r"stem\.((?:conv1|bn1)\..+)", name):
+        return None if _COUNTERS in name else found[1]
+    found = re.fullmatch(r"res([2-5])\.(\d+)\.(.+)", name)
+    if found is None or not _BLOCK_LAYER.fullmatch(found[3]):
+        return None
+    return f"layer{int(found[1]) - 1}.{found[2]}.{found[3]}"
+
+
+def _inflated(value: Tensor, own: Tensor) -> Tensor:
+    """A 2D kernel spread evenly over the frames of a 3D one."""
+    if value.dim() != 4 or own.dim() != 5:
+        return value
+    frames = own.shape[2]
+    return value.unsqueeze(2).expand(-1, -1, frames, -1, -1) / frames
+
+
+def _download_imagenet() -> Path:
+    from torchvision.models import ResNet50_Weights
+
+    weights = ResNet50_Weights.IMAGENET1K_V1
+    target = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if not target.exists():
+        try:
+            weights.get_state_dict(progress=False, check_hash=True)
+        except OSError as error:
+            raise TadaError(
+                f"torchvision's ImageNet weights cannot be downloaded ({error}); fetch {target.name} elsewhere and set "
+                "imagenet_weights in config/config.yaml to its path"
+            ) from None
+    return target
+
+
+# The released names of a block's parts -> ours; `b` is the TAdaConv, `b_rf` its calibration function.
+_RELEASED_PARTS = {
+    "short_cut": "downsample.0",
+    "short_cut_bn": "downsample.1",
+    "conv_branch.a": "conv1",
+    "conv_branch.a_bn": "bn1",
+    "conv_branch.b": "conv2",
+    "conv_branch.b_rf.g": "conv2.calibration.global_fc",
+    "conv_branch.b_rf.a": "conv2.calibration.reduce",
+    "conv_branch.b_rf.bn": "conv2.calibration.norm",
+    "conv_branch.b_rf.b": "conv2.calibration.emit",
+    "conv_branch.b_bn": "bn2",
+    "conv_branch.b_avgpool_bn": "bn2.pooled",
+    "conv_branch.c": "conv3",
+    "conv_branch.c_bn": "bn3",
+}
+_RELEASED_OUTSIDE = {
+    "backbone.conv1.a": "stem.conv1",
+    "backbone.conv1.a_bn": "stem.bn1",
+    "head.out": "head.linear",
+    "head.linear1": "head.linear.verb",
+    "head.linear2": "head.linear.noun",
+}
+
+
+def _released_name(key: str) -> str | None:
+    """A released name -> ours; None if TAda2D has nothing of that name."""
+    layer, _, value = key.rpartition(".")
+    if layer in _RELEASED_OUTSIDE:
+        return f"{_RELEASED_OUTSIDE[layer]}.{value}"
+    found = re.fullmatch(r"backbone\.conv([2-5])\.res_(\d+)\.(.+)", layer)
+    if found is None or found[3] not in _RELEASED_PARTS:
+        return None
+    return f"res{found[1]}.{int(found[2]) - 1}.{_RELEASED_PARTS[found[3]]}.{value}"
+
+
+def _classes(found: dict[str, Tensor]) -> int | dict[str, int]:
+    """Classes of a released head, by its weights; those of Kinetics if it has none, so that the rest is compared."""
+    if "head.linear.verb.weight" in found and "head.linear.noun.weight" in found:
+        return {task: len(found[f"head.linear.{task}.weight"]) for task in ("verb", "noun")}
+    return len(found["head.linear.weight"]) if "head.linear.weight" in found else 400
+
+
+def _released_frames(content: dict) -> int | None:
+    try:
+        return int(json.loads(content["cfg"])["DATA"]["NUM_INPUT_FRAMES"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _without_counters(names: Iterable[str]) -> set[str]:
+    return {name for name in names if _COUNTERS not in name}
