@@ -85,6 +85,19 @@ class Progress:
         write_json(self.status, {**facts, **self.facts, "time": time.time()})
 
 
+class Silent(Progress):
+    """Progress of something too short to be told."""
+
+    def __init__(self) -> None:
+        pass
+
+    def start(self, total: int, done: int = 0, unit: str = "step", phase: str = "training") -> None:
+        """Nothing."""
+
+    def step(self, done: int, **facts: float) -> None:
+        """Nothing."""
+
+
 @contextmanager
 def reporting(title: str, log_file: Path, status: Path | None = None) -> Iterator[Progress]:
     """A `Progress` that appends to `log_file` while in use."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tada.data.dataset import IGNORED
 from tada.data.transforms import normalise
 from tada.distributed import World
 from tada.files import replacing
@@ -89,13 +90,17 @@ def test(
 
 
 def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
-    """Top-1 and top-5 in percent of what `test` returned; with several tasks per task, as `top1_verb`, ..."""
-    suffixes = [name.removeprefix("labels") for name in scores if name.startswith("labels")]
-    return {
-        f"top{k}{suffix}": topk_accuracy(scores[f"scores{suffix}"], scores[f"labels{suffix}"], k)
-        for suffix in suffixes
-        for k in (1, 5)
-    }
+    """Top-1 and top-5 in percent of what `test` returned; with several tasks per task, as `top1_verb`, ...
+
+    Videos that turned out to be undecodable (label IGNORED) count nowhere.
+    """
+    figures = {}
+    for suffix in (name.removeprefix("labels") for name in scores if name.startswith("labels")):
+        counted = scores[f"labels{suffix}"] != IGNORED
+        for k in (1, 5):
+            values, labels = scores[f"scores{suffix}"][counted], scores[f"labels{suffix}"][counted]
+            figures[f"top{k}{suffix}"] = topk_accuracy(values, labels, k)
+    return figures
 
 
 def save_scores(path: Path, scores: dict[str, np.ndarray]) -> None:

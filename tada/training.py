@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tada.data.dataset import IGNORED
 from tada.data.transforms import normalise
 from tada.distributed import World
 from tada.errors import TadaError
@@ -90,13 +91,18 @@ def groups(videos: int, recipe: Train, seed: int, first_step: int, world: World)
             yield [(epoch, int(index)) for index in chosen]
 
 
-def loss_and_hits(logits: Tensor | dict[str, Tensor], labels: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy (summed over tasks, if several) and number of clips right in every task."""
-    if isinstance(logits, dict):
-        parts = [loss_and_hits(logits[task], labels[task]) for task in logits]
-        right = torch.stack([logits[task].argmax(1) == labels[task] for task in logits]).all(0)
-        return torch.stack([loss for loss, _ in parts]).sum(), right.sum()
-    return F.cross_entropy(logits.float(), labels), (logits.argmax(1) == labels).sum()
+def loss_and_hits(
+    logits: Tensor | dict[str, Tensor], labels: Tensor | dict[str, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean cross-entropy (summed over tasks, if several), clips right in every task, and clips that count.
+
+    Clips with the label IGNORED, stand-ins for undecodable videos, count nowhere.
+    """
+    tasks = [(logits[task], labels[task]) for task in logits] if isinstance(logits, dict) else [(logits, labels)]
+    counted = (tasks[0][1] != IGNORED).sum()
+    sums = [F.cross_entropy(values.float(), truth, ignore_index=IGNORED, reduction="sum") for values, truth in tasks]
+    right = torch.stack([values.argmax(1) == truth for values, truth in tasks]).all(0).sum()
+    return torch.stack(sums).sum() / counted.clamp(min=1), right, counted
 
 
 def train(
@@ -208,15 +214,15 @@ def _step(
         clips, labels = world.move(clips), world.move(labels)
         torch.manual_seed(_dropout_seed(seed, state.step, turn * world.size + world.rank))
         with world.synchronised(model, last=turn == accumulated - 1), world.autocast(recipe.precision):
-            loss, hits = loss_and_hits(model(normalise(clips)), labels)
+            loss, hits, counted = loss_and_hits(model(normalise(clips)), labels)
             (loss / accumulated).backward()
         total += loss.detach()
+        state.running["loss"] += float(loss.detach() * counted)
         state.running["correct"] += float(hits)
-        state.running["clips"] += len(clips)
+        state.running["clips"] += float(counted)
     mean = float(total) / accumulated
     if not math.isfinite(mean):
         raise TadaError(f"the loss is {mean} at step {state.step}; lower train.base_lr or lengthen the warm-up")
-    state.running["loss"] += mean * recipe.batch_per_device * accumulated
     optimizer.step()
     return mean
 
@@ -228,8 +234,8 @@ def _close_epoch(state: State, world: World, epoch: int, rate: float) -> dict[st
     return {
         "epoch": epoch,
         "lr": rate,
-        "train_loss": sums["loss"] / sums["clips"],
-        "train_top1": 100.0 * sums["correct"] / sums["clips"],
+        "train_loss": sums["loss"] / max(sums["clips"], 1),
+        "train_top1": 100.0 * sums["correct"] / max(sums["clips"], 1),
     }
 
 

@@ -1,0 +1,122 @@
+"""Where a run's clips come from: the dataset on disk, as the recipe samples, resizes and crops it."""
+
+from pathlib import Path
+from typing import Any
+
+from tada.data import cache, inspection, ssv2
+from tada.data.clips import Annotations, Split
+from tada.data.dataset import TestClips, TrainClips
+from tada.data.frames import FileFrames, Source
+from tada.data.sampling import IntervalSampling, Sampling, SegmentSampling
+from tada.data.skipped import SkipLog
+from tada.data.transforms import TestTransform, TrainTransform
+from tada.errors import TadaError
+from tada.progress import Progress
+from tada.run import Run
+
+READERS = {"ssv2": ssv2.read}
+
+
+class Sources:
+    """The training and validation clips of a run.
+
+    Videos that cannot be used are found before the run where that is cheap (while the cache is filled, or by reading
+    packets), are noted otherwise, and are counted in `counts`.
+
+    Args:
+        run: dataset, recipe and folder.
+        root: folder of videos and annotations.
+        frames: frames of a clip.
+        progress: told about work that takes long.
+
+    Raises:
+        TadaError: no folder given, an unknown dataset layout, or more unusable videos than the recipe allows.
+    """
+
+    def __init__(self, run: Run, root: Path | None, frames: int, progress: Progress) -> None:
+        self.run, self.recipe = run, run.recipe
+        self.annotations = _read(run, root)
+        self.sampling = _sampling(run, frames)
+        self._sources: dict[str, Source] = {}
+        self._splits: dict[str, Split] = {}
+        self._logs: dict[str, SkipLog] = {}
+        for split in (self.annotations.train, self.annotations.validation):
+            usable, source = self._usable(split.check(self.recipe.data.max_skipped), root, progress)
+            self._splits[split.name] = usable.check(self.recipe.data.max_skipped)
+            self._sources[split.name] = source
+            log_file = run.file(f"skipped-{split.name}.jsonl")
+            self._logs[split.name] = SkipLog(log_file, self._splits[split.name], self.recipe.data.max_skipped)
+
+    @property
+    def validation_names(self) -> list[str]:
+        """Names of the validation clips, in the order of the datasets below."""
+        return [clip.name for clip in self._splits["validation"].clips]
+
+    def training(self) -> TrainClips:
+        """(epoch, index) -> randomly sampled, scaled, cropped and mirrored clip."""
+        recipe = self.recipe.train
+        return TrainClips(
+            self._splits["train"].clips,
+            self.sampling,
+            TrainTransform(recipe.scale, recipe.crop, recipe.flip),
+            seed=self.run.seed,
+            mirror=self.annotations.mirror,
+            source=self._sources["train"],
+            skip_log=self._logs["train"],
+        )
+
+    def all_views(self) -> TestClips:
+        """Index -> every view that the recipe tests."""
+        return self._validation(self.recipe.test.clips, self.recipe.test.crops)
+
+    def single_view(self) -> TestClips:
+        """Index -> the middle clip's central crop, for the validation curve."""
+        return self._validation(clips=1, crops=1)
+
+    def counts(self) -> dict[str, Any]:
+        """For each split, the videos listed and used, and the names of those that could not be."""
+        return {name: split.without(self._logs[name].read()).counts() for name, split in self._splits.items()}
+
+    def describe(self) -> str:
+        """One line about layout and number of videos."""
+        parts = [f"{len(split.clips)} of {split.listed} {name} videos" for name, split in self._splits.items()]
+        return f"{self.annotations.layout}: {', '.join(parts)}"
+
+    def _usable(self, split: Split, root: Path, progress: Progress) -> tuple[Split, Source]:
+        data = self.recipe.data
+        workers = max(data.workers, 1)
+        if data.cache:
+            frames = cache.build(split, root / ".cache", data.cache_short_side, workers)
+            return split.without(frames.skipped), frames
+        record = self.run.results / "inspected" / f"{self.run.dataset}.jsonl"
+        progress.start(total=len(split.clips), unit="video", phase=f"looking at {split.name} files")
+        return inspection.inspect(split, record, workers, told=lambda done, _: progress.step(done)), FileFrames
+
+    def _validation(self, clips: int, crops: int) -> TestClips:
+        recipe = self.recipe.test
+        return TestClips(
+            self._splits["validation"].clips,
+            self.sampling,
+            TestTransform(recipe.short_side, recipe.crop, crops),
+            clips_per_video=clips,
+            source=self._sources["validation"],
+            skip_log=self._logs["validation"],
+        )
+
+
+def _read(run: Run, root: Path | None) -> Annotations:
+    if run.dataset not in READERS:
+        raise TadaError(f"{run.dataset}: this dataset cannot be read yet; readable: {', '.join(READERS)}")
+    if root is None:
+        raise TadaError(
+            f"scale {run.scale} needs the videos of {run.dataset}: set data.{run.dataset} in config/config.yaml to "
+            f"their folder; {ssv2.EXPECTED}"
+        )
+    return READERS[run.dataset](root)
+
+
+def _sampling(run: Run, frames: int) -> Sampling:
+    sampling = run.recipe.sampling
+    if sampling.kind == "segment":
+        return SegmentSampling(frames)
+    return IntervalSampling(frames, sampling.interval, sampling.target_fps)
