@@ -68,6 +68,8 @@ def run(
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
     results: Results = Path("results"),
+    processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
+    cluster: Annotated[str, typer.Option(help="Settings of the SLURM cluster that is to train it.")] = "",
     attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
     record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,
 ) -> None:
@@ -77,7 +79,8 @@ def run(
 
     if scale == "mini" and not data:
         data = f"data/mini/{dataset}"
-    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt)
+    settings = Path(cluster) if cluster else None
+    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt, processes, settings)
     if outcome["status"] == "failed" and not record_failure:
         raise SystemExit(1)
 

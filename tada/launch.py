@@ -1,39 +1,59 @@
-"""Starts a run in a process of its own and makes sure that its end, however it comes, is on record."""
+"""Has a run trained, on this machine or by a job of a cluster, and puts its end on record, however it comes."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
+from tada.allocation import fitting_processes, load_cluster
 from tada.files import write_json
 from tada.run import Run
 
 INTERRUPTED = 130
 """Exit status of a run that was asked to stop and saved its state."""
 
+PATIENCE_SECONDS = 30.0
+"""Time for a run's other processes to end by themselves after one has died."""
 
-def launch(run: Run, data_root: str, attempt: int = 1) -> dict[str, Any]:
-    """Execute `run` in a child process, wait for it, and return the content of its outcome.json.
+
+def launch(
+    run: Run, data_root: str, attempt: int = 1, processes: int = 0, cluster: Path | None = None
+) -> dict[str, Any]:
+    """Have `run` trained and tested unless it is, wait for it, and return the content of its outcome.json.
+
+    Args:
+        run: what to train.
+        data_root: folder of its videos and annotations.
+        attempt: number noted in outcome.json.
+        processes: on this machine; 0: one for each GPU that the recipe wants and the machine has, or a single one.
+        cluster: settings of the SLURM cluster that is to train it; None: this machine does.
 
     Raises:
-        TadaError: unknown scale, dataset or model.
-        SystemExit: with status 130: the run was interrupted; its state is saved and the next launch goes on.
+        TadaError: unknown scale, dataset or model, or a fault in the cluster's settings.
+        SystemExit: this process was told to stop. On this machine (status 130) the run has saved its state, and the
+            next launch goes on; on a cluster the job goes on, and the next launch attaches to it.
     """
     expected = run.signature  # fails here, with a clear message, before anything is started
-    finished = run.read("metrics.json")
-    if finished is None:
-        command = [sys.executable, "-m", "tada.execute", json.dumps(_arguments(run, data_root, attempt))]
-        status = _wait(subprocess.Popen(command))
-        if status == INTERRUPTED:
-            raise SystemExit(INTERRUPTED)
-        outcome = run.read("outcome.json")
-        if outcome is not None and outcome["attempt"] == attempt and status in (0, 1):
-            return outcome
-        if run.read("metrics.json") is None:
-            return record_outcome(run, attempt, error=_died(status))
-    print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
-    return record_outcome(run, attempt)
+    if run.read("metrics.json") is not None:
+        print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
+        return record_outcome(run, attempt)
+    run.file("outcome.json").unlink(missing_ok=True)
+    arguments = _arguments(run, data_root, attempt)
+    if cluster:
+        from tada.cluster import train_on_cluster
+
+        problem = train_on_cluster(run, arguments, load_cluster(cluster))
+    else:
+        problem = _train_here(arguments, processes or fitting_processes(run.recipe.train, _gpus_wanted(run)))
+    if run.read("metrics.json") is not None:
+        return record_outcome(run, attempt)
+    outcome = run.read("outcome.json")
+    return record_outcome(run, attempt, error=outcome["error"] if outcome else problem)
 
 
 def record_outcome(run: Run, attempt: int, error: str | None = None) -> dict[str, Any]:
@@ -48,23 +68,80 @@ def record_outcome(run: Run, attempt: int, error: str | None = None) -> dict[str
     return outcome
 
 
+def free_port() -> int:
+    """A TCP port that nothing on this machine listens to."""
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
 def _arguments(run: Run, data_root: str, attempt: int) -> dict[str, Any]:
     place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
     return {**place, "results": str(run.results), "data_root": data_root, "attempt": attempt}
 
 
-def _wait(process: subprocess.Popen) -> int:
-    """The process's exit status; SIGTERM and Ctrl-C are passed on, and it is given time to save its state."""
+def _gpus_wanted(run: Run) -> int:
+    wanted = run.recipe.resources.gpus
+    if not wanted:
+        return 1
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return min(wanted, len([device for device in visible.split(",") if device]))
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return 1
+    return min(wanted, listed.count("GPU "))
+
+
+def _train_here(arguments: dict[str, Any], processes: int) -> str | None:
+    """Start the processes and wait for them; returns what went wrong without the run's own doing.
+
+    Raises:
+        SystemExit: the run was asked to stop.
+    """
+    command = [sys.executable, "-m", "tada.execute", json.dumps(arguments)]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
+    started = [
+        subprocess.Popen(command, env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(processes)
+    ]
+    statuses = _wait(started)
+    if INTERRUPTED in statuses:
+        raise SystemExit(INTERRUPTED)
+    return next((_died(status) for status in statuses if status), None)
+
+
+def _wait(started: list[subprocess.Popen]) -> list[int]:
+    """Exit statuses, that of the first to end first; SIGTERM and Ctrl-C are passed on, so that state is saved."""
 
     def pass_on(number: int, _frame: Any) -> None:
-        process.send_signal(number)
+        for process in started:
+            process.send_signal(number)
 
     previous = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return process.wait()
+        if len(started) == 1:
+            return [started[0].wait()]
+        return _wait_for_all(started)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _wait_for_all(started: list[subprocess.Popen]) -> list[int]:
+    """As `_wait`; after one process has died, the others, which would wait for it, are ended."""
+    running, statuses, deadline = list(started), [], None
+    while running:
+        for process in [process for process in running if process.poll() is not None]:
+            running.remove(process)
+            statuses.append(process.returncode)
+            if process.returncode and deadline is None:
+                deadline = time.monotonic() + PATIENCE_SECONDS
+        if deadline and time.monotonic() > deadline:
+            for process in running:
+                process.kill()
+        time.sleep(0.1)
+    return statuses
 
 
 def _died(status: int) -> str:

@@ -80,6 +80,16 @@ def data_root(wildcards: SimpleNamespace) -> str:
     return _settings["data"].get(wildcards.dataset) or ""
 
 
+def cluster(wildcards: SimpleNamespace) -> str:
+    """File with the settings of the cluster that trains; empty if this machine does."""
+    return _settings.get("cluster") or ""
+
+
+def machine_share(wildcards: SimpleNamespace) -> int:
+    """1 for a run that takes all GPUs of this machine, so that such runs take turns."""
+    return int(wildcards.scale == "paper" and not cluster(wildcards))
+
+
 def render_spec(wildcards: SimpleNamespace) -> str:
     """What the mini videos show, as one string that changes when any of it does."""
     return json.dumps(_checked(lambda: recipes.render_spec(wildcards.dataset)), sort_keys=True)

@@ -14,6 +14,11 @@ rule run:
     resources:
         # Where the data lies changes no number, so it is no parameter.
         data_root=targets.data_root,
+        # Nor does where it trains. On a cluster this rule only submits a job, or finds the one there is, and waits.
+        cluster=targets.cluster,
+        machine=targets.machine_share,
+        queued=1,
     shell:
         "{PYTHON} -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
-        "--seed {wildcards.seed} --data {resources.data_root:q} --attempt {params.attempt} --record-failure"
+        "--seed {wildcards.seed} --data {resources.data_root:q} "
+        "--cluster {resources.cluster:q} --attempt {params.attempt} --record-failure"
