@@ -27,7 +27,6 @@ class Column:
     name: str
     header: str
     over: str = ""
-    main: bool = False
     measured: bool = False
 
 
@@ -130,9 +129,10 @@ class _Reader:
             raise TadaError(
                 f"{self.path}: rows: {', '.join(twice)}: used by several rows; give each an `id` of its own"
             )
-        rows = [self._row(name, row) for name, row in zip(self.ids, self.spec.get("rows", []), strict=True)]
+        rows: list[Row] = []
         for included in self.spec.get("include", []):
             rows += _figures(load_table(included, self.path.parent), tuple(self.columns))
+        rows += [self._row(name, row) for name, row in zip(self.ids, self.spec.get("rows", []), strict=True)]
         return Table(
             name=self.path.stem,
             title=self.spec["title"],
@@ -156,10 +156,11 @@ class _Reader:
     def _column(self, name: str) -> Column:
         column = self.columns[name]
         measured = any(key in column for key in _MEASURES)
-        return Column(name, column["header"], column.get("over", ""), column.get("main", False), measured)
+        return Column(name, column["header"], column.get("over", ""), measured)
 
     def _id(self, row: dict[str, Any], number: int) -> str:
-        return row.get("id") or row.get("model") or f"row{number + 1}"
+        named = (row[key] for key in ("id", "model", "operation", "stage") if key in row)
+        return next(named, f"row{number + 1}")
 
     def _row(self, name: str, row: dict[str, Any]) -> Row:
         where = f"{self.path}: rows.{name}"

@@ -1,0 +1,97 @@
+"""Cells of a table filled in: the paper's text, what was reproduced, the difference and the verdict."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tada.report.formulas import evaluate
+from tada.report.measures import Complexity, Delta, Layer, Library, Measure
+from tada.report.printed import Printed, parse
+from tada.report.results import DONE, Results
+from tada.report.table_spec import Cell, Table
+from tada.report.values import Value, difference, measure
+from tada.report.verdicts import MATCH, OFF, judge
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A cell with its measurement. `reported` and `here` are texts, the numbers behind them are beside them.
+
+    `verdict` is "match", "off", "pending" or "failed", "mini" or "library" where there is none to give, and empty where
+    nothing is measured.
+    """
+
+    cell: Cell
+    reported: str
+    verdict: str = ""
+    here: str = ""
+    value: Value | None = None
+    printed: Printed | None = None
+    difference: float | Decimal | None = None
+    shown_difference: str = ""
+
+    @property
+    def kind(self) -> str:
+        """ "blank", "given", "cited", or what is measured: "metric", "delta", "complexity", "layer", ..."""
+        return type(self.cell.measure).__name__.lower() if self.cell.measure else self.cell.kind
+
+
+Key = tuple[str, str]
+"""Id of a row and name of a column."""
+
+
+def fill(table: Table, results: Results) -> dict[Key, Filled]:
+    """Every cell of the table by (row, column), in reading order."""
+    memo: dict[Measure, Value] = {}
+    values: dict[Key, Value] = {}
+    for row, cell in table.cells():
+        if cell.measure is not None and not isinstance(cell.measure, Delta):
+            if cell.measure not in memo:
+                memo[cell.measure] = measure(cell.measure, results)
+            values[row.id, cell.column] = memo[cell.measure]
+    for row, cell in table.cells():
+        if isinstance(delta := cell.measure, Delta):
+            values[row.id, cell.column] = difference(values[row.id, delta.column], values[delta.base, delta.column])
+    return {
+        (row.id, cell.column): _filled(cell, values.get((row.id, cell.column)), results.scale)
+        for row, cell in table.cells()
+    }
+
+
+def problems(cells: dict[Key, Filled]) -> list[str]:
+    """What is wrong with the results behind the cells, each run named once; empty if nothing is."""
+    return list(dict.fromkeys(str(p) for cell in cells.values() if cell.value for p in cell.value.problems))
+
+
+def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
+    if value is None or cell.measure is None:
+        return Filled(cell, cell.reported)
+    if value.status == DONE and value.text:
+        verdict = MATCH if value.text == cell.reported else OFF
+        return Filled(cell, cell.reported, verdict, value.text, value)
+    reported, printed = _reported(cell)
+    if value.status != DONE or value.mean is None:
+        return Filled(cell, reported, value.status, value.status, value, printed)
+    extra = _extra_decimals(cell.measure)
+    if printed is None:
+        return Filled(cell, reported, here=f"{value.mean:,}", value=value)
+    here = printed.show(value.mean, extra)
+    if value.std is not None:
+        here += f" ± {printed.show(value.std, extra).lstrip('+')}"
+    gap = value.mean - (printed.value if isinstance(value.mean, Decimal) else float(printed.value))
+    shown = Printed("", printed.value, printed.decimals + extra, signed=True).show(gap)
+    return Filled(cell, reported, judge(value.mean, printed, cell.measure, scale), here, value, printed, gap, shown)
+
+
+def _reported(cell: Cell) -> tuple[str, Printed | None]:
+    """The paper's text and number; of a formula, its value at the table's setting."""
+    if isinstance(cell.measure, Layer) and cell.measure.formula:
+        value = evaluate(cell.reported, dict(cell.measure.setting))
+        return f"{cell.reported} = {value:,}", parse(str(value))
+    return cell.reported, parse(cell.reported)
+
+
+def _extra_decimals(what: Measure) -> int:
+    """Counts are known exactly, so they are shown with two more decimals than the paper prints of them."""
+    if isinstance(what, Layer) and what.quantity != "gflops":
+        return 0
+    return 2 if isinstance(what, Complexity | Layer | Library) else 0

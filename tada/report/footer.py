@@ -1,0 +1,165 @@
+"""What stands under a table: scale, seeds, code, hardware, time, data, versions, tolerances and conventions."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tada.provenance import environment, git_state
+from tada.report.measures import Complexity, Delta, Layer, Library, Metric, Structure
+from tada.report.results import DONE, Results, RunResult
+from tada.report.table_spec import Table
+
+Line = tuple[str, str]
+"""What a line is about, and what it says."""
+
+PACKAGES = ("torch", "torchvision", "numpy", "decord", "fvcore")
+MINI = (
+    "mini: rendered videos and small networks. It can show orderings of rows and signs of differences, never levels: "
+    "an accuracy's difference to the paper's says nothing here, so accuracies carry no verdict."
+)
+PAPER = "paper: the paper's datasets, networks and schedules; accuracies carry verdicts."
+COUNTED = (
+    "at full size whatever the scale. A FLOP is one multiply-add. Counted: convolutions and linear layers, those that "
+    "generate calibration weights included. Not counted: batch norm, biases, pooling, activations, and the product of "
+    "calibration and base weight. A count matches if it rounds to the printed digits."
+)
+COUNTED_LAYERS = (
+    "by Table 1's convention: weights, no biases and batch norm; multiply-adds of convolutions, of the descriptors' "
+    "pooling, and of the product of calibration and base weight. A count matches a formula if they are equal."
+)
+
+
+def footer(table: Table, results: Results) -> list[Line]:
+    """All that a reader needs to judge the numbers of a table."""
+    lines: list[Line] = []
+    environments: list[dict[str, Any]] = []
+    if table.runs:
+        runs = results.all_runs(table.runs)
+        lines += about_runs(runs, results)
+        environments += [result.record["environment"] for result in runs if result.status == DONE]
+    found = (results.complexity(*key) for key in sorted(table.complexities))
+    complexities = [record for record in found if record]
+    environments += [record["environment"] for record in complexities]
+    if any(isinstance(m, Layer | Library | Structure) for m in table.measures):
+        environments.append(environment())  # counted while the table was built
+    lines += about_code(environments) + _conventions(table, complexities)
+    return lines + (_tolerances(table) if results.scale == "paper" else [])
+
+
+def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
+    """Scale, seeds, data and cost of the runs behind a table or figure."""
+    seeds = "seed 0" if results.seeds == 1 else f"seeds 0 to {results.seeds - 1}, mean ± standard deviation of one seed"
+    lines = [("Scale", MINI if results.scale == "mini" else PAPER), ("Seeds", seeds)]
+    done = [result for result in runs if result.status == DONE]
+    if len(done) < len(runs):
+        states = Counter(result.status for result in runs)
+        lines.append(("Runs", ", ".join(f"{count} {status}" for status, count in states.items())))
+    if not done:
+        return lines
+    for dataset in sorted({result.run.dataset for result in done}):
+        records = [result.record["dataset"] for result in done if result.run.dataset == dataset]
+        lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part)}" for part in records[0])))
+    seconds = [result.record["cost"]["wall_seconds"] for result in done]
+    lines.append(("Time", f"{duration(sum(seconds))} in {len(done)} runs: {_times(done)}"))
+    return lines
+
+
+def about_code(environments: Sequence[dict[str, Any]]) -> list[Line]:
+    """Commits, hardware and versions that the results come from, and whether the code has changed since."""
+    if not environments:
+        return []
+    commits = Counter(_commit(found) for found in environments)
+    text = ", ".join(f"{name} ({count} results)" if len(commits) > 1 else name for name, count in commits.items())
+    current = git_state()
+    if len(commits) > 1:
+        text = f"the results come from several states of the code: {text}"
+    if any(found["git_commit"] != current["git_commit"] for found in environments):
+        text += f"; the code is at {_commit(current)} now"
+    hardware = Counter(_machine(found["hardware"]) for found in environments)
+    versions = [
+        f"{name} {', '.join(found)}" for name in PACKAGES if (found := _distinct(_versions(environments, name)))
+    ]
+    python = ", ".join(_distinct(found["python"] for found in environments))
+    return [
+        ("Code", text),
+        ("Hardware", "; ".join(hardware)),
+        ("Versions", ", ".join([f"Python {python}", *versions])),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """ "48 s", "12 min", "3.4 h" or "5.2 days"."""
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}" if unit != "h" else f"{seconds / size:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _counts(records: Sequence[dict[str, Any]], part: str) -> str:
+    """ "2,400 of 2,400 clips used", as a range where runs differ, with the number of skipped ones if any."""
+    used = sorted({record[part]["used"] for record in records})
+    listed = sorted({record[part]["listed"] for record in records})
+    skipped = max(len(record[part]["skipped"]) for record in records)
+    text = f"{used[0]:,}" if len(used) == 1 else f"{used[0]:,} to {used[-1]:,}"
+    text += f" of {' or '.join(f'{n:,}' for n in listed)} used"
+    return text + (f" ({skipped} skipped, named in metrics.json)" if skipped else "")
+
+
+def _times(done: Sequence[RunResult]) -> str:
+    by_model: dict[str, list[float]] = {}
+    for result in done:
+        by_model.setdefault(result.run.model, []).append(result.record["cost"]["wall_seconds"])
+    return ", ".join(f"{model} {duration(statistics.mean(seconds))}" for model, seconds in by_model.items())
+
+
+def _commit(environment: dict[str, Any]) -> str:
+    if environment["git_commit"] is None:
+        return "not in a git checkout"
+    return f"commit {environment['git_commit'][:10]}" + (
+        " with uncommitted changes" if environment["git_dirty"] else ""
+    )
+
+
+def _machine(hardware: dict[str, Any]) -> str:
+    gpus = Counter(hardware["gpus"])
+    parts = [f"{hardware['cpu']}, {hardware['cores']} cores", *(f"{count} × {name}" for name, count in gpus.items())]
+    return ", ".join(parts)
+
+
+def _versions(environments: Iterable[dict[str, Any]], name: str) -> list[str]:
+    return [environment["packages"][name] for environment in environments if name in environment["packages"]]
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return sorted(set(values))
+
+
+def _tolerances(table: Table) -> list[Line]:
+    """Which accuracies match; the reason once for all columns that share it."""
+    headers = {column.name: f"{column.over} {column.header}".strip() for column in table.columns}
+    by_tolerance: dict[Any, list[str]] = {}
+    for _, cell in table.cells():
+        if isinstance(cell.measure, Metric | Delta):
+            columns = by_tolerance.setdefault(cell.measure.tolerance, [])
+            if headers[cell.column] not in columns:
+                columns.append(headers[cell.column])
+    return [
+        ("Tolerance", f"{', '.join(columns)} within {tolerance.value:g}. {tolerance.why}")
+        for tolerance, columns in by_tolerance.items()
+    ]
+
+
+def _conventions(table: Table, complexities: Sequence[dict[str, Any]]) -> list[Line]:
+    lines: list[Line] = []
+    if sizes := sorted({(m.resolution, m.classes) for m in table.measures if isinstance(m, Complexity)}):
+        settings = " or ".join(f"{side}×{side} pixels and {classes} classes" for side, classes in sizes)
+        lines.append(("Counting", f"one clip of {settings}, {COUNTED}"))
+    if operators := sorted({name for record in complexities for name in record["uncounted"]}):
+        lines.append(("Operators not counted", f"{', '.join(operators)} (how often: results/complexity)."))
+    if layers := [m for m in table.measures if isinstance(m, Layer)]:
+        settings = ", ".join(f"{name} = {size}" for name, size in layers[0].setting)
+        lines.append(("Counting, single layers", f"{settings}; {COUNTED_LAYERS}"))
+    if any(isinstance(m, Library) for m in table.measures):
+        lines.append(('Verdict "library"', "the figure is that of a library's network, which is not quite the peer's."))
+    return lines

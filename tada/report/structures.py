@@ -1,0 +1,72 @@
+"""The layers of a built network in the notation of Table A1, e.g. "[1×1², 64; 1×3², 64; 1×1², 256] ×3"."""
+
+from functools import cache
+from itertools import groupby
+
+import torch
+from torch import nn
+
+from tada.models import build_model
+
+CLIP = (1, 3, 8, 224, 224)
+"""The input of Table A1; networks are built without values, so its size costs nothing."""
+
+
+@cache
+def _built(model: str) -> tuple[nn.Module, dict[str, tuple[tuple[int, ...], ...]]]:
+    """The network and, for each of its direct parts, the shapes of what went in and what came out."""
+    with torch.device("meta"):
+        network = build_model(model, 400).eval()
+        shapes = {}
+
+        def watch(name: str) -> None:
+            def note(_module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+                shapes[name] = (tuple(inputs[0].shape), tuple(output.shape))
+
+            network.get_submodule(name).register_forward_hook(note)
+
+        for name, _ in network.named_children():
+            watch(name)
+        network(torch.zeros(CLIP))
+    return network, shapes
+
+
+def layers(model: str, stage: str) -> str:
+    """The layers of a stage: "conv1", "res2" to "res5", or "head"."""
+    network, shapes = _built(model)
+    if stage == "conv1":
+        conv = next(module for module in network.stem.modules() if isinstance(module, nn.Conv3d))
+        return f"{_conv(conv)}; stride {conv.stride[0]}, {_squared(conv.stride[1:])}"
+    if stage == "head":
+        fed, _ = shapes["head"]
+        pooled = ["global average pool"] if len(fed) == 2 else []
+        return ", ".join([*pooled, *("fc" for module in network.head.modules() if isinstance(module, nn.Linear))])
+    blocks = [_block(block) for block in network.get_submodule(stage)]
+    return ", ".join(f"[{text}] ×{len(list(same))}" for text, same in groupby(blocks))
+
+
+def output_size(model: str, stage: str) -> str:
+    """Frames, height and width after a stage for a clip of 8×224×224, e.g. "8×56×56"."""
+    _, shapes = _built(model)
+    if stage == "head":
+        fed, _ = shapes["head"]
+        return "×".join(map(str, (*fed[2:], 1, 1, 1)[:3]))
+    _, emitted = shapes["stem" if stage == "conv1" else stage]
+    return "×".join(map(str, emitted[2:]))
+
+
+def _block(block: nn.Module) -> str:
+    """The convolutions on the residual branch, in order; those that generate calibration weights are none of them."""
+    return "; ".join(
+        _conv(module)
+        for name, module in block.named_modules()
+        if isinstance(module, nn.Conv3d) and not name.startswith("downsample")
+    )
+
+
+def _conv(conv: nn.Conv3d) -> str:
+    return f"{conv.kernel_size[0]}×{_squared(conv.kernel_size[1:])}, {conv.out_channels}"
+
+
+def _squared(pair: tuple[int, int]) -> str:
+    return f"{pair[0]}²" if pair[0] == pair[1] else f"{pair[0]}×{pair[1]}"
