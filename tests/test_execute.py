@@ -1,0 +1,152 @@
+"""Whole runs in processes of their own, disturbed in every way that a run is disturbed."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tada.metrics import topk_accuracy
+
+FOLDER = "results/mini/ssv2/tada2d/seed0"
+
+
+@pytest.fixture
+def run(tada_command, tiny_ssv2, tmp_path):
+    def start(data=tiny_ssv2, cwd=tmp_path):
+        return tada_command("run", "ssv2", "tada2d", "--data", str(data), cwd=cwd)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """Folder for the run that the others are compared with; the first test that needs it fills it."""
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.fixture
+def finished(undisturbed, run):
+    if not (undisturbed / FOLDER / "metrics.json").exists():
+        process = run(cwd=undisturbed)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    return undisturbed / FOLDER
+
+
+def results(folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    curves = pd.read_csv(folder / "curves.csv").drop(columns="seconds")
+    return metrics, curves, np.load(folder / "scores.npz")
+
+
+def assert_same_numbers(folder, expected):
+    metrics, curves, scores = results(folder)
+    expected_metrics, expected_curves, expected_scores = results(expected)
+    assert metrics["metrics"] == expected_metrics["metrics"]
+    assert metrics["signature"] == expected_metrics["signature"]
+    pd.testing.assert_frame_equal(curves, expected_curves, check_exact=True)
+    np.testing.assert_array_equal(scores["scores"], expected_scores["scores"])
+
+
+def wait_for(condition, process, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"ended too early: {process.communicate()[0]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_run_leaves_a_full_account(finished):
+    metrics, curves, scores = results(finished)
+    assert metrics["run"] == {"scale": "mini", "dataset": "ssv2", "model": "tada2d", "seed": 0}
+    assert metrics["dataset"]["train"] == {"listed": 36, "used": 36, "skipped": []}
+    assert metrics["dataset"]["validation"]["used"] == 9
+    assert metrics["environment"]["packages"]["torch"].startswith("2.")
+    assert metrics["config"]["recipe"]["train"]["epochs"] == 4
+    assert metrics["cost"]["training_seconds"] > 0 and metrics["cost"]["peak_memory_bytes"] > 1e7
+    assert list(curves["epoch"]) == [1, 2, 3, 4]
+    assert scores["views"].shape == (9, 6, 3)
+    assert metrics["metrics"]["top1"] == topk_accuracy(scores["scores"], scores["labels"], 1)
+    outcome = json.loads((finished / "outcome.json").read_text())
+    assert outcome == {"status": "done", "attempt": 1, "signature": metrics["signature"], "error": None}
+    assert "epoch 4/4" in (finished / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_disturbed_run_ends_with_the_same_numbers(how, run, tmp_path, finished):
+    process = run()
+    state = tmp_path / FOLDER / "checkpoint.pt"
+    wait_for(state.exists, process)
+    child = int(os.popen(f"pgrep -P {process.pid}").read().split()[0])
+    os.kill(child if how == signal.SIGKILL else process.pid, how)
+    output, _ = process.communicate(timeout=60)
+    assert not (tmp_path / FOLDER / "metrics.json").exists(), "disturbed too late"
+    if how == signal.SIGKILL:
+        outcome = json.loads((tmp_path / FOLDER / "outcome.json").read_text())
+        assert process.returncode == 1 and outcome["status"] == "failed" and "SIGKILL" in outcome["error"]
+    else:
+        assert process.returncode == 130 and "the state is saved" in output
+        assert not (tmp_path / FOLDER / "outcome.json").exists()
+    again = run()
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0 and "done before" in output, output
+    assert_same_numbers(tmp_path / FOLDER, finished)
+
+
+def test_a_finished_run_is_not_repeated(run, undisturbed, finished):
+    before = (finished / "metrics.json").stat().st_mtime_ns
+    process = run(cwd=undisturbed)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "finished before" in output
+    assert (finished / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_undecodable_videos_are_counted_and_named(run, tiny_ssv2, tmp_path):
+    root = shutil.copytree(tiny_ssv2, tmp_path / "data")
+    (root / "videos" / "3.webm").write_bytes(b"")
+    (root / "videos" / "7.webm").write_bytes((root / "videos" / "7.webm").read_bytes()[:300])
+    process = run(data=root)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    metrics, _, _ = results(tmp_path / FOLDER)
+    assert metrics["dataset"]["train"] == {"listed": 36, "used": 34, "skipped": ["3", "7"]}
+
+
+def test_too_many_undecodable_videos_fail_the_run(run, tiny_ssv2, tmp_path):
+    root = shutil.copytree(tiny_ssv2, tmp_path / "data")
+    for video in range(1, 6):
+        (root / "videos" / f"{video}.webm").write_bytes(b"")
+    process = run(data=root)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "5 of 36 videos cannot be used" in output and "Traceback" not in output
+    outcome = json.loads((tmp_path / FOLDER / "outcome.json").read_text())
+    assert outcome["status"] == "failed" and "max_skipped" in outcome["error"]
+
+
+def test_missing_data_says_what_is_expected_where(tada_command, tmp_path):
+    process = tada_command("run", "ssv2", "tsn", "--scale", "paper", cwd=tmp_path)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "set data.ssv2 in config/config.yaml" in output
+    assert "something-something-v2-" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "ssv2", "tda2d"), "unknown model 'tda2d'; did you mean 'tada2d'"),
+        (("run", "ssv3", "tada2d"), "unknown dataset 'ssv3'; did you mean 'ssv2'"),
+        (("run", "ssv2", "tada2d", "--scale", "big"), "unknown scale 'big'"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(arguments, message, tada_command, tmp_path):
+    process = tada_command(*arguments, cwd=tmp_path)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert message in output and "Traceback" not in output
