@@ -20,5 +20,5 @@ rule run:
         queued=1,
     shell:
         "{PYTHON} -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
-        "--seed {wildcards.seed} --data {resources.data_root:q} "
-        "--cluster {resources.cluster:q} --attempt {params.attempt} --record-failure"
+        "--seed {wildcards.seed} --data={resources.data_root:q} "
+        "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure"

@@ -1,0 +1,186 @@
+"""The command a user types, on a copy of the project with tiny recipes: whole chains, and what may disturb them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tada.paths import PROJECT
+
+COPIED = ["Snakefile", "pyproject.toml", "tada", "workflow", "config", "profiles", "tables", "figures"]
+RESULTS = Path("results/mini/ssv2")
+
+TABLE = {
+    "title": "Table T",
+    "caption": "Two rows.",
+    "place": "A test",
+    "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
+    "columns": {
+        "name": {"header": "Model"},
+        "top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"},
+        "delta": {"header": "Δ", "delta_of": "top1", "tolerance": "top1"},
+    },
+    "rows": [
+        {"model": "tsn", "cells": {"name": "TSN", "top1": "32.0", "delta": "-"}},
+        {"model": "tada2d", "base": "tsn", "cells": {"name": "TAda2D", "top1": "63.8", "delta": "+31.8"}},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_ssv2, tiny_config) -> Path:
+    """The project as a fresh checkout, with one epoch of training and a table of two rows."""
+    root = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        source = PROJECT / name
+        ignored = shutil.ignore_patterns("__pycache__", "*.md", "*.tex", "*.csv", "*.svg", "*.png")
+        shutil.copytree(source, root / name, ignore=ignored) if source.is_dir() else shutil.copy(source, root)
+    recipes = yaml.safe_load((tiny_config / "recipes" / "mini.yaml").read_text())
+    recipes["ssv2"]["train"] |= {"epochs": 2, "warmup_epochs": 0}
+    write_yaml(root / "config/recipes/mini.yaml", recipes)
+    write_yaml(root / "tables/small.yaml", TABLE)
+    shutil.copytree(tiny_ssv2, root / "data/mini/ssv2")
+    (root / "data/mini/ssv2/manifest.json").write_text("{}")
+    return root
+
+
+def write_yaml(path: Path, content: object) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def start(project: Path, *arguments: str) -> subprocess.Popen:
+    environment = {key: value for key, value in os.environ.items() if key != "TADA_CONFIG"}
+    environment |= {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def snakemake(project: Path, *arguments: str) -> tuple[int, str]:
+    process = start(project, *arguments)
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
+
+
+def trained(project: Path) -> dict[str, int]:
+    return {file.parent.parent.name: file.stat().st_mtime_ns for file in (project / RESULTS).rglob("metrics.json")}
+
+
+def test_one_command_makes_the_table_and_the_next_does_nothing(project):
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0, output
+    table = (project / "tables/small.md").read_text()
+    top1 = json.loads((project / RESULTS / "tada2d/seed0/metrics.json").read_text())["metrics"]["top1"]
+    assert f"{top1:.1f}" in table and "63.8" in table
+    assert (project / "tables/small.tex").exists() and (project / "tables/small.csv").exists()
+    before = trained(project)
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0 and "Nothing to be done" in output
+    assert trained(project) == before
+
+
+def test_edited_code_retrains_nothing_and_an_edited_recipe_what_it_concerns(project):
+    before = trained(project)
+    (project / "tada/metrics.py").open("a").write("\n# a remark\n")
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0 and "Nothing to be done" in output
+    models = project / "config/models.yaml"
+    text = models.read_text()
+    models.write_text(text.replace("tada2d: {extends: tsn+tada,", "tada2d: {dropout: 0.4, extends: tsn+tada,"))
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0, output
+    after = trained(project)
+    assert after["tsn"] == before["tsn"] and after["tada2d"] > before["tada2d"]
+
+
+def test_a_failed_row_is_a_cell_and_the_next_call_repairs_it(project):
+    spec = {**TABLE, "rows": [*TABLE["rows"], {"model": "tsn+avg", "cells": {"name": "Avg", "top1": "47.9"}}]}
+    write_yaml(project / "tables/small.yaml", spec)
+    models = project / "config/models.yaml"
+    text = models.read_text()
+    assert "tsn+avg: {extends: tsn," in text
+    broken = text.replace("tsn+avg: {extends: tsn,", "tsn+avg: {depth: [3000, 1, 1, 1], alpha: 4, extends: tsn,")
+    models.write_text(broken)
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 1
+    assert re.search(r"1 runs failed; .*\n.*tsn\+avg/seed0: .*alpha", output), output
+    table = (project / "tables/small.md").read_text()
+    assert "failed" in table and "63.8" in table and "tsn+avg/seed0/log.txt" in table
+    models.write_text(text)
+    before = trained(project)
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0, output
+    assert "failed" not in (project / "tables/small.md").read_text()
+    after = trained(project)
+    assert after.keys() - before.keys() == {"tsn+avg"} and {m: after[m] for m in before} == before
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0 and "Nothing to be done" in output
+
+
+def test_a_killed_snakemake_is_simply_called_again(project):
+    spec = {**TABLE, "rows": [*TABLE["rows"], {"model": "tada2d-max", "cells": {"name": "Max", "top1": "63.5"}}]}
+    write_yaml(project / "tables/small.yaml", spec)
+    process = start(project, "tables/small.md")
+    state = project / RESULTS / "tada2d-max/seed0/checkpoint.pt"
+    deadline = time.monotonic() + 90
+    while not state.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)  # snakemake, the launcher and the training alike
+    process.communicate()
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0, output
+    metrics = json.loads((project / RESULTS / "tada2d-max/seed0/metrics.json").read_text())
+    assert metrics["cost"]["resumes"] == 1
+    assert "tada2d-max" in (project / "tables/small.md").read_text()
+
+
+def test_paper_scale_is_planned(project):
+    code, output = snakemake(project, "-n", "--config", "scale=paper", "--", "tables/table3b.md")
+    assert code == 0, output
+    assert re.search(r"^run\s+10$", output, re.MULTILINE), output
+
+
+def test_several_seeds_are_planned(project):
+    code, output = snakemake(project, "-n", "--config", "scale=paper", "seeds=3", "--", "tables/table3b.md")
+    assert code == 0 and re.search(r"^run\s+30$", output, re.MULTILINE), output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tables/table3c.md",), "unknown table 'table3c'; did you mean 'table"),
+        (("--config", "sede=3", "--", "tables/table3b.md"), "unknown key 'sede'; did you mean 'seeds'"),
+        (("--config", "scale=mimi", "--", "tables/table3b.md"), "unknown value 'mimi'; did you mean 'mini'"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_nearest_and_no_traceback(project, arguments, message):
+    code, output = snakemake(project, *arguments)
+    assert code != 0 and message in output, output
+    assert "Traceback" not in output
+
+
+def test_a_typo_in_a_recipe_names_file_and_key(project):
+    recipes = project / "config/recipes/mini.yaml"
+    text = recipes.read_text()
+    recipes.write_text(text.replace("epochs: 2", "epoch: 2"))
+    try:
+        code, output = snakemake(project, "tables/small.md")
+    finally:
+        recipes.write_text(text)
+    assert code != 0 and "Traceback" not in output
+    assert re.search(r"config/recipes/mini\.yaml: ssv2\.train: unknown key 'epoch'; did you mean '.*epochs'", output), output
