@@ -4,11 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+WAIT = timedelta(hours=2)
+"""Longest that a process waits for its fellows, e.g. while the first one looks through a dataset's files."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class World:
     def from_environment(cls) -> Iterator["World"]:
         """The process group that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT describe, while in use.
 
-        NCCL between GPUs, gloo between CPU processes. Without these variables: a single process.
+        NCCL between GPUs, gloo between CPU processes and for plain objects. Without these variables: a single process.
         """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
@@ -40,11 +44,16 @@ class World:
         device = torch.device("cuda", local) if cuda else torch.device("cpu")
         if cuda:
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=WAIT)
         try:
             yield cls(dist.get_rank(), size, device)
         finally:
             dist.destroy_process_group()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes the files and talks."""
+        return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over the processes; batch-norm statistics stay each process's own."""
@@ -77,6 +86,41 @@ class World:
         dist.all_reduce(total)
         return dict(zip(values, total.tolist(), strict=True))
 
-    def any(self, flag: bool) -> bool:
-        """Whether `flag` is true in some process, so that all stop at the same step."""
-        return self.sum({"flag": float(flag)})["flag"] > 0
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether it is true in some process, so that all stop, or save, at the same step."""
+        return tuple(value > 0 for value in self.sum({str(i): float(flag) for i, flag in enumerate(flags)}).values())
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """The values of all processes, in the first of them; None in the others."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size if self.leads else None
+        dist.gather_object(value, values)
+        return values
+
+    def tell(self, value: Any) -> Any:
+        """The first process's value, in all of them."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's batch-norm statistics, which are those that are saved."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def barrier(self) -> None:
+        """Wait until all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """The first process does what follows before the others do, who then find what it has prepared."""
+        if not self.leads:
+            self.barrier()
+        yield
+        if self.leads:
+            self.barrier()

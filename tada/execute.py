@@ -1,14 +1,15 @@
 """Executes one run in this process: data, training, testing, and metrics.json with where its numbers come from."""
 
+import csv
 import json
-import signal
+import os
 import sys
 import time
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from filelock import FileLock
 
@@ -21,24 +22,9 @@ from tada.progress import Progress, Silent, reporting
 from tada.provenance import environment, peak_memory_bytes
 from tada.run import Run
 from tada.sources import Sources
+from tada.stop import StopFlag
 from tada.testing import accuracies, save_scores, test
 from tada.training import Interrupted, State, train
-
-
-class StopFlag:
-    """True once the process was asked to stop (SIGTERM, Ctrl-C): work then ends at the next step, state saved."""
-
-    def __init__(self) -> None:
-        self.raised = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._raise)
-
-    def _raise(self, _number: int, _frame: Any) -> None:
-        self.raised = True
-
-    def __call__(self) -> bool:
-        """Whether to stop."""
-        return self.raised
 
 
 def execute(run: Run, data_root: str, stop: StopFlag) -> None:
@@ -50,35 +36,36 @@ def execute(run: Run, data_root: str, stop: StopFlag) -> None:
         TadaError: data or configuration that the user has to mend.
         Interrupted: `stop` said so; the state is saved.
     """
-    with (
-        reporting(str(run), run.file("log.txt"), run.file("progress.json")) as progress,
-        FileLock(run.file(".lock")),
-    ):
-        if run.read("metrics.json") is not None:
+    with World.from_environment() as world, ExitStack() as stack:
+        progress: Progress = Silent()
+        if world.leads:
+            progress = stack.enter_context(reporting(str(run), run.file("log.txt"), run.file("progress.json")))
+            stack.enter_context(FileLock(run.file(".lock")))
+        if world.any(world.leads and run.read("metrics.json") is not None)[0]:
             return
         try:
-            _train_and_test(run, data_root, stop, progress)
+            _train_and_test(run, data_root, stop, progress, world)
         except Exception as error:
             clear = isinstance(error, TadaError | Interrupted)
             progress.say(str(error) if clear else traceback.format_exc())
             raise
 
 
-def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress) -> None:
+def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress, world: World) -> None:
     began = time.monotonic()
     if run.scale == "mini":
         torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
-    world = World.single()
     recipe = run.recipe
     torch.manual_seed(run.seed)
     model = build_model(run.model, recipe.classes, **recipe.network)
-    sources = Sources(run, Path(data_root) if data_root else None, frames=model.frames, progress=progress)
+    with world.leader_first():
+        sources = Sources(run, Path(data_root) if data_root else None, frames=model.frames, progress=progress)
     progress.say(sources.describe())
     common = {"batch": recipe.test.batch, "world": world, "workers": recipe.data.workers}
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
         scores = test(network, sources.single_view(), videos=sources.validation_names, progress=Silent(), **common)
-        return {f"val_{name}": value for name, value in accuracies(scores).items()}
+        return {f"val_{name}": value for name, value in accuracies(scores).items()} if scores else {}
 
     state = train(
         model,
@@ -93,7 +80,7 @@ def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress
         workers=recipe.data.workers,
         stop=stop,
     )
-    checkpoint_hash = sha256(run.file("checkpoint.pt"))
+    checkpoint_hash = world.tell(sha256(run.file("checkpoint.pt")) if world.leads else "")
     scores = test(
         model,
         sources.all_views(),
@@ -104,6 +91,8 @@ def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress
         stop=stop,
         **common,
     )
+    if not world.leads:
+        return
     _write_results(run, sources, state, scores, checkpoint_hash, time.monotonic() - began, world)
     metrics = accuracies(scores)
     progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
@@ -119,8 +108,10 @@ def _write_results(
     world: World,
 ) -> None:
     save_scores(run.file("scores.npz"), scores)
-    with replacing(run.file("curves.csv")) as temporary:
-        pd.DataFrame(state.curves).to_csv(temporary, index=False)
+    with replacing(run.file("curves.csv")) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=_columns(state.curves))
+        writer.writeheader()
+        writer.writerows(state.curves)
     write_json(
         run.file("metrics.json"),
         {
@@ -136,7 +127,7 @@ def _write_results(
                 "devices": world.size,
                 "peak_memory_bytes": peak_memory_bytes(),
                 "resumes": state.resumes,
-                "requeues": 0,
+                "requeues": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
             },
             "checkpoint": {"file": "checkpoint.pt", "sha256": checkpoint_hash},
             "config": run.configuration,
@@ -144,22 +135,33 @@ def _write_results(
     )
 
 
-def main(arguments: dict[str, Any]) -> int:
+def _columns(curves: list[dict[str, float]]) -> list[str]:
+    """Names of all columns; an epoch without validation lacks some."""
+    return list(dict.fromkeys(name for row in curves for name in row))
+
+
+def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     """Execute the run that `arguments` name and write its outcome.json; returns the process's exit status."""
-    data_root, attempt = arguments.pop("data_root"), arguments.pop("attempt")
-    run = Run(**{**arguments, "results": Path(arguments["results"])})
+    place = {key: value for key, value in arguments.items() if key not in ("data_root", "attempt")}
+    run = Run(**{**place, "results": Path(place["results"])})
     try:
-        execute(run, data_root, StopFlag())
+        execute(run, arguments["data_root"], stop or StopFlag())
     except Interrupted:
         return INTERRUPTED
     except TadaError as error:
-        record_outcome(run, attempt, error=str(error))
-        return 1
+        return _fail(run, arguments["attempt"], str(error))
     except Exception as error:
-        record_outcome(run, attempt, error=f"{type(error).__name__}: {error}")
-        return 1
-    record_outcome(run, attempt)
+        return _fail(run, arguments["attempt"], f"{type(error).__name__}: {error}")
+    if os.environ.get("RANK", "0") == "0":
+        record_outcome(run, arguments["attempt"])
     return 0
+
+
+def _fail(run: Run, attempt: int, error: str) -> int:
+    """Note the first failure; those of other processes follow from it."""
+    if run.read("outcome.json") is None:
+        record_outcome(run, attempt, error=error)
+    return 1
 
 
 if __name__ == "__main__":

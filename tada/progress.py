@@ -86,7 +86,7 @@ class Progress:
 
 
 class Silent(Progress):
-    """Progress of something too short to be told."""
+    """Progress of something too short to be told, or told by another process."""
 
     def __init__(self) -> None:
         pass
@@ -95,6 +95,12 @@ class Silent(Progress):
         """Nothing."""
 
     def step(self, done: int, **facts: float) -> None:
+        """Nothing."""
+
+    def epoch(self, epoch: int, epochs: int, row: dict[str, float]) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
         """Nothing."""
 
 

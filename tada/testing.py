@@ -55,38 +55,58 @@ def test(
         videos: identifiers, in the dataset's order.
         batch: videos per forward pass.
         progress: told about every batch.
-        world: this process's device; testing itself runs in one process.
+        world: this process's place among those that share the videos out among them.
         workers: processes that decode; 0 decodes in this one.
-        partial: file that keeps finished videos' scores, from which an interrupted pass goes on.
+        partial: file that keeps finished videos' scores, from which an interrupted pass goes on, with whatever number
+            of processes; all but the first process write files beside it.
         identity: what the partial file must belong to, e.g. the checkpoint's hash.
         stop: asked after every batch; once true, what is done is saved and `Interrupted` raised.
 
     Returns:
         arrays `videos` [V] of str, `labels` [V], `scores` [V, classes] float32, `views` [V, views, classes] float16;
-        with several tasks the last three once per task, as `labels_verb`, ...
+        with several tasks the last three once per task, as `labels_verb`, ...; nothing in other processes than the
+        first.
+
+    Raises:
+        Interrupted: `stop` said so, in whichever process.
     """
     world = world or World.single()
-    done = _load_partial(partial, identity)
-    remaining = [index for index in range(len(dataset)) if index not in done]
-    loader = torch.utils.data.DataLoader(_Indexed(dataset, remaining), batch_size=batch, num_workers=workers)
     model.to(world.device).eval()
-    progress.start(total=len(dataset), done=len(done), unit="video", phase="testing")
-    saved = time.monotonic()
+    world.share_buffers(model)
+    kept = _load_kept(partial, identity)
+    world.barrier()  # everybody has read what is there before anybody writes
+    finished = {index for records in kept.values() for index in records}
+    share = [index for index in range(len(dataset)) if index not in finished][world.rank :: world.size]
+    loader = torch.utils.data.DataLoader(_Indexed(dataset, share), batch_size=batch, num_workers=workers)
+    file = _file_of(partial, world.rank)
+    mine = kept.pop(file, {})
+    progress.start(total=len(dataset), done=len(finished), unit="video", phase="testing")
+    saved, done, stopping = time.monotonic(), 0, False
     with torch.inference_mode():
         for indices, views, labels in loader:
-            for index, record in zip(indices.tolist(), _score(model, views, labels, world), strict=True):
-                done[index] = record
-            progress.step(len(done))
-            stopping = stop() and len(done) < len(dataset)
-            if partial and (stopping or time.monotonic() - saved > SAVE_SECONDS):
+            mine.update(zip(indices.tolist(), _score(model, views, labels, world), strict=True))
+            done += len(indices)
+            progress.step(min(len(finished) + done * world.size, len(dataset)))
+            stopping = stop() and done < len(share)
+            if file and (stopping or time.monotonic() - saved > SAVE_SECONDS):
                 saved = time.monotonic()
-                _save_partial(partial, identity, done)
+                _save_kept(file, identity, mine)
             if stopping:
-                raise Interrupted(f"testing stopped after {len(done)} of {len(dataset)} videos; their scores are saved")
-    stacked = {name: np.stack([done[index][name] for index in range(len(dataset))]) for name in done[0]}
+                break
+    if world.any(stopping)[0]:
+        if file and mine:
+            _save_kept(file, identity, mine)
+        raise Interrupted(f"testing stopped after {len(finished) + done} of {len(dataset)} videos; scores are saved")
+    gathered = world.gather(mine)
+    if gathered is None:
+        return {}
+    records = {index: record for part in (*kept.values(), *gathered) for index, record in part.items()}
     if partial:
-        partial.unlink(missing_ok=True)
-    return {"videos": np.array(videos), **stacked}
+        for old in _files(partial):
+            old.unlink(missing_ok=True)
+    return {"videos": np.array(videos)} | {
+        name: np.stack([records[index][name] for index in range(len(dataset))]) for name in records[0]
+    }
 
 
 def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
@@ -125,20 +145,30 @@ def _score(model: nn.Module, views: Tensor, labels: Any, world: World) -> list[d
     return records
 
 
-def _save_partial(path: Path, identity: str, done: dict[int, dict[str, np.ndarray]]) -> None:
+def _file_of(partial: Path | None, rank: int) -> Path | None:
+    return partial.with_suffix(f".{rank}.npz") if partial and rank else partial
+
+
+def _files(partial: Path) -> list[Path]:
+    return sorted(partial.parent.glob(f"{partial.stem}*.npz"))
+
+
+def _save_kept(path: Path, identity: str, done: dict[int, dict[str, np.ndarray]]) -> None:
     indices = sorted(done)
     arrays = {name: np.stack([done[index][name] for index in indices]) for name in done[indices[0]]}
     save_scores(path, {"identity": np.array(identity), "indices": np.array(indices), **arrays})
 
 
-def _load_partial(path: Path | None, identity: str) -> dict[int, dict[str, np.ndarray]]:
-    if path is None or not path.exists():
-        return {}
-    with np.load(path) as file:
-        if str(file["identity"]) != identity:
-            return {}
-        arrays = {name: file[name] for name in file.files if name not in ("identity", "indices")}
-        return {
-            int(index): {name: values[place] for name, values in arrays.items()}
-            for place, index in enumerate(file["indices"])
-        }
+def _load_kept(partial: Path | None, identity: str) -> dict[Path | None, dict[int, dict[str, np.ndarray]]]:
+    """Records by video, of each file that some process of an interrupted pass left."""
+    kept = {}
+    for path in _files(partial) if partial else []:
+        with np.load(path) as file:
+            if str(file["identity"]) != identity:
+                continue
+            arrays = {name: file[name] for name in file.files if name not in ("identity", "indices")}
+            kept[path] = {
+                int(index): {name: values[place] for name, values in arrays.items()}
+                for place, index in enumerate(file["indices"])
+            }
+    return kept

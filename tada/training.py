@@ -11,7 +11,7 @@ groups are spread over the devices there are, and accumulated on each, so the nu
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,8 @@ def train(
     model.to(world.device)
     optimizer = make_optimizer(model, recipe)
     state = load_state(checkpoint, identity, model, optimizer) or State()
+    if not world.leads:
+        state.running = dict.fromkeys(state.running, 0.0)  # what was saved is the sum over all processes
     steps_per_epoch = len(dataset) // recipe.batch
     total = recipe.epochs * steps_per_epoch
     accumulated = recipe.batch // recipe.batch_per_device // world.size
@@ -176,7 +178,7 @@ def train(
         state.step += 1
         epoch, within = divmod(state.step, steps_per_epoch)
         progress.step(state.step, epoch=state.step / steps_per_epoch, loss=loss, lr=rate)
-        stopping = world.any(stop())
+        stopping, due = world.any(stop(), time.monotonic() - saved > CHECKPOINT_SECONDS)
         if within == 0:
             row = _close_epoch(state, world, epoch, rate)
             if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
@@ -185,11 +187,12 @@ def train(
             account_time()
             state.curves.append(row | {"seconds": state.seconds})
             progress.epoch(epoch, recipe.epochs, row)
-        if within == 0 or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if within == 0 or stopping or due:
             account_time()
             saved = mark
-            if world.rank == 0:
-                save_state(checkpoint, identity, model, optimizer, state)
+            whole = replace(state, running=world.sum(state.running))
+            if world.leads:
+                save_state(checkpoint, identity, model, optimizer, whole)
         if stopping and state.step < total:
             raise Interrupted(f"stopped at step {state.step} of {total}; the state is saved in {checkpoint}")
     account_time()
