@@ -32,7 +32,7 @@ class PerFrameTAdaConv2d(TAdaConv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Eq. 3 to the letter: `[N, Cin, T, H, W] -> [N, Cout, T, H', W']`."""
         batch, _, frames = x.shape[:3]
-        alpha = self.calibration(x).transpose(1, 2).flatten(0, 1)  # [N * T, Cin]
+        alpha = self.calibration(x).flatten(0, 1)  # [N * T, Cin]
         kernels = (alpha[:, None, :, None, None] * self.weight.squeeze(2)).flatten(0, 1)
         joined = x.transpose(1, 2).reshape(1, -1, *x.shape[3:])
         y = F.conv2d(joined, kernels, None, self.stride[1:], self.padding[1:], self.dilation[1:], batch * frames)
