@@ -50,7 +50,7 @@ def to_latex(sheet: Sheet) -> str:
     below = [r"{\footnotesize", *(rf"\noindent {line}\par" for line in _below(sheet)), "}"]
     packages = f"% Needs the packages {', '.join(PACKAGES)}."
     if long:
-        begin = [r"\begingroup\scriptsize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{{align}}}"]
+        begin = [r"\begingroup\scriptsize\setlength{\tabcolsep}{2pt}", rf"\begin{{longtable}}{{@{{}}{align}@{{}}}}"]
         top = [f"{caption}{label}\\\\", *head, r"\endfirsthead", *head, r"\endhead"]
         lines = [*begin, *top, *body, r"\bottomrule", r"\end{longtable}", r"\endgroup", *below]
     else:

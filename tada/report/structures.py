@@ -8,8 +8,8 @@ from torch import nn
 
 from tada.models import build_model
 
-CLIP = (1, 3, 8, 224, 224)
-"""The input of Table A1; networks are built without values, so its size costs nothing."""
+SIDE = 224
+"""Height and width of Table A1's input; networks are built without values, so the size costs nothing."""
 
 
 @cache
@@ -27,7 +27,7 @@ def _built(model: str) -> tuple[nn.Module, dict[str, tuple[tuple[int, ...], ...]
 
         for name, _ in network.named_children():
             watch(name)
-        network(torch.zeros(CLIP))
+        network(torch.zeros(1, 3, network.frames, SIDE, SIDE))
     return network, shapes
 
 
@@ -46,7 +46,7 @@ def layers(model: str, stage: str) -> str:
 
 
 def output_size(model: str, stage: str) -> str:
-    """Frames, height and width after a stage for a clip of 8×224×224, e.g. "8×56×56"."""
+    """Frames, height and width after a stage for a clip of 224×224 pixels, e.g. "8×56×56"."""
     _, shapes = _built(model)
     if stage == "head":
         fed, _ = shapes["head"]

@@ -1,7 +1,7 @@
 """The measured value of a cell: read from runs and complexity files, or counted on a layer or network right here."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -49,7 +49,7 @@ def measure(what: Measure, results: Results) -> Value:
     """The value of anything but a difference of rows, which is made of two values: see `difference`."""
     match what:
         case Metric():
-            return _metric(what, results)
+            return accuracy(what.dataset, what.models, what.name, results)
         case Complexity():
             return _complexity(what, results)
         case Layer():
@@ -81,15 +81,16 @@ def difference(value: Value, base: Value) -> Value:
     )
 
 
-def _metric(what: Metric, results: Results) -> Value:
-    by_model = [results.runs(what.dataset, model) for model in what.models]
+def accuracy(dataset: str, models: Sequence[str], name: str, results: Results) -> Value:
+    """The metric `name` of a model's runs, or of the summed scores of several models' runs."""
+    by_model = [results.runs(dataset, model) for model in models]
     numbers, sources, unfinished, videos = {}, [], [], None
     for seed, runs in enumerate(zip(*by_model, strict=True)):
         if missing := [result for result in runs if result.status != DONE]:
             unfinished += missing
             continue
         try:
-            numbers[seed] = _accuracy(runs, what.name)
+            numbers[seed] = _of_one_seed(runs, name)
             sources += [result.run.file("metrics.json") for result in runs]
             videos = runs[0].record["dataset"]["validation"]["used"]
         except _Unusable as error:
@@ -109,7 +110,7 @@ class _Unusable(Exception):
     """A finished run whose files do not hold what the cell needs."""
 
 
-def _accuracy(runs: tuple[RunResult, ...], name: str) -> float:
+def _of_one_seed(runs: tuple[RunResult, ...], name: str) -> float:
     if len(runs) > 1:
         return _ensemble_accuracy(runs, name)
     metrics = runs[0].record["metrics"]

@@ -1,0 +1,118 @@
+"""Results planted in a temporary folder, and specs small enough to check by hand."""
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tada.files import write_json
+from tada.report.tables import build_table
+from tada.run import Run
+
+ENVIRONMENT = {
+    "git_commit": "0123456789abcdef",
+    "git_dirty": False,
+    "python": "3.11.7",
+    "packages": {"torch": "2.0", "decord": "0.6", "leftpad": "1"},
+    "hardware": {"cpu": "Z80", "cores": 1, "gpus": []},
+}
+
+
+SMALL = """\
+    title: Table 0
+    place: Nowhere
+    caption: Small & hand-made_.
+    tolerances:
+      top1: {value: 0.5, why: Chosen so that edges are easy to hit.}
+      delta: {value: 0.7, why: Chosen so that edges are easy to hit.}
+    columns:
+      name: {header: Name}
+      params: {header: Params, complexity: params, classes: 400, resolution: 256}
+      top1: {header: Top-1, metric: top1, dataset: ssv2, tolerance: top1}
+      delta: {header: Δ, delta_of: top1, tolerance: delta}
+    rows:
+      - model: tsn
+        cells: {name: TSN ✗, params: 23.1M, top1: "32.0", delta: "-"}
+      - model: tada2d
+        base: tsn
+        cells: {name: TAda2D ✓, params: 27.5M, top1: "63.8", delta: "+31.8"}
+      - id: peer
+        cells: {name: Peer (2020), params: 10M, top1: "60.0", delta: "+1.0"}
+"""
+
+
+class Plant:
+    """Writes results as runs leave them behind, and builds tables from them."""
+
+    small = SMALL
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.results, self.out = folder, folder / "results", folder / "tables"
+        self.specs = folder / "specs"
+
+    def done(self, model, seed=0, scale="mini", dataset="ssv2", environment=ENVIRONMENT, **metrics):
+        run = Run(scale, dataset, model, seed, self.results)
+        write_json(run.file("outcome.json"), self._outcome(run, "done", None))
+        part = {"listed": 100, "used": 99, "skipped": ["7"]}
+        record = {
+            "run": {"scale": scale, "dataset": dataset, "model": model, "seed": seed},
+            "signature": run.signature,
+            "metrics": metrics,
+            "dataset": {"train": part, "validation": {"listed": 400, "used": 400, "skipped": []}},
+            "environment": environment,
+            "cost": {"wall_seconds": 60.0},
+        }
+        write_json(run.file("metrics.json"), record)
+        return run
+
+    def failed(self, model, error, seed=0, scale="mini", dataset="ssv2"):
+        run = Run(scale, dataset, model, seed, self.results)
+        write_json(run.file("outcome.json"), self._outcome(run, "failed", error))
+        return run
+
+    def scores(self, run, scores, labels, videos=None):
+        videos = np.array(videos if videos is not None else [str(n) for n in range(len(labels))])
+        np.savez(run.file("scores.npz"), videos=videos, labels=np.array(labels), scores=np.array(scores, np.float32))
+
+    def complexity(self, model, params, macs, classes=400, resolution=256):
+        path = self.results / "complexity" / model / f"{classes}x{resolution}.json"
+        write_json(
+            path,
+            {"params": params, "macs": macs, "uncounted": {"batch_norm": 2}, "environment": ENVIRONMENT},
+        )
+
+    def spec(self, text, name="small"):
+        self.specs.mkdir(exist_ok=True)
+        (self.specs / f"{name}.yaml").write_text(textwrap.dedent(text), encoding="utf-8")
+        return name
+
+    def build(self, name="small", scale="mini", seeds=1, specs=None):
+        return build_table(name, scale, seeds, self.results, self.out, specs=specs or self.specs)
+
+    def cells(self, name="small"):
+        """The CSV by (row, column), every value as text, nothing as an empty text."""
+        frame = pd.read_csv(self.out / f"{name}.csv", dtype=str, keep_default_na=False)
+        return {(line["row"], line["column"]): line for line in frame.to_dict("records")}
+
+    def text(self, name="small", kind="md"):
+        return (self.out / f"{name}.{kind}").read_text(encoding="utf-8")
+
+    @staticmethod
+    def _outcome(run, status, error):
+        return {"status": status, "attempt": 1, "signature": run.signature, "error": error}
+
+
+@pytest.fixture
+def plant(tmp_path):
+    return Plant(tmp_path)
+
+
+@pytest.fixture
+def small(plant):
+    """The small spec, with complexities there and no run yet."""
+    plant.spec(plant.small)
+    plant.complexity("tsn", 23_149_999, 10**9)
+    plant.complexity("tada2d", 27_549_999, 10**9)
+    return plant
