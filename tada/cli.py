@@ -67,6 +67,7 @@ def run(
     scale: Scale = "mini",
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
+    imagenet: Annotated[str, typer.Option(help="File of torchvision's ResNet-50; by default it is downloaded.")] = "",
     results: Results = Path("results"),
     processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
     cluster: Annotated[str, typer.Option(help="Settings of the SLURM cluster that is to train it.")] = "",
@@ -80,7 +81,7 @@ def run(
     if scale == "mini" and not data:
         data = f"data/mini/{dataset}"
     settings = Path(cluster) if cluster else None
-    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt, processes, settings)
+    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt, processes, settings, imagenet)
     if outcome["status"] == "failed" and not record_failure:
         raise SystemExit(1)
 

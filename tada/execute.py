@@ -16,6 +16,7 @@ from filelock import FileLock
 from tada.distributed import World
 from tada.errors import TadaError
 from tada.files import replacing, sha256, write_json
+from tada.initial import set_initial_weights
 from tada.launch import INTERRUPTED, record_outcome
 from tada.models import build_model
 from tada.progress import Progress, Silent, reporting
@@ -27,10 +28,16 @@ from tada.testing import accuracies, save_scores, test
 from tada.training import Interrupted, State, train
 
 
-def execute(run: Run, data_root: str, stop: StopFlag) -> None:
+def execute(run: Run, data_root: str, stop: StopFlag, imagenet: str = "") -> None:
     """Train and test `run` from where it stands, and write its metrics.json, curves.csv and scores.npz.
 
     Two processes that execute the same run take turns: the second finds the first one's result.
+
+    Args:
+        run: dataset, model, seed, scale.
+        data_root: folder of its videos and annotations; empty where there is none.
+        stop: asked after every step.
+        imagenet: local file of torchvision's ResNet-50 for runs that start from it; empty: torchvision downloads it.
 
     Raises:
         TadaError: data or configuration that the user has to mend.
@@ -44,14 +51,14 @@ def execute(run: Run, data_root: str, stop: StopFlag) -> None:
         if world.any(world.leads and run.read("metrics.json") is not None)[0]:
             return
         try:
-            _train_and_test(run, data_root, stop, progress, world)
+            _train_and_test(run, data_root, imagenet, stop, progress, world)
         except Exception as error:
             clear = isinstance(error, TadaError | Interrupted)
             progress.say(str(error) if clear else traceback.format_exc())
             raise
 
 
-def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress, world: World) -> None:
+def _train_and_test(run: Run, data_root: str, imagenet: str, stop: StopFlag, progress: Progress, world: World) -> None:
     began = time.monotonic()
     if run.scale == "mini":
         torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
@@ -60,6 +67,7 @@ def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress
     model = build_model(run.model, recipe.classes, **recipe.network)
     with world.leader_first():
         sources = Sources(run, Path(data_root) if data_root else None, frames=model.frames, progress=progress)
+        initial = set_initial_weights(model, recipe.train.initial, Path(imagenet) if imagenet else None)
     progress.say(sources.describe())
     common = {"batch": recipe.test.batch, "world": world, "workers": recipe.data.workers}
 
@@ -93,7 +101,7 @@ def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress
     )
     if not world.leads:
         return
-    _write_results(run, sources, state, scores, checkpoint_hash, time.monotonic() - began, world)
+    _write_results(run, sources, initial, state, scores, checkpoint_hash, time.monotonic() - began, world)
     metrics = accuracies(scores)
     progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
 
@@ -101,6 +109,7 @@ def _train_and_test(run: Run, data_root: str, stop: StopFlag, progress: Progress
 def _write_results(
     run: Run,
     sources: Sources,
+    initial: dict[str, Any],
     state: State,
     scores: dict[str, Any],
     checkpoint_hash: str,
@@ -129,6 +138,7 @@ def _write_results(
                 "resumes": state.resumes,
                 "requeues": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
             },
+            "initial": initial,
             "checkpoint": {"file": "checkpoint.pt", "sha256": checkpoint_hash},
             "config": run.configuration,
         },
@@ -142,10 +152,10 @@ def _columns(curves: list[dict[str, float]]) -> list[str]:
 
 def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     """Execute the run that `arguments` name and write its outcome.json; returns the process's exit status."""
-    place = {key: value for key, value in arguments.items() if key not in ("data_root", "attempt")}
+    place = {key: value for key, value in arguments.items() if key not in ("data_root", "imagenet", "attempt")}
     run = Run(**{**place, "results": Path(place["results"])})
     try:
-        execute(run, arguments["data_root"], stop or StopFlag())
+        execute(run, arguments["data_root"], stop or StopFlag(), arguments["imagenet"])
     except Interrupted:
         return INTERRUPTED
     except TadaError as error:

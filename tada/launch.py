@@ -22,7 +22,12 @@ PATIENCE_SECONDS = 30.0
 
 
 def launch(
-    run: Run, data_root: str, attempt: int = 1, processes: int = 0, cluster: Path | None = None
+    run: Run,
+    data_root: str,
+    attempt: int = 1,
+    processes: int = 0,
+    cluster: Path | None = None,
+    imagenet: str = "",
 ) -> dict[str, Any]:
     """Have `run` trained and tested unless it is, wait for it, and return the content of its outcome.json.
 
@@ -32,6 +37,7 @@ def launch(
         attempt: number noted in outcome.json.
         processes: on this machine; 0: one for each GPU that the recipe wants and the machine has, or a single one.
         cluster: settings of the SLURM cluster that is to train it; None: this machine does.
+        imagenet: local file of torchvision's ResNet-50; empty: torchvision downloads it where it is needed.
 
     Raises:
         TadaError: unknown scale, dataset or model, or a fault in the cluster's settings.
@@ -43,7 +49,9 @@ def launch(
         print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
         return record_outcome(run, attempt)
     run.file("outcome.json").unlink(missing_ok=True)
-    arguments = _arguments(run, data_root, attempt)
+    place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
+    inputs = {"data_root": data_root, "imagenet": imagenet}
+    arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
     if cluster:
         from tada.cluster import train_on_cluster
 
@@ -72,11 +80,6 @@ def free_port() -> int:
     """A TCP port that nothing on this machine listens to."""
     with socket.create_server(("", 0)) as server:
         return server.getsockname()[1]
-
-
-def _arguments(run: Run, data_root: str, attempt: int) -> dict[str, Any]:
-    place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
-    return {**place, "results": str(run.results), "data_root": data_root, "attempt": attempt}
 
 
 def _gpus_wanted(run: Run) -> int:

@@ -15,6 +15,9 @@ from tada.settings import load_yaml
 
 SCALES = ("mini", "paper")
 
+READABLE = ("ssv2",)
+"""Datasets that tada.sources can read."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -167,3 +170,8 @@ def render_spec(dataset: str, folder: Path = paths.CONFIG) -> dict[str, Any]:
     if dataset not in recipes:
         raise unknown("dataset", dataset, recipes, where="config/recipes/mini.yaml")
     return recipes[dataset]["data"]["render"]
+
+
+def is_runnable(scale: str, dataset: str, folder: Path = paths.CONFIG) -> bool:
+    """Whether the suite can read the dataset and has a recipe for it at this scale."""
+    return dataset in READABLE and dataset in _load_scale(scale, folder)

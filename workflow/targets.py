@@ -80,14 +80,14 @@ def data_root(wildcards: SimpleNamespace) -> str:
     return _settings["data"].get(wildcards.dataset) or ""
 
 
-def cluster(wildcards: SimpleNamespace) -> str:
-    """File with the settings of the cluster that trains; empty if this machine does."""
-    return _settings.get("cluster") or ""
+def imagenet(wildcards: SimpleNamespace) -> str:
+    """Local file of ImageNet weights; empty where torchvision is to download it."""
+    return _settings.get("imagenet_weights") or ""
 
 
 def machine_share(wildcards: SimpleNamespace) -> int:
     """1 for a run that takes all GPUs of this machine, so that such runs take turns."""
-    return int(wildcards.scale == "paper" and not cluster(wildcards))
+    return int(wildcards.scale == "paper")
 
 
 def render_spec(wildcards: SimpleNamespace) -> str:
@@ -116,6 +116,7 @@ def _needed(wanted: spec.Table | spec.Figure) -> list[str]:
     runs = [
         Run(_settings["scale"], dataset, model, seed)
         for dataset, model in sorted(wanted.runs)
+        if recipes.is_runnable(_settings["scale"], dataset)  # the other cells stay pending
         for seed in range(_settings["seeds"])
     ]
     outcomes = [run.file("outcome.json") for run in runs]

@@ -49,7 +49,7 @@ def test_scale_moves_runs_and_needs_no_rendering():
 
 
 def test_unknown_table_names_the_nearest(capsys):
-    with pytest.raises(SystemExit, match="unknown table 'table3c'; did you mean 'table3"):
+    with pytest.raises(SystemExit, match="unknown table 'table3c'; did you mean 'table"):
         targets.table_inputs(wildcards(name="table3c"))
 
 

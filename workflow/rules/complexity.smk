@@ -2,10 +2,10 @@ rule complexity:
     """Parameters and multiply-adds of a network at full size, by the paper's convention."""
     output:
         "results/complexity/{model}/{classes}x{resolution}.json",
-    params:
-        definition=targets.model_definition,
     log:
         "results/complexity/{model}/{classes}x{resolution}.log",
+    params:
+        definition=targets.model_definition,
     shell:
         "{PYTHON} -m tada complexity {wildcards.model} --classes {wildcards.classes} "
         "--resolution {wildcards.resolution} --out {output} 2> {log}"

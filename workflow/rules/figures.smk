@@ -7,10 +7,10 @@ rule figure:
         svg="figures/{name}.svg",
         png="figures/{name}.png",
         csv="figures/{name}.csv",
+    log:
+        "results/reports/{name}.log",
     params:
         scale=config["scale"],
         seeds=config["seeds"],
-    log:
-        "results/reports/{name}.log",
     shell:
         "{PYTHON} -m tada figure {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"

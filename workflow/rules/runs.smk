@@ -4,21 +4,23 @@ rule run:
         data=targets.run_inputs,
     output:
         outcome="results/{scale}/{dataset}/{model}/seed{seed}/outcome.json",
-    params:
-        # Retraining is triggered by a changed configuration, never by edited code or files' dates. A failed attempt is
-        # repeated at the next call.
-        signature=targets.run_signature,
-        attempt=targets.run_attempt,
     log:
         "results/{scale}/{dataset}/{model}/seed{seed}/log.txt",
     resources:
         # Where the data lies changes no number, so it is no parameter.
         data_root=targets.data_root,
-        # Nor does where it trains. On a cluster this rule only submits a job, or finds the one there is, and waits.
-        cluster=targets.cluster,
+        imagenet=targets.imagenet,
+        # Nor does where it trains. On a cluster (profiles/slurm) this command only submits a job, or finds the one
+        # there is, and waits.
+        cluster="",
         machine=targets.machine_share,
         queued=1,
+    params:
+        # Retraining is triggered by a changed configuration, never by edited code or files' dates. A failed attempt is
+        # repeated at the next call.
+        signature=targets.run_signature,
+        attempt=targets.run_attempt,
     shell:
         "{PYTHON} -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
-        "--seed {wildcards.seed} --data={resources.data_root:q} "
+        "--seed {wildcards.seed} --data={resources.data_root:q} --imagenet={resources.imagenet:q} "
         "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure"

@@ -7,10 +7,10 @@ rule table:
         md="tables/{name}.md",
         tex="tables/{name}.tex",
         csv="tables/{name}.csv",
+    log:
+        "results/reports/{name}.log",
     params:
         scale=config["scale"],
         seeds=config["seeds"],
-    log:
-        "results/reports/{name}.log",
     shell:
         "{PYTHON} -m tada table {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"
