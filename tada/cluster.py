@@ -5,11 +5,12 @@ the run. Whoever asks for the run again, from wherever, finds the job that is qu
 """
 
 import hashlib
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -184,11 +185,20 @@ def _executor(run: Run, allocation: Allocation, cluster: Cluster) -> submitit.Sl
 
 def _submit(executor: submitit.SlurmExecutor, task: Task) -> str:
     try:
-        # Snakemake may run inside a job itself, whose variables would end up in this one.
-        with submitit.helpers.clean_env():
+        with _outside_of_jobs():
             return executor.submit(task).job_id
     except FailedJobError as error:
         raise refusal(str(error)) from None
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Hides the variables of the job that Snakemake may run in, which would end up in the one that is submitted."""
+    configuration = os.environ.get("SLURM_CONF")
+    with submitit.helpers.clean_env() if "SLURM_JOB_ID" in os.environ else nullcontext():
+        if configuration:
+            os.environ["SLURM_CONF"] = configuration  # not the job's, but the cluster's
+        yield
 
 
 def _adopt(run: Run, task: Task, queue: Queue) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tada.files import read_json, write_json
 from tada.launch import INTERRUPTED, free_port
+from tada.stop import StopFlag
 
 CONTINUE = "continue"
 """Result of a job that had to stop and could not go back to the queue: another job has to continue."""
@@ -33,12 +34,11 @@ class Task:
         Raises:
             SystemExit: the run failed, and its other processes are to be ended too; or it was told to stop.
         """
+        stop = StopFlag(signal.SIGTERM, signal.SIGUSR2, on_signal=self._set_alarm)
         os.chdir(self.working_folder)
         _meet()
         from tada.execute import main  # imports torch, which the process that submits does without
-        from tada.stop import StopFlag
 
-        stop = StopFlag(signal.SIGTERM, signal.SIGUSR2, on_signal=self._set_alarm)
         status = main(self.arguments, stop)
         if status == INTERRUPTED:
             return _leave(stop.number)

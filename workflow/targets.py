@@ -1,6 +1,7 @@
 """From table and figure specs to the files that the DAG needs: plain functions, called by the rules."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,11 @@ def check_config(config: dict[str, Any]) -> None:
         sys.exit(f"Error: {error}")
     _settings.clear()
     _settings.update(config)
+
+
+def use_this_python() -> None:
+    """Let the rules' `python` be the one that runs snakemake, also where its environment is not activated."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def names(kind: str) -> list[str]:
@@ -83,6 +89,11 @@ def data_root(wildcards: SimpleNamespace) -> str:
 def imagenet(wildcards: SimpleNamespace) -> str:
     """Local file of ImageNet weights; empty where torchvision is to download it."""
     return _settings.get("imagenet_weights") or ""
+
+
+def processors(wildcards: SimpleNamespace) -> int:
+    """Those of this machine; a cluster's profile promises many more, for runs that only wait here."""
+    return os.cpu_count() or 1
 
 
 def machine_share(wildcards: SimpleNamespace) -> int:

@@ -4,8 +4,12 @@ rule complexity:
         "results/complexity/{model}/{classes}x{resolution}.json",
     log:
         "results/complexity/{model}/{classes}x{resolution}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        here=1,
     params:
         definition=targets.model_definition,
     shell:
-        "{PYTHON} -m tada complexity {wildcards.model} --classes {wildcards.classes} "
+        "python -m tada complexity {wildcards.model} --classes {wildcards.classes} "
         "--resolution {wildcards.resolution} --out {output} 2> {log}"

@@ -4,9 +4,13 @@ rule render_mini:
         manifest="data/mini/{dataset}/manifest.json",
     log:
         "data/mini/{dataset}.log",
-    threads: workflow.cores
+    conda:
+        "../../environment.yml"
+    threads: targets.processors
+    resources:
+        here=1,
     params:
         spec=targets.render_spec,
     shell:
-        "{PYTHON} -m tada render {wildcards.dataset} --workers {threads} --out data/mini/{wildcards.dataset} "
+        "python -m tada render {wildcards.dataset} --workers {threads} --out data/mini/{wildcards.dataset} "
         "2>&1 | tee {log}"

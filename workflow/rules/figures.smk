@@ -9,8 +9,12 @@ rule figure:
         csv="figures/{name}.csv",
     log:
         "results/reports/{name}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        here=1,
     params:
         scale=config["scale"],
         seeds=config["seeds"],
     shell:
-        "{PYTHON} -m tada figure {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"
+        "python -m tada figure {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"

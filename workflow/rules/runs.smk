@@ -6,6 +6,8 @@ rule run:
         outcome="results/{scale}/{dataset}/{model}/seed{seed}/outcome.json",
     log:
         "results/{scale}/{dataset}/{model}/seed{seed}/log.txt",
+    conda:
+        "../../environment.yml"
     resources:
         # Where the data lies changes no number, so it is no parameter.
         data_root=targets.data_root,
@@ -21,6 +23,6 @@ rule run:
         signature=targets.run_signature,
         attempt=targets.run_attempt,
     shell:
-        "{PYTHON} -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
+        "python -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
         "--seed {wildcards.seed} --data={resources.data_root:q} --imagenet={resources.imagenet:q} "
         "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure"

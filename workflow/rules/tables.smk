@@ -9,8 +9,12 @@ rule table:
         csv="tables/{name}.csv",
     log:
         "results/reports/{name}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        here=1,
     params:
         scale=config["scale"],
         seeds=config["seeds"],
     shell:
-        "{PYTHON} -m tada table {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"
+        "python -m tada table {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"
