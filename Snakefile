@@ -10,7 +10,7 @@ configfile: "config/config.yaml"
 
 
 targets.check_config(config)
-PYTHON = sys.executable
+targets.use_this_python()
 
 
 wildcard_constraints:

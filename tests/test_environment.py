@@ -18,7 +18,7 @@ def project_dependencies() -> list[str]:
 def test_conda_environment_says_the_same_as_pyproject():
     packages = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
     pip = next(entry["pip"] for entry in packages if isinstance(entry, dict))
-    assert set(pip) - {"--editable ."} == set(project_dependencies())
+    assert set(pip) == set(project_dependencies())
 
 
 def test_what_numbers_depend_on_is_pinned_exactly():
