@@ -60,8 +60,10 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
     for dataset in sorted({result.run.dataset for result in done}):
         records = [result.record["dataset"] for result in done if result.run.dataset == dataset]
         lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part)}" for part in records[0])))
-    seconds = [result.record["cost"]["wall_seconds"] for result in done]
-    lines.append(("Time", f"{duration(sum(seconds))} in {len(done)} runs: {_times(done)}"))
+    total = duration(sum(result.record["cost"]["wall_seconds"] for result in done))
+    if any(result.record["environment"]["hardware"]["gpus"] for result in done):
+        total += f" ({sum(result.record['cost']['device_hours'] for result in done):,.0f} GPU hours)"
+    lines.append(("Time", f"{total} in {len(done)} runs: {_times(done)}"))
     return lines
 
 

@@ -35,12 +35,14 @@ def to_markdown(sheet: Sheet, folder: Path) -> str:
 
 
 def _head(heads: tuple[Head, ...], place: int) -> str:
-    """Markdown has one line of headings: a shared heading stands at the first of its columns."""
-    head = heads[place]
-    shared = f"{head.over} {head.header}".strip()
-    if not head.sub:
-        return _escaped(shared)
-    return _escaped(f"{shared}: {head.sub}" if head.sub == "paper" else head.sub)
+    """Markdown has one line of headings: a shared heading stands at the first of its columns, before a colon."""
+    head, before = heads[place], heads[place - 1] if place else None
+    own = [head.sub] if head.sub else [head.header]
+    if head.sub == "paper":
+        own.insert(0, head.header)
+    if head.over and (before is None or head.over != before.over):
+        own.insert(0, head.over)
+    return _escaped(": ".join(own))
 
 
 def _piece(piece: Piece) -> str:

@@ -15,7 +15,7 @@ SIDE = 224
 @cache
 def _built(model: str) -> tuple[nn.Module, dict[str, tuple[tuple[int, ...], ...]]]:
     """The network and, for each of its direct parts, the shapes of what went in and what came out."""
-    with torch.device("meta"):
+    with torch.device("meta"), torch.no_grad():
         network = build_model(model, 400).eval()
         shapes = {}
 

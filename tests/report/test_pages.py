@@ -148,3 +148,20 @@ def test_hardware_counts_gpus():
 )
 def test_duration(seconds, text):
     assert footer.duration(seconds) == text
+
+
+def test_gpu_hours_of_runs_on_gpus(small):
+    run = small.done("tsn", top1=40.0, environment=environment("a" * 40))
+    metrics = run.file("metrics.json")
+    metrics.write_text(
+        metrics.read_text().replace('"wall_seconds": 60.0', '"wall_seconds": 7200.0, "device_hours": 32.0')
+    )
+    small.build()
+    assert "2.0 h (32 GPU hours) in 1 runs: tsn 2.0 h" in small.text()
+
+
+def test_shared_headings_stand_once(plant):
+    plant.build("table6", specs=TABLES)
+    head = rows_of(plant.text("table6"))[0]
+    assert head[3:] == ["Top-1: Act.↑", "Verb", "Noun", "Top-5: Act.↑", "Verb", "Noun", "model"]
+    assert r"\multicolumn{3}{c}{Top-1} & \multicolumn{3}{c}{Top-5}" in plant.text("table6", "tex")
