@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tada.errors import TadaError, unknown
+from tada.scaled import convolve_scaled
 
 DIMENSIONS = ("cin", "cout", "cin-cout", "k2")
 
@@ -192,7 +193,9 @@ class TAdaConv3d(VideoConv):
         """`(α_t · W) * x = W * (α_t · x)` for α over input channels, `[N, T', Cin]`."""
         frames = self.kernel_size[0]
         if frames == 1:
-            return super().forward(_scaled(x, alpha))
+            geometry = (self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
+            y = convolve_scaled(_frames(x), alpha.flatten(0, 1), self.weight.squeeze(2), self.bias, geometry)
+            return _clips(y, x.shape[0])
         # An input frame is seen by several output frames, each with an α of its own: every one gets its own copies.
         seen = _windows(x, 2, frames, self.stride[0], self.padding[0], self.dilation[0])
         seen = _laid_out_like(x, (seen * alpha.transpose(1, 2)[..., None, None, None]).flatten(2, 3))
