@@ -77,9 +77,12 @@ def train_on_cluster(run: Run, arguments: dict[str, Any], cluster: Cluster) -> s
                 return None
             state = _wait(run, record, queue)
             if state == FINISHED:
+                if run.read("metrics.json") is None:
+                    _tell(run, f"failed; the end of its log:\n{tail(run.file('log.txt'), 12)}")
                 return None
             if state not in GOES_ON:
-                return _post_mortem(run, record, state)
+                _tell(run, problem := _post_mortem(run, record, state))
+                return problem
             fruitless = 0 if _saved_since(run, record.submitted) else fruitless + 1
             if fruitless == FRUITLESS:
                 return f"{FRUITLESS} jobs in a row ended ({state.lower()}) before they could save anything"
@@ -141,12 +144,15 @@ def job_name(run: Run) -> str:
     return f"tada-{run.scale}-{run.dataset}-{run.model}-{run.seed}-{run.signature}-{place}"
 
 
-def log_tail(run: Run, record: Record, lines: int = 20) -> str:
-    """The last lines that the job's first process printed."""
+def job_output(run: Run, record: Record) -> Path:
+    """File with all that the job's first process printed."""
+    return JobPaths(_folder(run), job_id=record.id).stdout
+
+
+def tail(file: Path, lines: int) -> str:
+    """The last lines of a text file; "" where it is missing."""
     try:
-        return "\n".join(
-            JobPaths(_folder(run), job_id=record.id).stdout.read_text(errors="replace").splitlines()[-lines:]
-        )
+        return "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
     except OSError:
         return ""
 
@@ -260,7 +266,7 @@ def _post_mortem(run: Run, record: Record, state: str) -> str:
         "OUT_OF_MEMORY": "it needs more memory (memory_gb_per_process)",
     }
     why = reasons.get(state, "its process was killed; the next call continues from the saved state")
-    return f"{log_tail(run, record)}\njob {record.id} {state.lower()}: {why}".strip()
+    return f"{tail(job_output(run, record), 20)}\njob {record.id} {state.lower()}: {why}".strip()
 
 
 def _saved_since(run: Run, moment: float) -> bool:

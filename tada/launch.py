@@ -60,8 +60,11 @@ def launch(
         problem = _train_here(arguments, processes or fitting_processes(run.recipe.train, _gpus_wanted(run)))
     if run.read("metrics.json") is not None:
         return record_outcome(run, attempt)
-    outcome = run.read("outcome.json")
-    return record_outcome(run, attempt, error=outcome["error"] if outcome else problem)
+    if outcome := run.read("outcome.json"):
+        return record_outcome(run, attempt, error=outcome["error"])
+    with run.file("log.txt").open("a", encoding="utf-8") as log:
+        print(f"[{run}] {problem}", file=log)
+    return record_outcome(run, attempt, error=problem)
 
 
 def record_outcome(run: Run, attempt: int, error: str | None = None) -> dict[str, Any]:

@@ -1,24 +1,37 @@
 """The real SLURM, and runs submitted to it."""
 
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from background import Command
 from scratch_slurm import Slurm, missing_programs
+
+RESULTS = Path("results/mini/ssv2")
 
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
     """SLURM on this machine; nothing is left of it after the tests."""
     if missing := missing_programs():
-        pytest.skip(f"SLURM is not installed (no {', '.join(missing)}): apt-get install slurmctld slurmd slurm-client munge")
+        packages = "slurmctld slurmd slurm-client munge"
+        pytest.skip(f"SLURM is not installed (no {', '.join(missing)}): apt-get install {packages}")
     running = Slurm()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def long_config(tiny_config, tmp_path_factory) -> Path:
+    """The tiny recipes with so many epochs that there is time to disturb a run."""
+    folder = tmp_path_factory.mktemp("long") / "config"
+    shutil.copytree(tiny_config, folder)
+    recipes = yaml.safe_load((folder / "recipes/mini.yaml").read_text())
+    recipes["ssv2"]["train"] |= {"epochs": 60, "validate_every": 20}
+    (folder / "recipes/mini.yaml").write_text(yaml.safe_dump(recipes))
+    return folder
 
 
 @pytest.fixture
@@ -26,7 +39,7 @@ def settings(tmp_path) -> Callable[..., Path]:
     """Writes a cluster's settings: one processor and little memory a process, unless said otherwise."""
 
     def write(**changes: object) -> Path:
-        chosen = {"cpus_per_process": 1, "memory_gb_per_process": 1, "hours": 0.5, "signal_seconds": 10, **changes}
+        chosen = {"cpus_per_process": 1, "memory_gb_per_process": 1, "hours": 0.5, "signal_seconds": 20, **changes}
         file = tmp_path / "cluster.yaml"
         file.write_text(yaml.safe_dump(chosen))
         return file
@@ -35,39 +48,56 @@ def settings(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def start(slurm, tiny_config, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts a Python module's command on this cluster's login node, so to say; ends it and all jobs with the test."""
+def start(slurm, tiny_config) -> Iterator[Callable[..., Command]]:
+    """Starts the command of a Python module where SLURM is at hand; ends it, and all jobs, with the test."""
     started = []
 
-    def run(*arguments: str, module: str = "tada", cwd: Path = tmp_path, **variables: str) -> subprocess.Popen:
-        environment = {**slurm.environment, "TADA_CONFIG": str(tiny_config), "OMP_NUM_THREADS": "1", **variables}
-        with (tmp_path / f"output{len(started)}.txt").open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=cwd,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        process.output = Path(output.name)
-        started.append(process)
-        return process
+    def run(folder: Path, *arguments: str, config: Path | None = None) -> Command:
+        environment = {**slurm.environment, "TADA_CONFIG": str(config or tiny_config), "OMP_NUM_THREADS": "1"}
+        started.append(Command(list(arguments), folder, environment))
+        return started[-1]
 
     yield run
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, 9)
-            process.wait()
+    for command in started:
+        command.kill()
     slurm.cancel_all()
+    slurm.forget()
 
 
 @pytest.fixture
-def submit(start, settings, tiny_ssv2) -> Callable[..., subprocess.Popen]:
-    """Starts `tada run ssv2 MODEL` as a job."""
+def train(start, tiny_ssv2, tmp_path) -> Callable[..., Command]:
+    """Starts `tada run ssv2 MODEL`, here or, with a cluster's settings, as a job."""
 
-    def run(model: str = "tsn", cluster: Path | None = None, **options: object) -> subprocess.Popen:
-        cluster = cluster or settings()
-        return start("run", "ssv2", model, "--data", str(tiny_ssv2), "--cluster", str(cluster), **options)
+    def run(
+        model: str = "tsn",
+        cluster: Path | None = None,
+        config: Path | None = None,
+        folder: Path = tmp_path,
+        **more: int,
+    ) -> Command:
+        options = [f"--{name}={value}" for name, value in more.items()]
+        options += [f"--cluster={cluster}"] if cluster else []
+        return start(folder, "tada", "run", "ssv2", model, f"--data={tiny_ssv2}", *options, config=config)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def references(tmp_path_factory) -> dict[object, Path]:
+    """Folders of undisturbed runs on this machine, by configuration; filled as tests need them."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(references, train, tmp_path_factory) -> Callable[[Path | None], Path]:
+    """The folder of a run of tsn that nothing disturbed, made by one process of this machine."""
+
+    def folder(config: Path | None = None) -> Path:
+        if config not in references:
+            place = tmp_path_factory.mktemp("undisturbed")
+            command = train(config=config, folder=place)
+            assert command.wait(200) == 0, command.output
+            references[config] = place / RESULTS / "tsn/seed0"
+        return references[config]
+
+    return folder

@@ -6,9 +6,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from background import wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 
@@ -57,6 +57,7 @@ class Slurm:
 
     def __init__(self) -> None:
         # Directly under /tmp: the name of a socket may have 108 characters, and pytest's folders use them up.
+        self.former = 0
         self.root = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.environment = {**os.environ, "PATH": _search_path(), "SLURM_CONF": str(self.root / "slurm.conf")}
         try:
@@ -73,9 +74,13 @@ class Slurm:
         return done.stdout.strip()
 
     def jobs(self) -> dict[str, str]:
-        """State of every job that was ever submitted to this SLURM, by id."""
+        """State of every job that was submitted in this test, by id."""
         lines = self.command("squeue", "--states=all", "--noheader", "--format=%i %T").splitlines()
-        return dict(line.split() for line in lines)
+        return {job: state for job, state in map(str.split, lines) if int(job) > self.former}
+
+    def forget(self) -> None:
+        """Count jobs from here on."""
+        self.former = max(map(int, self.jobs()), default=self.former)
 
     def start_now(self, job: str) -> None:
         """Spare a requeued job the two minutes that SLURM lets it wait."""
@@ -125,17 +130,6 @@ class Slurm:
             return self.command(*arguments, seconds=2)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             return ""
-
-
-def wait_until(condition: Callable[[], object], seconds: float, fail: bool = True) -> None:
-    """Return once `condition` holds; after `seconds` without it, fail the test (or just return)."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            if fail:
-                raise AssertionError(f"did not happen within {seconds} s")
-            return
-        time.sleep(0.1)
 
 
 def _user() -> str:
