@@ -18,7 +18,7 @@ from filelock import FileLock
 from tada.data.clips import Clip, Split
 from tada.data.frames import FileFrames
 from tada.data.parallel import ordered_map
-from tada.data.video import VideoError, file_state
+from tada.data.timeline import VideoError, file_state
 from tada.files import read_json, write_json
 
 FORMAT = 1

@@ -17,7 +17,8 @@ Label = int | dict[str, int]
 class Clip:
     """An annotated video, or the part of it from `start` to `end` (seconds; None: its beginning, its end).
 
-    `name` tells it from the other clips of its split: the video's identifier, or that of the annotated part.
+    `name` tells it from the other clips of its split: the video's identifier, or that of the annotated part. Where the
+    video is a folder of images, `fps` is the rate at which they were taken (frames per second).
     """
 
     name: str
@@ -25,6 +26,7 @@ class Clip:
     label: Label
     start: float | None = None
     end: float | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from tada.data.clips import Clip, Label
 from tada.data.frames import FileFrames, Source
 from tada.data.sampling import Sampling
 from tada.data.skipped import SkipLog
+from tada.data.timeline import VideoError
 from tada.data.transforms import TestTransform, TrainTransform
-from tada.data.video import VideoError
 from tada.errors import TadaError
 
 IGNORED = -100

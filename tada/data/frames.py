@@ -1,13 +1,13 @@
 """Where the frames of a clip come from: its video file, or a cache (tada.data.cache) with the same two answers."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from tada.data.clips import Clip
-from tada.data.video import Video, VideoError
+from tada.data.images import FrameFolder
+from tada.data.video import Video
 
 
 class Frames(Protocol):
@@ -26,22 +26,19 @@ Source = Callable[[Clip], Frames]
 
 
 class FileFrames:
-    """Frames of a clip decoded from its video file, each once per request.
+    """Frames of a clip decoded from its video file, or read from its folder of images, each once per request.
 
     Raises:
         VideoError: the file cannot be used, or ends before the annotated part begins.
     """
 
     def __init__(self, clip: Clip) -> None:
-        self._video = Video(clip.path)
-        info = self._video.info
-        self.fps = info.fps
-        self._first = 0 if clip.start is None else math.floor(clip.start * info.fps + 0.5)
-        end = info.frames if clip.end is None else math.floor(clip.end * info.fps + 0.5)
-        self.length = max(1, min(end, info.frames) - self._first)
-        if self._first >= info.frames:
-            raise VideoError(clip.path, f"ends at {info.frames / info.fps:.2f} s, before {clip.name} begins")
+        if clip.fps is None:
+            self._video = Video(clip.path, clip.start, clip.end)
+        else:
+            self._video = FrameFolder(clip.path, clip.fps, clip.start, clip.end)
+        self.length, self.fps = self._video.info.frames, self._video.info.fps
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """uint8 RGB [n, H, W, 3]; an index counts from the clip's first frame. Raises VideoError."""
-        return self._video.read(np.asarray(indices) + self._first)
+        return self._video.read(indices)

@@ -10,7 +10,7 @@ from tada.data import jsonlines
 from tada.data.clips import Clip, Split
 from tada.data.frames import FileFrames
 from tada.data.parallel import ordered_map
-from tada.data.video import VideoError, file_state
+from tada.data.timeline import VideoError, file_state
 
 
 def inspect(

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from tada.data import video
+from tada.data import timeline, video
 from tada.data.mini.writing import write_video
 from tada.data.video import Video, VideoError, probe, read_frames
 
@@ -104,7 +104,7 @@ def test_more_frames_asked_for_than_there_are(path):
 
 
 def packets(path):
-    with video._opened(path) as (container, stream):
+    with timeline.opened(path) as (container, stream):
         return [(packet.pos, packet.size) for packet in container.demux(stream) if packet.size]
 
 
@@ -173,6 +173,6 @@ def test_error_survives_the_way_out_of_a_worker():
 
 def test_a_file_is_scanned_once_for_any_number_of_reads(path, monkeypatch):
     opened = Video(path)
-    monkeypatch.setattr(video, "_scan", lambda _: pytest.fail("scanned again"))
+    monkeypatch.setattr(video, "scan", lambda _: pytest.fail("scanned again"))
     assert close(opened.read([1]), numbered()[[1]])
     assert close(opened.read([2]), numbered()[[2]])
