@@ -7,6 +7,8 @@ from pathlib import Path
 from tada.recipes import Recipe, Train
 from tada.settings import load_yaml
 
+LEAST_HOURS = 0.5
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -77,7 +79,8 @@ def allocate(recipe: Recipe, cluster: Cluster) -> Allocation:
     processes = fitting_processes(recipe.train, most)
     per_node = cluster.gpus_per_node or needs.gpus_per_node if on_gpus else processes
     per_node = max(number for number in range(1, min(per_node, processes) + 1) if processes % number == 0)
-    hours = needs.hours * (needs.gpus / processes if on_gpus else 1.0)
+    # Twice what is expected, since a job that asks for less waits less, while one that is cut short has to wait again.
+    hours = max(2.0 * needs.hours * (needs.gpus / processes if on_gpus else 1.0), LEAST_HOURS)
     return Allocation(
         nodes=processes // per_node,
         processes_per_node=per_node,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tada import cli_runs
 from tada.errors import TadaError
 
 
@@ -134,6 +135,10 @@ def figure(
     for problem in build_figure(name, scale, seeds, results, out):
         print(f"{name}: {problem}", file=sys.stderr)
     print(f"wrote {out / name}.svg, .png, .csv")
+
+
+for command in (cli_runs.status, cli_runs.plan, cli_runs.cancel, cli_runs.logs):
+    app.command()(command)
 
 
 if __name__ == "__main__":

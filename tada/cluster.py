@@ -4,14 +4,12 @@ A job belongs to its run: `job.json` in the run's folder names it, and so does t
 the run. Whoever asks for the run again, from wherever, finds the job that is queued or running and waits for that one.
 """
 
-import hashlib
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,11 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths, pic
 
 from tada.allocation import Allocation, Cluster, allocate
 from tada.errors import TadaError
-from tada.files import read_json, write_json
 from tada.job import CONTINUE, Task
+from tada.records import Record, is_active, job_folder, job_name, job_output, read_record, scheduler_queue, write_record
 from tada.run import Run
-from tada.scheduler import ENDED, Queue, View, cancel, final_state, patiently, refusal
+from tada.scheduler import Queue, cancel, final_state, patiently, refusal
+from tada.tail import Tail
 
 GRACE_SECONDS = 20.0
 """Time in which a result may still appear on a shared disk after its job has ended."""
@@ -37,17 +36,6 @@ GOES_ON = frozenset({"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "TIMEOUT", CONTINUE}
 
 FRUITLESS = 3
 """Jobs in a row that may end that way without having saved anything."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """`job.json`: the job that trains a run."""
-
-    id: str
-    name: str
-    signature: str
-    processes: int
-    submitted: float
 
 
 def train_on_cluster(run: Run, arguments: dict[str, Any], cluster: Cluster) -> str | None:
@@ -78,10 +66,11 @@ def train_on_cluster(run: Run, arguments: dict[str, Any], cluster: Cluster) -> s
             state = _wait(run, record, queue)
             if state == FINISHED:
                 if run.read("metrics.json") is None:
-                    _tell(run, f"failed; the end of its log:\n{tail(run.file('log.txt'), 12)}")
+                    _tell(run, f"job {record.id} failed; the end of the log:\n{Tail(run.file('log.txt'), 12).read()}")
                 return None
             if state not in GOES_ON:
-                _tell(run, problem := _post_mortem(run, record, state))
+                problem = _post_mortem(run, record, state)
+                _tell(run, f"{problem}; the end of its output:\n{Tail(job_output(run, record), 12).read()}")
                 return problem
             fruitless = 0 if _saved_since(run, record.submitted) else fruitless + 1
             if fruitless == FRUITLESS:
@@ -115,50 +104,13 @@ def submit_or_attach(run: Run, task: Task, cluster: Cluster, queue: Queue) -> Re
         executor = _executor(run, allocation, cluster)
         job = patiently(lambda: _adopt(run, task, queue) or _submit(executor, task), lambda line: _tell(run, line))
         record = Record(job, job_name(run), run.signature, allocation.processes, time.time())
-        write_json(run.file("job.json"), asdict(record))
+        write_record(run, record)
         _tell(run, f"job {job}: {allocation.nodes} x {allocation.processes_per_node} processes")
         return record
 
 
-def scheduler_queue(results: Path) -> Queue:
-    """The view of the queue that all runs of a results folder share."""
-    return Queue(results / ".scheduler")
-
-
-def read_record(run: Run) -> Record | None:
-    """The run's last job, of whatever signature, if there ever was one."""
-    try:
-        return Record(**read_json(run.file("job.json")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def is_active(view: View, job: str) -> bool:
-    """Whether a job is queued or running."""
-    return job in view.jobs and view.jobs[job].state not in ENDED
-
-
-def job_name(run: Run) -> str:
-    """A name that no other run of this user has, and the same one whenever and wherever the run is asked for."""
-    place = hashlib.sha256(str(run.results.absolute()).encode()).hexdigest()[:6]
-    return f"tada-{run.scale}-{run.dataset}-{run.model}-{run.seed}-{run.signature}-{place}"
-
-
-def job_output(run: Run, record: Record) -> Path:
-    """File with all that the job's first process printed."""
-    return JobPaths(_folder(run), job_id=record.id).stdout
-
-
-def tail(file: Path, lines: int) -> str:
-    """The last lines of a text file; "" where it is missing."""
-    try:
-        return "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
-
-
 def _executor(run: Run, allocation: Allocation, cluster: Cluster) -> submitit.SlurmExecutor:
-    executor = submitit.SlurmExecutor(folder=_folder(run))
+    executor = submitit.SlurmExecutor(folder=job_folder(run))
     gpus = allocation.processes_per_node * allocation.gpus_per_process
     optional = {
         "partition": cluster.partition,
@@ -214,7 +166,7 @@ def _adopt(run: Run, task: Task, queue: Queue) -> str | None:
     if not mine:
         return None
     job = min(mine, key=int)
-    submitted = JobPaths(_folder(run), job_id=job).submitted_pickle
+    submitted = JobPaths(job_folder(run), job_id=job).submitted_pickle
     if not submitted.exists():  # submitit moves it here only after sbatch has answered
         DelayedSubmission(task).dump(submitted)
     _tell(run, f"found job {job} in the queue")
@@ -250,23 +202,23 @@ def _wait(run: Run, record: Record, queue: Queue) -> str:
 
 def _result(run: Run, record: Record, process: int) -> tuple[str, Any] | None:
     """("success", value) or ("error", traceback) that a process of the job left, if it did."""
-    paths = JobPaths(_folder(run), job_id=record.id, task_id=process)
+    paths = JobPaths(job_folder(run), job_id=record.id, task_id=process)
     # A listing, since shared disks may go on for a while to say that a file they were asked for is not there.
     return pickle_load(paths.result_pickle) if paths.result_pickle in paths.folder.iterdir() else None
 
 
 def _post_mortem(run: Run, record: Record, state: str) -> str:
-    """Why a run left no outcome: a process's exception, or else its last lines and what SLURM says."""
+    """Why a job left no outcome: an exception outside of the run in one of its processes, or what SLURM says."""
     for process in range(record.processes):
         if (result := _result(run, record, process)) and result[0] == "error":
             return str(result[1]).strip()
     reasons = {
-        "VANISHED": "SLURM no longer knows it, and keeps no accounts",
-        "CANCELLED": "cancelled; the next call continues from the saved state",
-        "OUT_OF_MEMORY": "it needs more memory (memory_gb_per_process)",
+        "VANISHED": "SLURM no longer knows it and keeps no accounts",
+        "CANCELLED": "by somebody or by SLURM",
+        "OUT_OF_MEMORY": "it needs a larger memory_gb_per_process",
     }
-    why = reasons.get(state, "its process was killed; the next call continues from the saved state")
-    return f"{tail(job_output(run, record), 20)}\njob {record.id} {state.lower()}: {why}".strip()
+    why = reasons.get(state, "its process was killed or could not start")
+    return f"job {record.id} {state.lower()}: {why}; the next call continues from the saved state"
 
 
 def _saved_since(run: Run, moment: float) -> bool:
@@ -293,10 +245,6 @@ def _stopped_politely(run: Run) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _folder(run: Run) -> Path:
-    return run.folder.absolute() / "jobs"
 
 
 def _tell(run: Run, message: str) -> None:

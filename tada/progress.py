@@ -60,7 +60,7 @@ class Progress:
         elif now - self._told > LINE_SECONDS:
             self._told = now
             shown = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
-            self.say(f"{self.phase} {done}/{self.total}, {_duration(self._left(done, now))} left; {shown}")
+            self.say(f"{self.phase} {done}/{self.total}, {duration(self._left(done, now))} left; {shown}")
         if self.status and now - self._noted > STATUS_SECONDS:
             self._noted = now
             self._note(done, now)
@@ -116,7 +116,8 @@ def reporting(title: str, log_file: Path, status: Path | None = None) -> Iterato
             progress.close()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words, e.g. "3 h 07 min"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -105,9 +105,10 @@ def test_a_lost_job_is_noticed_and_the_next_call_repairs_the_run(
     assert command.wait(60) == 1, command.output
     assert not (run / "metrics.json").exists(), "disturbed too late"
     outcome = read(run, "outcome.json")
-    last = outcome["error"].splitlines()[-1]
-    assert outcome["status"] == "failed" and f"job {job}" in last and "continues from the saved state" in last
-    assert last in command.output and "[ssv2/tsn seed 0] epoch" in command.output
+    error = outcome["error"]
+    assert outcome["status"] == "failed" and f"job {job}" in error and "continues from the saved state" in error
+    assert error in command.output and error in (run / "log.txt").read_text()
+    assert "[ssv2/tsn seed 0] epoch" in command.output
     again = train(cluster=settings(), config=long_config, attempt=2)
     assert again.wait(120) == 0, again.output
     assert read(run, "outcome.json")["status"] == "done" and len(slurm.jobs()) == 2
