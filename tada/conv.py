@@ -28,7 +28,7 @@ DIMENSIONS = ("cin", "cout", "cin-cout", "k2")
 
 
 class Calibration(nn.Module):
-    """The weight generation function `G` of Eqs. 4 to 6, `[N, C, T, H, W] -> α [N, T, emitted]`.
+    """The weight generation function `G` of Eqs. 4 to 6 on frame descriptors, `v [N, T, C] -> α [N, T, emitted]`.
 
     With two `kernels` it is non-linear: `Conv1d(C -> C/r)`, batch norm, ReLU, `Conv1d(C/r -> emitted)`. With one it is
     linear: a single `Conv1d(C -> emitted)`. The last convolution starts at zero, so that α starts at exactly 1.
@@ -70,11 +70,9 @@ class Calibration(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.emit.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """α for every frame of `x` `[N, C, T, H, W]`."""
-        # Reducing merged frames is several times faster than reducing five dimensions; and dividing the small sum, not
-        # the large input, leaves autograd nothing of the input's size to write.
-        context = _frames(x).sum((2, 3)).unflatten(0, (x.shape[0], -1)) / x.shape[3:].numel()  # v, [N, T, C]
+    def forward(self, descriptors: Tensor) -> Tensor:
+        """α for every frame."""
+        context = descriptors
         if self.global_fc is not None:
             context = context + self.global_fc(context.mean(1, keepdim=True))
         if self.reduce is not None:
@@ -110,8 +108,10 @@ class VideoConv(nn.Conv3d):
         """This layer's weight over `x`, with the geometry that is given (each a triple for time, height, width)."""
         depth, *area = self.weight.shape[2:]
         if depth == 1 and stride[0] == 1 and padding[0] == 0:
-            y = F.conv2d(_frames(x), self.weight.squeeze(2), bias, stride[1:], padding[1:], dilation[1:], self.groups)
-            return _clips(y, x.shape[0])
+            y = F.conv2d(
+                merged_frames(x), self.weight.squeeze(2), bias, stride[1:], padding[1:], dilation[1:], self.groups
+            )
+            return split_frames(y, x.shape[0])
         if area == [1, 1] and stride[1:] == (1, 1) and padding[1:] == (0, 0):
             stride, padding, dilation = (stride[0], 1), (padding[0], 0), (dilation[0], 1)
             y = F.conv2d(x.flatten(3), self.weight.squeeze(4), bias, stride, padding, dilation, self.groups)
@@ -166,6 +166,7 @@ class TAdaConv3d(VideoConv):
         if not 0 < proportion <= 1 or (dimension == "k2" and proportion != 1):
             raise TadaError(f"proportion {proportion} of {dimension}: expected a share of channels above 0, at most 1")
         self.dimension, self.proportion = dimension, proportion
+        self.overwrite = False  # the input may be scaled in place: see `tada.models.fold`
         self._inputs = max(1, round(proportion * in_channels)) if dimension in ("cin", "cin-cout") else 0
         self._outputs = max(1, round(proportion * out_channels)) if dimension in ("cout", "cin-cout") else 0
         emitted = math.prod(self.kernel_size) if dimension == "k2" else self._inputs + self._outputs
@@ -174,29 +175,35 @@ class TAdaConv3d(VideoConv):
     def forward(self, x: Tensor) -> Tensor:
         """Eq. 3 for every frame: `[N, Cin, T, H, W] -> [N, Cout, T', H', W']`."""
         check_input(x, self.in_channels)
-        alpha = self.calibration(x)[:, :: self.stride[0]]
+        frames = merged_frames(x)
+        alpha = self.calibration(frame_descriptors(frames, x.shape[0]))[:, :: self.stride[0]]
         if self.dimension == "k2":
             return self._convolve_scaled_taps(x, alpha)
-        inputs, outputs = alpha[..., : self._inputs], alpha[..., self._inputs :]
-        y = (
-            self._convolve_scaled_channels(x, _with_ones(inputs, self.in_channels))
-            if self._inputs
-            else super().forward(x)
-        )
-        return self._scale_output(y, _with_ones(outputs, self.out_channels)) if self._outputs else y
+        inputs = _with_ones(alpha[..., : self._inputs], self.in_channels)
+        outputs = _with_ones(alpha[..., self._inputs :], self.out_channels)
+        if not self._inputs:
+            y = super().forward(x)
+        elif self.kernel_size[0] == 1:
+            y = self._convolve_scaled_frames(frames, inputs)
+        else:
+            y = self._convolve_scaled_clips(x, inputs)
+        return self._scale_output(y, outputs) if self._outputs else y
 
     def extra_repr(self) -> str:
         """The convolution's geometry, then what is calibrated."""
         return f"{super().extra_repr()}, dimension={self.dimension}, proportion={self.proportion:g}"
 
-    def _convolve_scaled_channels(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """`(α_t · W) * x = W * (α_t · x)` for α over input channels, `[N, T', Cin]`."""
-        frames = self.kernel_size[0]
-        if frames == 1:
-            geometry = (self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
-            y = convolve_scaled(_frames(x), alpha.flatten(0, 1), self.weight.squeeze(2), self.bias, geometry)
-            return _clips(y, x.shape[0])
+    def _convolve_scaled_frames(self, frames: Tensor, alpha: Tensor) -> Tensor:
+        """`(α_t · W) * x = W * (α_t · x)` for a kernel of one frame and α over input channels, `[N, T, Cin]`."""
+        geometry = (self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
+        weight, factors = self.weight.squeeze(2), alpha.flatten(0, 1)
+        y = convolve_scaled(frames, factors, weight, self.bias, geometry, self.overwrite)
+        return split_frames(y, alpha.shape[0])
+
+    def _convolve_scaled_clips(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """The same for a kernel of several frames, with α `[N, T', Cin]` of each output frame."""
         # An input frame is seen by several output frames, each with an α of its own: every one gets its own copies.
+        frames = self.kernel_size[0]
         seen = _windows(x, 2, frames, self.stride[0], self.padding[0], self.dilation[0])
         seen = _laid_out_like(x, (seen * alpha.transpose(1, 2)[..., None, None, None]).flatten(2, 3))
         stride, padding, dilation = (frames, *self.stride[1:]), (0, *self.padding[1:]), (1, *self.dilation[1:])
@@ -214,7 +221,7 @@ class TAdaConv3d(VideoConv):
 
     def _scale_output(self, y: Tensor, alpha: Tensor) -> Tensor:
         """`(α_t · W) * x = α_t · (W * x)` for α over output channels, `[N, T', Cout]`."""
-        scaled = _scaled(y, alpha)
+        scaled = split_frames(merged_frames(y) * alpha.flatten(0, 1)[..., None, None], y.shape[0])
         if self.bias is None:
             return scaled
         # α calibrates the weight alone. Written so that α = 1 leaves y, into which the bias was added, to the bit.
@@ -300,6 +307,23 @@ def calibrated(conv: nn.Conv2d | nn.Conv3d, **calibration: object) -> TAdaConv3d
     return new
 
 
+def merged_frames(x: Tensor) -> Tensor:
+    """`[N, C, T, H, W] -> [N * T, C, H, W]`, without a copy where the memory format is channels-last."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def split_frames(frames: Tensor, batch: int) -> Tensor:
+    """`[N * T, C, H, W] -> [N, C, T, H, W]`, the inverse of `merged_frames`."""
+    return frames.unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+def frame_descriptors(frames: Tensor, batch: int) -> Tensor:
+    """The means over space `v`, `[N, T, C]`, of merged frames `[N * T, C, H, W]` (the `GAPs` of section 3.2)."""
+    # Reducing merged frames is several times faster than reducing five dimensions; and dividing the small sum, not the
+    # large input, leaves autograd nothing of the input's size to write.
+    return frames.sum((2, 3)).unflatten(0, (batch, -1)) / frames.shape[2:].numel()
+
+
 def check_input(x: Tensor, channels: int, frames: int | None = None) -> None:
     """Refuse an input that is not `[N, channels, T, H, W]`, T being `frames` where that is given.
 
@@ -325,21 +349,6 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 def _with_ones(alpha: Tensor, channels: int) -> Tensor:
     """`[N, T, calibrated]` continued to `[N, T, channels]` by ones: the other channels are left as they are."""
     return F.pad(alpha, (0, channels - alpha.shape[2]), value=1.0)
-
-
-def _frames(x: Tensor) -> Tensor:
-    """`[N, C, T, H, W] -> [N * T, C, H, W]`, without a copy where the memory format is channels-last."""
-    return x.transpose(1, 2).flatten(0, 1)
-
-
-def _clips(frames: Tensor, batch: int) -> Tensor:
-    """`[N * T, C, H, W] -> [N, C, T, H, W]`, the inverse of `_frames`."""
-    return frames.unflatten(0, (batch, -1)).transpose(1, 2)
-
-
-def _scaled(x: Tensor, alpha: Tensor) -> Tensor:
-    """Every channel of every frame of `x` times its `alpha` `[N, T, C]`."""
-    return _clips(_frames(x) * alpha.flatten(0, 1)[..., None, None], x.shape[0])
 
 
 def _windows(x: Tensor, dim: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:

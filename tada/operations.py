@@ -15,7 +15,7 @@ from fvcore.nn.jit_handles import elementwise_flop_counter
 from torch import Tensor, nn
 
 from tada.complexity import Complexity, measure
-from tada.conv import TAdaConv2d, VideoConv
+from tada.conv import TAdaConv2d, VideoConv, frame_descriptors, merged_frames, split_frames
 from tada.errors import unknown
 from tada.models.blocks import temporal_shift, video_conv
 
@@ -31,12 +31,12 @@ class PerFrameTAdaConv2d(TAdaConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Eq. 3 to the letter: `[N, Cin, T, H, W] -> [N, Cout, T, H', W']`."""
-        batch, _, frames = x.shape[:3]
-        alpha = self.calibration(x).flatten(0, 1)  # [N * T, Cin]
+        merged = merged_frames(x)
+        alpha = self.calibration(frame_descriptors(merged, x.shape[0])).flatten(0, 1)  # [N * T, Cin]
         kernels = (alpha[:, None, :, None, None] * self.weight.squeeze(2)).flatten(0, 1)
-        joined = x.transpose(1, 2).reshape(1, -1, *x.shape[3:])
-        y = F.conv2d(joined, kernels, None, self.stride[1:], self.padding[1:], self.dilation[1:], batch * frames)
-        y = y.view(batch, frames, self.out_channels, *y.shape[2:]).transpose(1, 2)
+        joined = merged.reshape(1, -1, *x.shape[3:])
+        y = F.conv2d(joined, kernels, None, self.stride[1:], self.padding[1:], self.dilation[1:], len(merged))
+        y = split_frames(y.view(len(merged), self.out_channels, *y.shape[2:]), x.shape[0])
         return y if self.bias is None else y + self.bias[:, None, None, None]
 
 

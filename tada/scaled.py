@@ -18,8 +18,15 @@ Geometry = tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]
 """Stride, padding, dilation and groups of a 2D convolution."""
 
 
-def convolve_scaled(frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """2D convolution of `frames` `[B, Cin, H, W]`, each channel of each frame times its `alpha` `[B, Cin]` before."""
+def convolve_scaled(
+    frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, overwrite: bool = False
+) -> Tensor:
+    """2D convolution of `frames` `[B, Cin, H, W]`, each channel of each frame times its `alpha` `[B, Cin]` before.
+
+    With `overwrite`, and where no gradients are recorded, the frames are scaled in place.
+    """
+    if overwrite and not torch.is_grad_enabled():
+        return F.conv2d(frames.mul_(alpha[..., None, None]), weight, bias, *geometry)
     if torch.is_grad_enabled() and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
         if torch.is_autocast_enabled(frames.device.type):  # which does not look into the function below
             kind = torch.get_autocast_dtype(frames.device.type)

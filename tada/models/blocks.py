@@ -90,7 +90,9 @@ class AggregatedNorm(nn.BatchNorm3d):
         """Normalised and aggregated, of the same shape."""
         pooled = temporal_pool(y, self.pool)
         if self.pooled is not None:
-            return super().forward(y) + self.pooled(pooled)
+            joined = super().forward(y)
+            joined += self.pooled(pooled)  # in place, since no gradient needs what a batch norm emits
+            return joined
         return super().forward(y + pooled if self.shortcut else pooled)
 
     def extra_repr(self) -> str:

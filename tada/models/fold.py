@@ -6,8 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tada.conv import VideoConv
-from tada.models.blocks import AggregatedNorm
+from tada.conv import TAdaConv3d, VideoConv
+from tada.models.blocks import AggregatedNorm, Bottleneck
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -16,7 +16,8 @@ def fold_for_testing(network: nn.Module) -> nn.Module:
     """A copy of a network in evaluation mode that computes the same, up to rounding, in fewer passes over memory.
 
     A batch norm that follows a convolution becomes part of its weight and bias. A batch norm with average aggregation
-    (Eq. 7) becomes a convolution over three frames of each channel. Aggregation by maximum stays as it is.
+    (Eq. 7) becomes a convolution over three frames of each channel. Aggregation by maximum stays as it is. TAdaConv
+    scales its input in place.
 
     Args:
         network: any of `build_model`; it is left alone. The copy cannot be trained: it has no batch norms any more.
@@ -28,6 +29,8 @@ def fold_for_testing(network: nn.Module) -> nn.Module:
             for (_, conv), (name, norm) in pairwise(children):
                 if isinstance(conv, nn.Conv1d | nn.Conv3d) and isinstance(norm, _BatchNorm):
                     setattr(parent, name, _folded(conv, norm))
+            if isinstance(parent, Bottleneck) and isinstance(parent.conv2, TAdaConv3d):
+                parent.conv2.overwrite = True  # nothing else reads what the ReLU before it wrote
     return folded
 
 
