@@ -25,6 +25,7 @@ include: "workflow/rules/runs.smk"
 include: "workflow/rules/complexity.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/sentences.smk"
 
 
 rule all:

@@ -38,11 +38,13 @@ Seeds = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
 @app.command("list")
 def list_targets() -> None:
     """Name every table and figure that can be asked for."""
-    from tada.report.spec import figure_names, load_figure, load_table, table_names
+    from tada.report.spec import PAGES, figure_names, load_figure, load_table, table_names
 
     for name in table_names():
         table = load_table(name)
         print(f"tables/{name}.md".ljust(26), f"{table.title}: {table.caption.split('. ')[0].rstrip('.')}")
+    for name, about in PAGES.items():
+        print(f"tables/{name}.md".ljust(26), about)
     for name in figure_names():
         figure = load_figure(name)
         print(f"figures/{name}.svg".ljust(26), f"{figure.title}: {figure.caption.split('. ')[0].rstrip('.')}")
@@ -119,6 +121,15 @@ def table(
     for problem in build_table(name, scale, seeds, results, out):
         print(f"{name}: {problem}", file=sys.stderr)
     print(f"wrote {out / name}.md, .tex, .csv")
+
+
+@app.command()
+def audit(out: Annotated[Path, typer.Option(help="Folder for audit.md, .tex and .csv.")] = Path("tables")) -> None:
+    """Recompute the paper's numbers that follow from others of its numbers; needs no results."""
+    from tada.report.audit_page import build_audit
+
+    differ = build_audit(out)
+    print(f"wrote {out / 'audit'}.md, .tex, .csv: {len(differ)} numbers and statements differ")
 
 
 @app.command()

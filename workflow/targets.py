@@ -40,13 +40,19 @@ def use_this_python() -> None:
 
 
 def names(kind: str) -> list[str]:
-    """Names of the paper's tables or figures that have a spec; kind is "tables" or "figures"."""
+    """Names of the specs of a kind: "tables", "figures", or "sentences", pages on the paper's text."""
     return sorted(path.stem for path in (PROJECT / kind).glob("*.yaml"))
 
 
 def everything() -> list[str]:
     """Every table and figure, as the file a person opens first."""
-    return [f"tables/{name}.md" for name in names("tables")] + [f"figures/{name}.svg" for name in names("figures")]
+    tables = [*names("tables"), *names("sentences")]
+    return [f"tables/{name}.md" for name in tables] + [f"figures/{name}.svg" for name in names("figures")]
+
+
+def table_specs() -> list[str]:
+    """The specs of all tables, which hold all numbers of the paper's tables."""
+    return [f"tables/{name}.yaml" for name in names("tables")]
 
 
 def table_inputs(wildcards: SimpleNamespace) -> list[str]:

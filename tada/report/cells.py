@@ -68,21 +68,21 @@ def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
     if value.status == DONE and value.text:
         verdict = MATCH if value.text == cell.reported else OFF
         return Filled(cell, cell.reported, verdict, value.text, value)
-    reported, printed = _reported(cell)
+    text, printed = reported(cell)
     if value.status != DONE or value.mean is None:
-        return Filled(cell, reported, value.status, value.status, value, printed)
+        return Filled(cell, text, value.status, value.status, value, printed)
     extra = _extra_decimals(cell.measure)
     if printed is None:
-        return Filled(cell, reported, here=f"{value.mean:,}", value=value)
+        return Filled(cell, text, here=f"{value.mean:,}", value=value)
     here = printed.show(value.mean, extra)
     if value.std is not None:
         here += f" ± {printed.show(value.std, extra).lstrip('+')}"
     gap = value.mean - (printed.value if isinstance(value.mean, Decimal) else float(printed.value))
     shown = Printed("", printed.value, printed.decimals + extra, signed=True).show(gap)
-    return Filled(cell, reported, judge(value.mean, printed, cell.measure, scale), here, value, printed, gap, shown)
+    return Filled(cell, text, judge(value.mean, printed, cell.measure, scale), here, value, printed, gap, shown)
 
 
-def _reported(cell: Cell) -> tuple[str, Printed | None]:
+def reported(cell: Cell) -> tuple[str, Printed | None]:
     """The paper's text and number; of a formula, its value at the table's setting."""
     if isinstance(cell.measure, Layer) and cell.measure.formula:
         value = evaluate(cell.reported, dict(cell.measure.setting))

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 
 EMPTY = ("-", "N/A", "")
 _NUMBER = re.compile(r"(?P<less><\s*)?(?P<sign>[+\-−]?)(?P<digits>\d+(?:\.(?P<decimals>\d+))?)(?P<unit>M?)")
@@ -22,6 +23,11 @@ class Printed:
     unit: str = ""
     signed: bool = False
     below: bool = False
+
+    @property
+    def fraction(self) -> Fraction:
+        """The value, for exact arithmetic."""
+        return Fraction(self.value)
 
     def show(self, value: float | Decimal, extra: int = 0) -> str:
         """`value` in this number's style, with `extra` more decimals."""

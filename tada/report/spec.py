@@ -3,4 +3,9 @@
 from tada.report.figure_spec import Figure, figure_names, load_figure
 from tada.report.table_spec import Table, load_table, table_names
 
-__all__ = ["Figure", "Table", "figure_names", "load_figure", "load_table", "table_names"]
+PAGES = {
+    "audit": "Audit: numbers of the paper that follow from others of its numbers, recomputed",
+}
+"""Pages on the paper's text beside the tables, and what they say."""
+
+__all__ = ["PAGES", "Figure", "Table", "figure_names", "load_figure", "load_table", "table_names"]

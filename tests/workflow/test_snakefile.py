@@ -15,7 +15,7 @@ import yaml
 
 from tada.paths import PROJECT
 
-COPIED = ["Snakefile", "pyproject.toml", "tada", "workflow", "config", "profiles", "tables", "figures"]
+COPIED = ["Snakefile", "pyproject.toml", "tada", "workflow", "config", "profiles", "tables", "figures", "sentences"]
 RESULTS = Path("results/mini/ssv2")
 
 TABLE = {

@@ -9,6 +9,8 @@ rule table:
         csv="tables/{name}.csv",
     log:
         "results/reports/{name}.log",
+    wildcard_constraints:
+        name="(?!(audit|claims)[.])[^/]+",  # pages of sentences.smk
     conda:
         "../../environment.yml"
     resources:
