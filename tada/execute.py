@@ -35,7 +35,7 @@ def execute(run: Run, data_root: str, stop: StopFlag, imagenet: str = "") -> Non
 
     Args:
         run: dataset, model, seed, scale.
-        data_root: folder of its videos and annotations; empty where there is none.
+        data_root: folder of its videos and annotations, as `tada.data.datasets.Place.parse` takes it; empty: none.
         stop: asked after every step.
         imagenet: local file of torchvision's ResNet-50 for runs that start from it; empty: torchvision downloads it.
 
@@ -66,7 +66,7 @@ def _train_and_test(run: Run, data_root: str, imagenet: str, stop: StopFlag, pro
     torch.manual_seed(run.seed)
     model = build_model(run.model, recipe.classes, **recipe.network)
     with world.leader_first():
-        sources = Sources(run, Path(data_root) if data_root else None, frames=model.frames, progress=progress)
+        sources = Sources(run, data_root, frames=model.frames, progress=progress)
         initial = set_initial_weights(model, recipe.train.initial, Path(imagenet) if imagenet else None)
     progress.say(sources.describe())
     common = {"batch": recipe.test.batch, "world": world, "workers": recipe.data.workers}

@@ -15,7 +15,7 @@ from tada.settings import load_yaml
 
 SCALES = ("mini", "paper")
 
-READABLE = ("ssv2",)
+READABLE = ("ssv2", "k400", "ek100")
 """Datasets that tada.sources can read."""
 
 

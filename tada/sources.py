@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from tada.data import cache, inspection, ssv2
+from tada.data import cache, datasets, inspection
 from tada.data.clips import Annotations, Split
 from tada.data.dataset import TestClips, TrainClips
+from tada.data.datasets import Place
 from tada.data.frames import FileFrames, Source
 from tada.data.sampling import IntervalSampling, Sampling, SegmentSampling
 from tada.data.skipped import SkipLog
@@ -13,8 +14,6 @@ from tada.data.transforms import TestTransform, TrainTransform
 from tada.errors import TadaError
 from tada.progress import Progress
 from tada.run import Run
-
-READERS = {"ssv2": ssv2.read}
 
 
 class Sources:
@@ -25,17 +24,19 @@ class Sources:
 
     Args:
         run: dataset, recipe and folder.
-        root: folder of videos and annotations.
+        data: folder of videos and annotations, or more about them (see `Place.parse`); empty where there is none.
         frames: frames of a clip.
         progress: told about work that takes long.
 
     Raises:
-        TadaError: no folder given, an unknown dataset layout, or more unusable videos than the recipe allows.
+        TadaError: no folder given, an unknown dataset layout, other classes than the recipe's, or more unusable videos
+            than it allows.
     """
 
-    def __init__(self, run: Run, root: Path | None, frames: int, progress: Progress) -> None:
+    def __init__(self, run: Run, data: str, frames: int, progress: Progress) -> None:
         self.run, self.recipe = run, run.recipe
-        self.annotations = _read(run, root)
+        self.annotations = _read(run, data)
+        root = Place.parse(data).root
         self.sampling = _sampling(run, frames)
         self._sources: dict[str, Source] = {}
         self._splits: dict[str, Split] = {}
@@ -104,15 +105,27 @@ class Sources:
         )
 
 
-def _read(run: Run, root: Path | None) -> Annotations:
-    if run.dataset not in READERS:
-        raise TadaError(f"{run.dataset}: this dataset cannot be read yet; readable: {', '.join(READERS)}")
-    if root is None:
+def _read(run: Run, data: str) -> Annotations:
+    if not data and run.dataset in datasets.READERS:
         raise TadaError(
             f"scale {run.scale} needs the videos of {run.dataset}: set data.{run.dataset} in config/config.yaml to "
-            f"their folder; {ssv2.EXPECTED}"
+            f"their folder; {datasets.READERS[run.dataset].EXPECTED}"
         )
-    return READERS[run.dataset](root)
+    annotations = datasets.read(run.dataset, Place.parse(data))
+    names = annotations.classes
+    found = {task: len(of) for task, of in names.items()} if isinstance(names, dict) else len(names)
+    if found != run.recipe.classes:
+        raise TadaError(
+            f"{annotations.layout}: these are {_words(found)} classes, and the recipe of {run.dataset} at scale "
+            f"{run.scale} is for {_words(run.recipe.classes)}"
+        )
+    return annotations
+
+
+def _words(classes: int | dict[str, int]) -> str:
+    if isinstance(classes, int):
+        return str(classes)
+    return " and ".join(f"{count} {task}" for task, count in classes.items())
 
 
 def _sampling(run: Run, frames: int) -> Sampling:

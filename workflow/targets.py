@@ -86,10 +86,11 @@ def run_attempt(wildcards: SimpleNamespace) -> int:
 
 
 def data_root(wildcards: SimpleNamespace) -> str:
-    """Folder of a run's videos and annotations; empty where the user has set none."""
+    """Folder of a run's videos and annotations, or a mapping as JSON; empty where the user has set none."""
     if wildcards.scale == "mini":
         return f"data/mini/{wildcards.dataset}"
-    return _settings["data"].get(wildcards.dataset) or ""
+    place = _settings["data"].get(wildcards.dataset) or ""
+    return json.dumps(place) if isinstance(place, dict) else place
 
 
 def imagenet(wildcards: SimpleNamespace) -> str:

@@ -62,6 +62,34 @@ class Split:
         return self
 
 
+class SplitRows:
+    """Collects a split row by row. A name that comes again is skipped, since scores are told apart by it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._clips: dict[str, Clip] = {}
+        self._skipped: dict[str, str] = {}
+
+    def use(self, clip: Clip) -> None:
+        """A usable clip."""
+        if clip.name in self._clips or clip.name in self._skipped:
+            self.skip(clip.name, "listed more than once")
+        else:
+            self._clips[clip.name] = clip
+
+    def skip(self, name: str, reason: str) -> None:
+        """A clip that cannot be used."""
+        unique, times = name, 1
+        while unique in self._clips or unique in self._skipped:
+            times += 1
+            unique = f"{name} (row {times} of it)"
+        self._skipped[unique] = reason
+
+    def split(self) -> Split:
+        """What was collected."""
+        return Split(self.name, tuple(self._clips.values()), self._skipped)
+
+
 @dataclass(frozen=True)
 class Annotations:
     """A dataset as read from a user's disk.
@@ -72,6 +100,7 @@ class Annotations:
         classes: names of the classes, or of each task's classes.
         mirror: class that a class becomes in the mirror, where it becomes another one.
         layout: which files were found where, in words.
+        unlisted: video files that no annotation names.
     """
 
     train: Split
@@ -79,6 +108,7 @@ class Annotations:
     classes: tuple[str, ...] | dict[str, tuple[str, ...]]
     mirror: Mapping[int, int]
     layout: str
+    unlisted: tuple[Path, ...] = ()
 
 
 def too_many(split: str, skipped: Mapping[str, str], listed: int, max_skipped: float) -> None:

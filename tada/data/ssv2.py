@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tada.data.clips import Annotations, Clip, Split, mirror_classes
+from tada.data.clips import Annotations, Clip, Split, SplitRows, mirror_classes
 from tada.errors import TadaError
 from tada.files import read_json
 
@@ -35,6 +35,9 @@ def read(root: Path, annotations: Path | None = None, videos: Path | None = None
     folder, files = _video_files([videos] if videos else [root / name for name in VIDEO_FOLDERS], root)
     classes = _classes(annotated["labels"])
     train, validation = (_split(split, annotated[split], classes, files) for split in ("train", "validation"))
+    listed = _tested(annotated["train"])
+    for split in (train, validation):
+        listed |= {*split.skipped, *(clip.name for clip in split.clips)}
     suffixes = " and ".join(sorted({path.suffix for path in files.values()}))
     return Annotations(
         train=train,
@@ -42,6 +45,7 @@ def read(root: Path, annotations: Path | None = None, videos: Path | None = None
         classes=tuple(classes),
         mirror=mirror_classes(list(classes)),
         layout=f"annotations as {annotated['train']}, {len(files)} {suffixes} videos in {folder}",
+        unlisted=tuple(path for video, path in files.items() if video not in listed),
     )
 
 
@@ -82,19 +86,25 @@ def _classes(path: Path) -> dict[str, int]:
 
 
 def _split(name: str, path: Path, classes: dict[str, int], files: dict[str, Path]) -> Split:
-    clips, skipped = [], {}
+    split = SplitRows(name)
     for number, row in enumerate(_json(path)):
         try:
             video, template = str(row["id"]), str(row["template"]).replace("[", "").replace("]", "")
         except (TypeError, KeyError):
             raise TadaError(f"{path}: row {number} has no id or no template: {str(row)[:80]}") from None
         if template not in classes:
-            skipped[video] = f"class {template!r} is not in the list of labels"
+            split.skip(video, f"class {template!r} is not in the list of labels")
         elif video not in files:
-            skipped[video] = "no video file"
+            split.skip(video, "no video file")
         else:
-            clips.append(Clip(video, files[video], classes[template]))
-    return Split(name, tuple(clips), skipped)
+            split.use(Clip(video, files[video], classes[template]))
+    return split.split()
+
+
+def _tested(train: Path) -> set[str]:
+    """Videos of the test split, which lie beside the others."""
+    path = train.with_name(train.name.replace("train", "test"))
+    return {str(row.get("id")) for row in _json(path)} if path.is_file() else set()
 
 
 def _json(path: Path) -> Any:

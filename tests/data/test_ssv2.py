@@ -70,6 +70,14 @@ def test_rows_without_video_and_unknown_classes_are_counted_and_named(tmp_path):
         read.train.check(0.1)
 
 
+def test_videos_without_a_row_are_named(tmp_path):
+    root = write(tmp_path)
+    (root / "20bn-something-something-v2" / "5.webm").touch()
+    (root / "20bn-something-something-v2" / "6.webm").touch()
+    (root / "something-something-v2-test.json").write_text('[{"id": "5"}]')
+    assert [path.stem for path in ssv2.read(root).unlisted] == ["6"]
+
+
 def test_wrong_root_says_what_is_expected(tmp_path):
     with pytest.raises(TadaError, match=r"(?s)no such folder.*1\.webm"):
         ssv2.read(tmp_path / "absent")

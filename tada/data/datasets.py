@@ -1,0 +1,47 @@
+"""The datasets by name, and where a user has them."""
+
+import inspect
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from tada.data import ek100, k400, ssv2
+from tada.data.clips import Annotations
+from tada.errors import TadaError, unknown
+
+READERS: dict[str, ModuleType] = {"ssv2": ssv2, "k400": k400, "ek100": ek100}
+"""Each has `read(root, ...) -> Annotations` and says in EXPECTED which files it looks for."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a dataset lies: its folder, and what else of `read`'s arguments the user has set."""
+
+    root: Path
+    options: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """A folder's path, or {"root": ..., "annotations": ..., "videos": ..., "layout": ...} as JSON."""
+        if not text.startswith("{"):
+            return cls(Path(text))
+        options = json.loads(text)
+        return cls(Path(options.pop("root")), options)
+
+
+def read(dataset: str, place: Place) -> Annotations:
+    """The annotations of a dataset.
+
+    Raises:
+        TadaError: a dataset without a reader, an option that its reader does not have, or as the reader itself.
+    """
+    if dataset not in READERS:
+        raise TadaError(f"{dataset}: this dataset cannot be read yet; readable: {', '.join(READERS)}")
+    reader = READERS[dataset].read
+    valid = list(inspect.signature(reader).parameters)[1:]
+    for option in place.options:
+        if option not in valid:
+            raise unknown("option", option, valid, where=f"data.{dataset}")
+    options = {key: value if key == "layout" else Path(value) for key, value in place.options.items()}
+    return reader(place.root, **options)
