@@ -25,7 +25,7 @@ from tada.run import Run
 from tada.scheduler import Queue, cancel, final_state, patiently, refusal
 from tada.tail import Tail
 
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 15.0
 """Time in which a result may still appear on a shared disk after its job has ended."""
 
 FINISHED = "FINISHED"

@@ -103,9 +103,9 @@ def processors(wildcards: SimpleNamespace) -> int:
     return os.cpu_count() or 1
 
 
-def machine_share(wildcards: SimpleNamespace) -> int:
-    """1 for a run that takes all GPUs of this machine, so that such runs take turns."""
-    return int(wildcards.scale == "paper")
+def run_threads(wildcards: SimpleNamespace) -> int:
+    """All processors for a run of the paper's scale, which uses all GPUs of this machine: such runs take turns."""
+    return processors(wildcards) if wildcards.scale == "paper" else 1
 
 
 def render_spec(wildcards: SimpleNamespace) -> str:

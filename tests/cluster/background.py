@@ -70,6 +70,18 @@ class Command:
             self.process.wait()
 
 
+def training_process(folder: Path) -> int:
+    """The process that trains, found by the folder that it works in."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_text()
+        except OSError:
+            continue
+        if "submitit.core._submit" in command and str(folder) in command and "srun" not in command:
+            return int(process.name)
+    raise AssertionError("no process trains")
+
+
 def read(folder: Path, name: str) -> dict:
     """A JSON file of a run."""
     return json.loads((folder / name).read_text())

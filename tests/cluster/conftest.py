@@ -23,15 +23,25 @@ def slurm() -> Iterator[Slurm]:
     running.close()
 
 
+def changed(config: Path, folder: Path, **train: object) -> Path:
+    """A copy of a config folder with another training schedule."""
+    shutil.copytree(config, folder)
+    recipes = yaml.safe_load((folder / "recipes/mini.yaml").read_text())
+    recipes["ssv2"]["train"] |= train
+    (folder / "recipes/mini.yaml").write_text(yaml.safe_dump(recipes))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def long_config(tiny_config, tmp_path_factory) -> Path:
     """The tiny recipes with so many epochs that there is time to disturb a run."""
-    folder = tmp_path_factory.mktemp("long") / "config"
-    shutil.copytree(tiny_config, folder)
-    recipes = yaml.safe_load((folder / "recipes/mini.yaml").read_text())
-    recipes["ssv2"]["train"] |= {"epochs": 60, "validate_every": 20}
-    (folder / "recipes/mini.yaml").write_text(yaml.safe_dump(recipes))
-    return folder
+    return changed(tiny_config, tmp_path_factory.mktemp("long") / "config", epochs=60, validate_every=20)
+
+
+@pytest.fixture(scope="session")
+def short_config(tiny_config, tmp_path_factory) -> Path:
+    """The tiny recipes with hardly any training, for many runs."""
+    return changed(tiny_config, tmp_path_factory.mktemp("short") / "config", epochs=2)
 
 
 @pytest.fixture
@@ -52,8 +62,9 @@ def start(slurm, tiny_config) -> Iterator[Callable[..., Command]]:
     """Starts the command of a Python module where SLURM is at hand; ends it, and all jobs, with the test."""
     started = []
 
-    def run(folder: Path, *arguments: str, config: Path | None = None) -> Command:
+    def run(folder: Path, *arguments: str, config: Path | None = None, path: Path | None = None) -> Command:
         environment = {**slurm.environment, "TADA_CONFIG": str(config or tiny_config), "OMP_NUM_THREADS": "1"}
+        environment |= {"PYTHONPATH": str(path)} if path else {}
         started.append(Command(list(arguments), folder, environment))
         return started[-1]
 

@@ -8,6 +8,7 @@ rule run:
         "results/{scale}/{dataset}/{model}/seed{seed}/log.txt",
     conda:
         "../../environment.yml"
+    threads: targets.run_threads
     resources:
         # Where the data lies changes no number, so it is no parameter.
         data_root=targets.data_root,
@@ -15,7 +16,6 @@ rule run:
         # Nor does where it trains. On a cluster (profiles/slurm) this command only submits a job, or finds the one
         # there is, and waits.
         cluster="",
-        machine=targets.machine_share,
         queued=1,
     params:
         # Retraining is triggered by a changed configuration, never by edited code or files' dates. A failed attempt is
