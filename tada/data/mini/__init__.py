@@ -1,1 +1,80 @@
-"""Mini datasets: real video files in the real layouts, rendered from a seed."""
+"""Mini datasets: real video files in the real layouts, rendered from a seed.
+
+A folder is rendered whole beside its place and moved there; its manifest, written last, says that it is complete.
+"""
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tada.data.mini import ssv2
+from tada.data.mini.spec import RenderSpec
+from tada.errors import TadaError
+from tada.files import read_json, write_json, write_text
+
+FORMAT = 1
+"""Raised whenever the same spec renders other videos."""
+
+MARK = ".rendered"
+
+
+def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1) -> dict[str, Any]:
+    """Render a mini dataset into `root`, unless it stands there already, and return its manifest.
+
+    The same spec gives the same videos, whatever the number of workers. An interrupted rendering leaves no manifest and
+    is begun anew.
+
+    Args:
+        root: folder of the dataset; other than rendered files, it must not hold any.
+        spec: what to render.
+        workers: processes that render.
+
+    Raises:
+        TadaError: a spec that cannot be rendered, or a folder with files that were not rendered.
+    """
+    spec = spec if isinstance(spec, RenderSpec) else RenderSpec.of(spec)
+    wanted = {"format": FORMAT, "dataset": "ssv2", "spec": _jsonable(spec)}
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.parent / f".{root.name}.lock"):
+        manifest = root / "manifest.json"
+        if manifest.exists() and wanted.items() <= read_json(manifest).items():
+            return read_json(manifest)
+        _empty(root)
+        unfinished = root / ".unfinished"
+        counts = ssv2.write(unfinished, spec, workers)
+        content = {**wanted, "counts": counts, "sha256": _hash(unfinished)}
+        for entry in unfinished.iterdir():
+            entry.replace(root / entry.name)
+        unfinished.rmdir()
+        write_json(manifest, content)
+        return content
+
+
+def _empty(root: Path) -> None:
+    """Remove an earlier rendering; refuse to touch anything else."""
+    mark = root / MARK
+    if any(root.iterdir()) and not mark.exists():
+        raise TadaError(f"{root}: holds files that were not rendered here; choose another folder, or empty this one")
+    write_text(mark, "Rendered by `tada render`, which may replace everything in this folder.\n")
+    for entry in root.iterdir():
+        if entry != mark:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _jsonable(spec: RenderSpec) -> dict[str, Any]:
+    values = dataclasses.asdict(spec)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -22,7 +22,7 @@ def write_video(path: Path, frames: np.ndarray, fps: int = 12, keyframe_every: i
         keyframe_every: most frames between two keyframes.
     """
     codec, options = _ENCODERS[path.suffix]
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options={"fflags": "bitexact"}) as container:  # no random identifiers
         stream = container.add_stream(codec, rate=fps, options={**options, "g": str(keyframe_every)})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"

@@ -1,0 +1,119 @@
+"""Pictures of mini videos: a handwritten digit on a part of a photograph, both real, both from scikit-learn."""
+
+from functools import cache
+
+import numpy as np
+
+from tada.data.mini.motions import Track
+
+MARGIN = 4
+"""Pixels of scene beyond each edge of the frame, into which a shaking camera moves."""
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Handwritten digits [n, 10, 10] in [0, 1], empty at the rim, and which digits they are [n]."""
+    from sklearn.datasets import load_digits
+
+    images, values = load_digits(return_X_y=True)
+    return np.pad(images.reshape(-1, 8, 8) / 16, ((0, 0), (1, 1), (1, 1))).astype(np.float32), values
+
+
+@cache
+def _photographs() -> list[np.ndarray]:
+    """Two photographs, [H, W, 3] in [0, 1]."""
+    from sklearn.datasets import load_sample_images
+
+    return [image.astype(np.float32) / 255 for image in load_sample_images().images]
+
+
+def draw_digit(value: int, rng: np.random.Generator) -> np.ndarray:
+    """Somebody's handwriting of a digit, [10, 10] in [0, 1]."""
+    images, values = _digits()
+    return images[rng.choice(np.flatnonzero(values == value))]
+
+
+def draw_video(
+    digit: np.ndarray, track: Track, size: tuple[int, int], texture: float, shake: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The video of a digit that follows a track, uint8 RGB [T, height, width, 3].
+
+    Args:
+        digit: the object, [10, 10] in [0, 1].
+        track: where it is, frame by frame.
+        size: height and width of the frames in pixels.
+        texture: contrast of the background; 1 is the photograph's own.
+        shake: standard deviation of the camera's step from frame to frame, in pixels.
+        rng: what randomness is drawn from.
+    """
+    height, width = size
+    scene = _background(height + 2 * MARGIN, width + 2 * MARGIN, texture, rng)
+    colour = rng.uniform(0.6, 1.0, 3).astype(np.float32)  # brighter than any background
+    down, across = _camera(len(track.x), shake, rng)
+    frames = np.stack([scene[y : y + height, x : x + width] for y, x in zip(down, across, strict=True)])
+    unit = min(height, width)
+    x = width / 2 + unit * track.x + MARGIN - across
+    y = height / 2 + unit * track.y + MARGIN - down
+    _paint(frames, digit, colour, x, y, unit * track.size, track.angle, track.opacity)
+    return (255 * frames + 0.5).astype(np.uint8)
+
+
+def _background(height: int, width: int, texture: float, rng: np.random.Generator) -> np.ndarray:
+    """A part of a photograph at a scale, in a contrast and about a brightness of its own, [height, width, 3]."""
+    photograph = _photographs()[rng.integers(2)]
+    zoom = int(rng.integers(2, min(photograph.shape[0] // height, photograph.shape[1] // width) + 1))
+    top = rng.integers(photograph.shape[0] - zoom * height + 1)
+    left = rng.integers(photograph.shape[1] - zoom * width + 1)
+    part = photograph[top : top + zoom * height, left : left + zoom * width]
+    part = part.reshape(height, zoom, width, zoom, 3).mean((1, 3))
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    return (rng.uniform(0.15, 0.4) + texture * (part - part.mean((0, 1)))).clip(0, 1).astype(np.float32)
+
+
+def _camera(frames: int, shake: float, rng: np.random.Generator) -> np.ndarray:
+    """Top and left of the frame in the scene, [2, frames]: a random walk around the middle."""
+    steps = rng.normal(0, shake, (2, frames)).cumsum(1)
+    return np.rint(MARGIN + (steps - steps.mean(1, keepdims=True)).clip(-MARGIN, MARGIN)).astype(int)
+
+
+def _paint(
+    frames: np.ndarray,
+    digit: np.ndarray,
+    colour: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    size: np.ndarray,
+    angle: np.ndarray,
+    opacity: np.ndarray,
+) -> None:
+    """Paint a digit of height `size` around (x, y) into frames [T, H, W, 3]; lengths in pixels, one value a frame."""
+    height, width = frames.shape[1:3]
+    reach = int(np.ceil(size.max() * 0.75)) + 1  # half a window that holds the digit however it is turned
+    left, top = np.floor(x).astype(int) - reach, np.floor(y).astype(int) - reach
+    offsets = np.arange(2 * reach)
+    right = (left + 0.5 - x)[:, None, None] + offsets
+    below = (top + 0.5 - y)[:, None, None] + offsets[:, None]
+    shares = opacity[:, None, None] * _turned(digit, right, below, digit.shape[0] / size, angle)
+    for frame, share, row, column in zip(frames, shares, top, left, strict=True):
+        rows = slice(max(row, 0), max(min(row + 2 * reach, height), 0))
+        columns = slice(max(column, 0), max(min(column + 2 * reach, width), 0))
+        seen = share[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column, None]
+        if seen.size:  # not so where the object has left the frame
+            frame[rows, columns] += seen * (colour - frame[rows, columns])
+
+
+def _turned(
+    digit: np.ndarray, right: np.ndarray, below: np.ndarray, scale: np.ndarray, angle: np.ndarray
+) -> np.ndarray:
+    """The digit, scaled and turned clockwise, seen `right` [T, 1, w] and `below` [T, w, 1] of its centre; [T, w, w]."""
+    cos, sin = (scale * np.cos(angle))[:, None, None], (scale * np.sin(angle))[:, None, None]
+    side = digit.shape[0]
+    column = (cos * right + sin * below + side / 2 - 0.5).clip(0, side - 1.001).astype(np.float32)
+    row = (cos * below - sin * right + side / 2 - 0.5).clip(0, side - 1.001).astype(np.float32)
+    first_column, first_row = column.astype(np.intp), row.astype(np.intp)
+    across, down = column - first_column, row - first_row
+    values, corner = digit.ravel(), first_row * side + first_column
+    upper = values[corner] * (1 - across) + values[corner + 1] * across
+    lower = values[corner + side] * (1 - across) + values[corner + side + 1] * across
+    return upper * (1 - down) + lower * down

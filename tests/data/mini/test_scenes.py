@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from tada.data.mini.motions import Track
+from tada.data.mini.scenes import draw_digit, draw_video
+
+SIZE = (42, 56)
+
+
+def still(frames=3, **changes):
+    fields = {"x": 0.0, "y": 0.0, "size": 0.5, "angle": 0.0, "opacity": 1.0, **changes}
+    return Track(**{name: np.broadcast_to(np.asarray(value, float), frames).copy() for name, value in fields.items()})
+
+
+def drawn(track, digit=None, seed=0, texture=0.25, shake=0.0):
+    rng = np.random.default_rng(seed)
+    digit = draw_digit(3, np.random.default_rng(1)) if digit is None else digit
+    return draw_video(digit, track, SIZE, texture, shake, rng)
+
+
+def painted(track, **options):
+    """How much brighter than the bare background each pixel is, [T, H, W]."""
+    bare = drawn(still(len(track.x), opacity=0.0), **options)
+    return np.abs(drawn(track, **options).astype(int) - bare).sum(3)
+
+
+def centre(difference):
+    rows, columns = np.indices(difference.shape)
+    return np.array([(difference * columns).sum(), (difference * rows).sum()]) / difference.sum()
+
+
+def test_video_has_the_size_asked_for_and_depends_on_the_generator_alone():
+    video = drawn(still(5), seed=4)
+    assert (video.shape, video.dtype) == ((5, *SIZE, 3), np.uint8)
+    assert (video == drawn(still(5), seed=4)).all()
+    assert (video != drawn(still(5), seed=5)).any()
+
+
+def test_background_is_the_same_in_every_frame_where_the_camera_is_still():
+    video = drawn(still(4, opacity=0.0))
+    assert (video == video[0]).all()
+    assert video.std() > 2
+
+
+def test_camera_moves_everything():
+    video = drawn(still(24, opacity=0.0), shake=1.0)
+    assert (video[0] != video[-1]).any()
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (0.3, 0), (-0.3, 0.2), (0.05, -0.2)])
+def test_object_is_where_the_track_says(x, y):
+    plate = np.pad(np.ones((8, 8), np.float32), 1)
+    place = centre(painted(still(1, x=x, y=y), digit=plate, texture=0.0)[0]) + 0.5
+    assert place == pytest.approx([28 + 42 * x, 21 + 42 * y], abs=0.15)
+
+
+def test_size_and_opacity():
+    plate = np.pad(np.ones((8, 8), np.float32), 1)
+    small, large = (painted(still(1, size=size), digit=plate)[0] > 30 for size in (0.25, 0.5))
+    assert large.sum() / small.sum() == pytest.approx(4, rel=0.2)
+    half, full = (painted(still(1, opacity=opacity), digit=plate)[0].sum() for opacity in (0.5, 1.0))
+    assert half / full == pytest.approx(0.5, abs=0.02)
+
+
+def test_angle_turns_clockwise():
+    arrow = np.zeros((10, 10), np.float32)
+    arrow[1:5, 3:7] = 1  # the upper half: points up
+    up, right = (centre(painted(still(1, angle=angle), digit=arrow)[0]) + 0.5 - [28, 21] for angle in (0, np.pi / 2))
+    assert up[1] < -2
+    assert right[0] > 2
+    assert right == pytest.approx([-up[1], up[0]], abs=0.3)
+
+
+def test_object_may_leave_the_frame():
+    for x, y in [(5, 0), (-5, 0), (0, 5), (0, -5), (0.66, 0.5), (-0.66, -0.5)]:
+        painted(still(2, x=x, y=y))
+    assert painted(still(1, x=5))[0].sum() == 0
+
+
+def test_digits_are_of_the_value_asked_for():
+    from sklearn.datasets import load_digits
+
+    images, values = load_digits(return_X_y=True)
+    for value in (0, 7):
+        digit = draw_digit(value, np.random.default_rng(3))
+        (place,) = np.flatnonzero((images.reshape(-1, 8, 8) / 16 == digit[1:-1, 1:-1]).all((1, 2)))
+        assert values[place] == value
