@@ -63,6 +63,37 @@ def render(
     mini.render(out or Path("data/mini") / dataset, render_spec(dataset), workers)
 
 
+@app.command("check-data")
+def check_data(
+    dataset: Annotated[str, typer.Argument(help="ssv2, k400 or ek100")],
+    data: Annotated[Path, typer.Option(help="Folder of videos and annotations.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of the annotations, where they are not there.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos, where they are not there.")] = None,
+    layout: Annotated[
+        str, typer.Option(help="Where it is mistaken. k400: csv, list, folders; ek100: videos, frames.")
+    ] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
+    min_frames: Annotated[int, typer.Option(help="Videos with fewer frames are short.")] = 8,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON report; by default results/data/DATASET.json.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Look through a dataset for missing, unreadable and short videos; goes on where it was interrupted."""
+    import os
+
+    from tada.check_data import check_data
+    from tada.data.datasets import Place
+
+    given = {"annotations": annotations, "videos": videos, "layout": layout}
+    place = Place(data, {name: str(value) for name, value in given.items() if value})
+    workers = workers or os.cpu_count() or 1
+    raise SystemExit(
+        check_data(dataset, place, results=results, out=out, workers=workers, decode=not quick, min_frames=min_frames)
+    )
+
+
 @app.command()
 def run(
     dataset: Annotated[str, typer.Argument(help="ssv2, k400, ek100 or hacs")],

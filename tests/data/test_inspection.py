@@ -1,7 +1,8 @@
 import pytest
 
 from tada.data import inspection, jsonlines
-from tada.data.inspection import inspect
+from tada.data.clips import Clip, Split
+from tada.data.inspection import inspect, look_at
 from tada.data.parallel import ordered_map
 
 
@@ -15,7 +16,7 @@ def test_finds_every_fault_and_no_other(tmp_path, damaged_split, workers):
 def test_remembers_what_it_found(tmp_path, damaged_split, monkeypatch):
     record = tmp_path / "checked.jsonl"
     first = inspect(damaged_split, record)
-    monkeypatch.setattr(inspection, "_reason", lambda _: pytest.fail("looked again"))
+    monkeypatch.setattr(inspection, "_look", lambda *_, **__: pytest.fail("looked again"))
     assert inspect(damaged_split, record) == first
 
 
@@ -30,23 +31,55 @@ def test_looks_again_at_a_changed_file_only(tmp_path, damaged_split):
 
 
 def test_goes_on_where_it_was_interrupted(tmp_path, damaged_split, monkeypatch):
-    record, real = tmp_path / "checked.jsonl", inspection._reason
+    record, real = tmp_path / "checked.jsonl", inspection._look
 
-    def interrupted(clip):
-        if clip.name == "3":
+    def interrupted(file, decode):
+        if file[0].stem == "3":
             raise KeyboardInterrupt
-        return real(clip)
+        return real(file, decode)
 
-    monkeypatch.setattr(inspection, "_reason", interrupted)
+    monkeypatch.setattr(inspection, "_look", interrupted)
     with pytest.raises(KeyboardInterrupt):
         inspect(damaged_split, record)
     with record.open("a") as file:
-        file.write('{"video": "cut in the mid')
-    monkeypatch.setattr(inspection, "_reason", real)
+        file.write('{"file": "cut in the mid')
+    monkeypatch.setattr(inspection, "_look", real)
     told = []
     usable = inspect(damaged_split, record, told=lambda done, total: told.append(total))
     assert told == [5] * 5
     assert set(usable.skipped) == {"empty", "cut", "gone"}
+
+
+def test_a_file_of_many_clips_is_looked_at_once(tmp_path, split):
+    path = split.clips[0].path  # 20 frames, 12 a second
+    parts = [Clip(str(number), path, 0, number / 2, number / 2 + 0.4) for number in range(6)]
+    told = []
+    usable = inspect(Split("train", tuple(parts)), tmp_path / "record.jsonl", told=lambda *done: told.append(done))
+    assert told == [(1, 1)]
+    assert usable.skipped == {
+        "4": "begins at 2.00 s, and its video ends at 1.67 s",
+        "5": "begins at 2.50 s, and its video ends at 1.67 s",
+    }
+
+
+def test_what_was_decoded_is_known_to_be_readable_but_not_the_other_way_round(tmp_path, split):
+    looked = []
+
+    def look(decode):
+        looked.append(0)
+        return look_at(split.clips, tmp_path / "record.jsonl", told=lambda done, _: looked.append(1), decode=decode)
+
+    assert not any(finding.decoded for finding in look(False).values())
+    assert all(finding.decoded for finding in look(True).values())
+    assert all(finding.decoded for finding in look(False).values())
+    assert looked == [0, *[1] * 6, 0, *[1] * 6, 0]
+
+
+def test_records_of_older_versions_are_ignored(tmp_path, split):
+    record = tmp_path / "record.jsonl"
+    for line in ({"video": "x", "reason": None}, {"file": "x", "why": 3}, [1]):
+        jsonlines.append(record, line)
+    assert len(inspect(split, record).clips) == 6
 
 
 def test_json_lines(tmp_path):
