@@ -114,8 +114,8 @@ class VideoConv(nn.Conv3d):
             return split_frames(y, x.shape[0])
         if area == [1, 1] and stride[1:] == (1, 1) and padding[1:] == (0, 0):
             stride, padding, dilation = (stride[0], 1), (padding[0], 0), (dilation[0], 1)
-            y = F.conv2d(x.flatten(3), self.weight.squeeze(4), bias, stride, padding, dilation, self.groups)
-            return y.unflatten(3, x.shape[3:])
+            y = F.conv2d(merged_space(x), self.weight.squeeze(4), bias, stride, padding, dilation, self.groups)
+            return split_space(y, x.shape[3:])
         return F.conv3d(x, self.weight, bias, stride, padding, dilation, self.groups)
 
 
@@ -317,6 +317,17 @@ def split_frames(frames: Tensor, batch: int) -> Tensor:
     return frames.unflatten(0, (batch, -1)).transpose(1, 2)
 
 
+def merged_space(x: Tensor) -> Tensor:
+    """`[N, C, T, H, W] -> [N, C, T, H * W]`, in the same memory format."""
+    # Flattened with the channels last: torch would lose the memory format of a single clip otherwise.
+    return x.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def split_space(lines: Tensor, size: Sequence[int]) -> Tensor:
+    """`[N, C, T, H * W] -> [N, C, T, H, W]`, the inverse of `merged_space`."""
+    return lines.permute(0, 2, 3, 1).unflatten(2, tuple(size)).permute(0, 4, 1, 2, 3)
+
+
 def frame_descriptors(frames: Tensor, batch: int) -> Tensor:
     """The means over space `v`, `[N, T, C]`, of merged frames `[N * T, C, H, W]` (the `GAPs` of section 3.2)."""
     # Reducing merged frames is several times faster than reducing five dimensions; and dividing the small sum, not the
@@ -359,5 +370,7 @@ def _windows(x: Tensor, dim: int, kernel: int, stride: int, padding: int, dilati
 
 def _laid_out_like(x: Tensor, unrolled: Tensor) -> Tensor:
     """`unrolled` in the memory format of `x`, so that both take the same way through the backend, to the bit."""
-    last = x.is_contiguous(memory_format=torch.channels_last_3d)
-    return unrolled.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
+    if not x.is_contiguous(memory_format=torch.channels_last_3d):
+        return unrolled.contiguous()
+    dense = unrolled.permute(0, 2, 3, 4, 1).contiguous()
+    return dense.view(dense.shape).permute(0, 4, 1, 2, 3)  # a view, for the strides of a single clip to be regular

@@ -28,8 +28,9 @@ def convolve_scaled(
     if overwrite and not torch.is_grad_enabled():
         return F.conv2d(frames.mul_(alpha[..., None, None]), weight, bias, *geometry)
     if torch.is_grad_enabled() and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
-        if torch.is_autocast_enabled(frames.device.type):  # which does not look into the function below
-            kind = torch.get_autocast_dtype(frames.device.type)
+        device = frames.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            kind = torch.get_autocast_dtype(device)  # autocast does not look into the function below
             frames, alpha, weight = frames.to(kind), alpha.to(kind), weight.to(kind)
             bias = None if bias is None else bias.to(kind)
         return _ConvolveScaled.apply(frames, alpha, weight, bias, geometry)
