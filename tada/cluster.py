@@ -28,6 +28,9 @@ from tada.tail import Tail
 GRACE_SECONDS = 15.0
 """Time in which a result may still appear on a shared disk after its job has ended."""
 
+LOOK_SECONDS = 1.0
+"""Pause between two looks at the run's folder, where a finished job shows first."""
+
 FINISHED = "FINISHED"
 """The run has ended, well or badly, and has written its outcome.json."""
 
@@ -84,7 +87,7 @@ def submit_or_attach(run: Run, task: Task, cluster: Cluster, queue: Queue) -> Re
     Raises:
         TadaError: SLURM refuses the job; the message is SLURM's.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
+    job_folder(run).mkdir(parents=True, exist_ok=True)
     with FileLock(run.file(".submit.lock")):
         record = read_record(run)
         view = queue.look_now()
@@ -197,7 +200,7 @@ def _wait(run: Run, record: Record, queue: Queue) -> str:
             gone_since = time.monotonic()
         elif time.monotonic() - gone_since > GRACE_SECONDS:
             return job.state if job else final_state(record.id) or "VANISHED"
-        time.sleep(1.0)
+        time.sleep(LOOK_SECONDS)
 
 
 def _result(run: Run, record: Record, process: int) -> tuple[str, Any] | None:

@@ -46,7 +46,7 @@ _BUSY = (
     "connection refused",
     "connection reset",
     "communication",
-    "submitjoblimit",  # QOSMaxSubmitJobPerUserLimit, AssocMaxSubmitJobLimit: there is room when other jobs have ended
+    "maxsubmitjob",  # QOSMaxSubmitJobPerUserLimit, AssocMaxSubmitJobLimit: there is room when other jobs have ended
     "maximum number of jobs",
 )
 
@@ -79,7 +79,7 @@ class View:
     @property
     def asked_again(self) -> float:
         """Time before which the scheduler is left in peace."""
-        return self.tried + min(POLL_SECONDS * 2**self.failures, LONGEST_PAUSE) if self.failures else 0.0
+        return self.tried + _pause(self.failures) if self.failures else 0.0
 
 
 class Queue:
@@ -88,9 +88,9 @@ class Queue:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "queue.json"
 
-    def look(self, max_age: float = POLL_SECONDS) -> View:
-        """The jobs as they were at most `max_age` seconds ago, or the last that is known if SLURM does not answer."""
-        wanted = time.time() - max_age
+    def look(self, max_age: float | None = None) -> View:
+        """The jobs as they were at most `max_age` (`POLL_SECONDS`) seconds ago, or as they were last known."""
+        wanted = time.time() - (POLL_SECONDS if max_age is None else max_age)
         view = self._read()
         if view.answered >= wanted or time.time() < view.asked_again:
             return view
@@ -172,10 +172,14 @@ def patiently(action: Callable[[], Any], tell: Callable[[str], None] | None = No
         try:
             return action()
         except Busy as busy:
-            pause = min(POLL_SECONDS * 2**failures, LONGEST_PAUSE)
+            pause = _pause(failures)
             failures += 1
             (tell or _tell)(f"the scheduler is busy ({_last_line(busy)}); asking again in {pause:.0f} s")
             time.sleep(pause)
+
+
+def _pause(failures: int) -> float:
+    return min(POLL_SECONDS * 2 ** min(failures, 10), LONGEST_PAUSE)
 
 
 def _ask(before: View) -> View:

@@ -1,5 +1,6 @@
 """The real SLURM, and runs submitted to it."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,3 +113,20 @@ def undisturbed(references, train, tmp_path_factory) -> Callable[[Path | None], 
         return references[config]
 
     return folder
+
+
+@pytest.fixture
+def answer(tmp_path, monkeypatch):
+    """Puts commands of SLURM's names on the path that print what they are told, and count how often they were asked."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def write(name: str, output: str = "", error: str = "", status: int = 0) -> Path:
+        count = folder / f"{name}.asked"
+        lines = ["#!/bin/sh", f'echo "$@" >> {count}', f'printf "{error}" >&2', f'printf "{output}"', f"exit {status}"]
+        (folder / name).write_text("\n".join(lines))
+        (folder / name).chmod(0o755)
+        return count
+
+    return write

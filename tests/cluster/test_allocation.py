@@ -1,0 +1,62 @@
+"""What a run asks of clusters of different sizes; its batch stays the recipe's everywhere."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tada.allocation import Cluster, allocate, fitting_processes, load_cluster
+from tada.errors import TadaError
+from tada.paths import PROJECT
+from tada.recipes import load_recipe
+
+RECIPE = load_recipe("paper", "ssv2", "tsn", PROJECT / "config")
+
+
+@pytest.mark.parametrize(
+    ("settings", "nodes", "per_node"),
+    [
+        (Cluster(), 2, 8),
+        (Cluster(gpus=16, gpus_per_node=4), 4, 4),
+        (Cluster(gpus=8), 1, 8),
+        (Cluster(gpus=6), 1, 4),
+        (Cluster(gpus=12, gpus_per_node=3), 4, 2),
+        (Cluster(gpus=1), 1, 1),
+    ],
+)
+def test_processes_share_the_batch_evenly(settings, nodes, per_node):
+    found = allocate(RECIPE, settings)
+    assert (found.nodes, found.processes_per_node, found.gpus_per_process) == (nodes, per_node, 1)
+    groups = RECIPE.train.batch // RECIPE.train.batch_per_device
+    assert groups % found.processes == 0 and found.gpus == found.processes
+
+
+def test_fewer_gpus_get_more_time_up_to_the_partitions_limit():
+    hours = RECIPE.resources.hours
+    assert allocate(RECIPE, Cluster(hours=1000)).minutes == 2 * hours * 60
+    assert allocate(RECIPE, Cluster(hours=1000, gpus=4)).minutes == 4 * 2 * hours * 60
+    assert allocate(RECIPE, Cluster(hours=3, gpus=4)).minutes == 180
+
+
+def test_runs_without_gpus():
+    mini = replace(RECIPE, resources=replace(RECIPE.resources, gpus=0))
+    for recipe, settings in ((mini, Cluster(processes=2)), (RECIPE, Cluster(gpus=0, processes=2))):
+        found = allocate(recipe, settings)
+        assert (found.nodes, found.processes_per_node, found.gpus) == (1, 2, 0)
+
+
+def test_memory_and_processors_of_the_settings_count_more_than_the_recipes():
+    found = allocate(RECIPE, Cluster(cpus_per_process=3, memory_gb_per_process=20))
+    assert (found.cpus_per_process, found.memory_gb_per_process) == (3, 20)
+
+
+def test_most_processes_that_divide_the_groups():
+    train = replace(RECIPE.train, batch=24, batch_per_device=4)
+    assert [fitting_processes(train, most) for most in (0, 1, 2, 3, 4, 5, 6, 7, 100)] == [1, 1, 2, 3, 3, 3, 6, 6, 6]
+
+
+def test_the_profiles_settings_are_valid_and_a_typo_is_named(tmp_path: Path):
+    assert load_cluster(PROJECT / "profiles/slurm/cluster.yaml").gpus == 16
+    (tmp_path / "cluster.yaml").write_text("partiton: gpu\n")
+    with pytest.raises(TadaError, match="unknown key 'partiton'; did you mean 'partition'"):
+        load_cluster(tmp_path / "cluster.yaml")

@@ -1,0 +1,96 @@
+"""Jobs that end in ways that are hard to bring about: SLURM's commands are played, all that follows is real."""
+
+import pytest
+from background import read
+
+from tada import cluster, scheduler
+from tada.allocation import Cluster
+from tada.files import write_json
+from tada.launch import launch
+from tada.records import job_name
+from tada.run import Run
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Run:
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.05)
+    monkeypatch.chdir(tmp_path)
+    return Run("mini", "ssv2", "tsn", 0)
+
+
+@pytest.fixture
+def slurm_says(answer, run):
+    """Has squeue show job 7 of the run in a state, or no job; sbatch submits jobs 8, 9, ...; there is no accounting."""
+    submitted = answer("sbatch")
+    script = submitted.with_name("sbatch")
+    script.write_text(f'#!/bin/sh\necho x >> {submitted}\necho "Submitted batch job $((7 + $(wc -l < {submitted})))"\n')
+    answer("srun")
+    answer("sacct", error="Slurm accounting storage is disabled", status=1)
+
+    def say(state: str, jobs: str = "7 8 9 10 11") -> None:
+        lines = [f"{job}|{state}|{job_name(run)}|node1|None" for job in jobs.split()] if state else []
+        answer("squeue", "\\n".join([*lines, ""]))
+
+    say.submitted = submitted
+    return say
+
+
+def jobs(slurm_says) -> int:
+    return len(slurm_says.submitted.read_text().splitlines()) if slurm_says.submitted.exists() else 0
+
+
+def test_a_vanished_job_is_noticed(run, slurm_says, monkeypatch):
+    slurm_says("")
+    problem = cluster.train_on_cluster(run, {}, Cluster())
+    assert "job 8 vanished: SLURM no longer knows it" in problem and jobs(slurm_says) == 1
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "OUT_OF_MEMORY"])
+def test_a_lost_job_is_the_runs_failure(state, run, slurm_says):
+    slurm_says(state)
+    problem = cluster.train_on_cluster(run, {}, Cluster())
+    assert problem.startswith(f"job 8 {state.lower()}: ") and jobs(slurm_says) == 1
+
+
+@pytest.mark.parametrize("state", ["NODE_FAIL", "TIMEOUT", "PREEMPTED"])
+def test_another_job_goes_on_but_not_for_ever(state, run, slurm_says):
+    slurm_says(state)
+    problem = cluster.train_on_cluster(run, {}, Cluster())
+    assert "3 jobs in a row" in problem and jobs(slurm_says) == 3
+
+
+def test_jobs_that_save_something_go_on_until_the_run_is_finished(run, slurm_says, monkeypatch):
+    slurm_says("TIMEOUT")
+    tell = cluster._tell
+
+    def watch(told: Run, message: str) -> None:
+        tell(told, message)
+        if "processes" in message:  # a job was submitted: it saves its state, and the fifth one finishes
+            (run.folder / "checkpoint.pt").write_bytes(b"")
+            if jobs(slurm_says) == 5:
+                write_json(run.file("metrics.json"), {"signature": run.signature})
+                write_json(run.file("outcome.json"), {"signature": run.signature})
+
+    monkeypatch.setattr(cluster, "_tell", watch)
+    assert cluster.train_on_cluster(run, {}, Cluster()) is None
+    assert jobs(slurm_says) == 5
+
+
+def test_an_attached_job_is_not_submitted_again(run, slurm_says, monkeypatch):
+    slurm_says("RUNNING", jobs="7")
+    tell = cluster._tell
+    monkeypatch.setattr(cluster, "_tell", lambda told, message: (tell(told, message), slurm_says("")))
+    problem = cluster.train_on_cluster(run, {}, Cluster())
+    assert "job 7 vanished" in problem and jobs(slurm_says) == 0
+    assert read(run.folder, "job.json")["id"] == "7"
+
+
+def test_a_refused_job_is_the_runs_failure(run, slurm_says, answer, tmp_path):
+    slurm_says("")
+    answer("sbatch", error="sbatch: error: invalid partition specified: gpus", status=1)
+    (tmp_path / "cluster.yaml").write_text("partition: gpus\n")
+    outcome = launch(run, "data", cluster=tmp_path / "cluster.yaml")
+    assert outcome["status"] == "failed" and "invalid partition specified: gpus" in outcome["error"]
+    assert outcome["error"] in run.file("log.txt").read_text()
