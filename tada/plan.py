@@ -145,7 +145,7 @@ def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path
                 continue
             for seed in range(config["seeds"]):
                 run = Run(config["scale"], dataset, model, seed, results)
-                line.runs |= {run, *_prerequisites(run)}
+                line.runs |= {run, run.initial} - {None}
         lines.append(line)
     return Plan(config["scale"], lines, results)
 
@@ -174,12 +174,6 @@ def _figures(plan: Plan, runs: set[Run], shared: int | None) -> list[str]:
         f"{plan.device_hours(runs):,.1f}",
         f"{plan.gigabytes(runs):,.1f} GB",
     ]
-
-
-def _prerequisites(run: Run) -> list[Run]:
-    """Runs whose weights this one starts from."""
-    initial = run.recipe.train.initial
-    return [] if initial in ("scratch", "imagenet") else [Run(run.scale, initial, run.model, run.seed, run.results)]
 
 
 def _same_but_seed(run: Run, other: Run) -> bool:

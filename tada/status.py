@@ -56,10 +56,10 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
         return list(runs.values())
     found: dict[str, Run] = {}
     for name in names:
-        asked = f"/{name.strip('/').removeprefix(f'{results}/')}/"
+        asked = f"/{name.rstrip('/').removeprefix(f'{results}/')}/"
         meant = {place: run for place, run in runs.items() if asked in f"/{place}/"}
         if not meant:
-            raise unknown("run", name, [*runs, *(place.split("/", 1)[1].rsplit("/", 1)[0] for place in runs)])
+            raise unknown("run", name, {*runs, *(f"{run.dataset}/{run.model}" for run in runs.values())})
         found |= meant
     return list(found.values())
 
