@@ -164,6 +164,20 @@ def audit(out: Annotated[Path, typer.Option(help="Folder for audit.md, .tex and 
 
 
 @app.command()
+def claims(
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for claims.md, .tex and .csv.")] = Path("tables"),
+) -> None:
+    """Judge the paper's sentences by the results that are there, at either scale."""
+    from tada.report.claims_page import build_claims
+
+    problems = build_claims(scale, seeds, results, out)
+    print(f"wrote {out / 'claims'}.md, .tex, .csv" + (f"; {len(problems)} results are missing" if problems else ""))
+
+
+@app.command()
 def figure(
     name: Annotated[str, typer.Argument(help="e.g. figure3")],
     scale: Scale = "mini",

@@ -8,7 +8,12 @@ Labels = npt.NDArray[np.integer]
 
 
 def topk_accuracy(scores: Scores, labels: Labels, k: int) -> float:
-    """Share of samples, in percent, whose label is among the k highest scores.
+    """Share of samples, in percent, whose label is among the k highest scores; see `topk_hits`."""
+    return float(100.0 * topk_hits(scores, labels, k).mean())
+
+
+def topk_hits(scores: Scores, labels: Labels, k: int) -> npt.NDArray[np.bool_]:
+    """Whether each sample's label is among its k highest scores, [samples].
 
     Among equal scores the lower class index ranks first, so that a constant output earns no credit by chance.
 
@@ -27,7 +32,7 @@ def topk_accuracy(scores: Scores, labels: Labels, k: int) -> float:
     if np.isnan(scores).any():
         raise ValueError(f"{int(np.isnan(scores).any(1).sum())} samples have NaN scores")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return float(100.0 * (best == labels[:, None]).any(axis=1).mean())
+    return (best == labels[:, None]).any(axis=1)
 
 
 def per_class_accuracy(scores: Scores, labels: Labels) -> npt.NDArray[np.float64]:

@@ -65,6 +65,11 @@ def figure_inputs(wildcards: SimpleNamespace) -> list[str]:
     return _needed(_load("figure", wildcards.name))
 
 
+def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
+    """Results that the claims need at this scale."""
+    return _needed(_checked(spec.load_claims))
+
+
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
     """What has to be there before a run: in mini, the rendered videos."""
     return [f"data/mini/{wildcards.dataset}/manifest.json"] if wildcards.scale == "mini" else []
@@ -130,7 +135,7 @@ def report_problems() -> None:
         raise SystemExit(1)
 
 
-def _needed(wanted: spec.Table | spec.Figure) -> list[str]:
+def _needed(wanted: spec.Table | spec.Figure | spec.Claims) -> list[str]:
     runs = [
         Run(_settings["scale"], dataset, model, seed)
         for dataset, model in sorted(wanted.runs)

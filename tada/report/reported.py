@@ -1,7 +1,6 @@
 """The paper's printed numbers by name, `table3b/tada2d/top1`: table, row and column of a spec."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
@@ -53,28 +52,26 @@ class Paper:
         exact = number.below or getattr(self._cells[name].measure, "formula", False)
         return Interval.exact(number.fraction) if exact else Interval.of(number)
 
-    def of_run(self, dataset: str, models: tuple[str, ...], metric: str) -> Decimal | None:
+    def of_run(self, dataset: str, models: tuple[str, ...], metric: str) -> Interval | None:
         """What the first table that has it prints for a metric of a run, or None."""
-        for _, _, cell in self.all_cells():
-            what = cell.measure
-            if isinstance(what, Metric) and (what.dataset, what.models, what.name) == (dataset, models, metric):
-                return self._value(cell)
-        return None
+        return next(
+            (
+                self.interval(name)
+                for name, cell in self._cells.items()
+                if isinstance(what := cell.measure, Metric)
+                and (what.dataset, what.models, what.name) == (dataset, models, metric)
+            ),
+            None,
+        )
 
-    def of_network(self, model: str, quantity: str) -> Decimal | None:
+    def of_network(self, model: str, quantity: str) -> Interval | None:
         """What the first table that has it prints for a network's "params" (millions) or "gflops", or None."""
-        for _, _, cell in self.all_cells():
-            what = cell.measure
-            if (
-                isinstance(what, Complexity)
-                and what.models == (model,)
-                and what.quantity == quantity
-                and not what.minus
-            ):
-                return self._value(cell)
-        return None
-
-    @staticmethod
-    def _value(cell: Cell) -> Decimal | None:
-        number = reported(cell)[1]
-        return number.value if number else None
+        return next(
+            (
+                self.interval(name)
+                for name, cell in self._cells.items()
+                if isinstance(what := cell.measure, Complexity)
+                and (what.models, what.quantity, what.minus) == ((model,), quantity, None)
+            ),
+            None,
+        )

@@ -15,3 +15,26 @@ rule audit:
         here=1,
     shell:
         "python -m tada audit 2>&1 | tee {log}"
+
+
+rule claims:
+    """Sentences of the paper as statements on runs and networks, with verdicts."""
+    input:
+        spec="sentences/claims.yaml",
+        tables=targets.table_specs(),
+        files=targets.claims_inputs,
+    output:
+        md="tables/claims.md",
+        tex="tables/claims.tex",
+        csv="tables/claims.csv",
+    log:
+        "results/reports/claims.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        here=1,
+    params:
+        scale=config["scale"],
+        seeds=config["seeds"],
+    shell:
+        "python -m tada claims --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"

@@ -1,0 +1,115 @@
+"""Which test videos a run got right, from its scores.npz: what paired comparisons of networks are made of."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tada.data.dataset import IGNORED
+from tada.metrics import topk_hits
+from tada.report.results import RunResult
+
+MEAN_CLASS = "mean_class"
+
+
+class Unusable(Exception):
+    """A finished run whose files do not hold what is asked of them."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Videos by name, their labels [V], and for each seed whether they were got right [seeds, V].
+
+    With `by_class` the metric is the mean over classes of the share of hits, else the share of hits.
+    """
+
+    videos: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.integer]
+    right: npt.NDArray[np.bool_]
+    by_class: bool = False
+
+    def only(self, videos: npt.NDArray[np.str_]) -> "Hits":
+        """Those of the given videos, in that order; all of them must be there."""
+        order = np.argsort(self.videos)
+        chosen = order[np.searchsorted(self.videos, videos, sorter=order)]
+        return Hits(self.videos[chosen], self.labels[chosen], self.right[:, chosen], self.by_class)
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """What each video adds in percent, [seeds, V]: their mean over videos is the metric."""
+        right = 100.0 * self.right
+        if not self.by_class:
+            return right
+        _, place, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
+        return right * (len(self.labels) / (len(counts) * counts[place]))
+
+    @property
+    def by_seed(self) -> npt.NDArray[np.float64]:
+        """The metric of each seed in percent."""
+        return self.shares.mean(1)
+
+
+def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
+    """Hits of runs: for each seed, the runs whose scores are summed (one, but for ensembles).
+
+    Args:
+        seeds: finished runs.
+        metric: "top1", "top5", "top1_verb", "top1_action", ..., or "mean_class".
+
+    Raises:
+        Unusable: no scores.npz, or one that does not hold the metric's scores.
+    """
+    parts = [_of_seed(runs, metric) for runs in seeds]
+    videos = reduce(np.intersect1d, [videos for videos, _, _ in parts])
+    aligned = [Hits(v, labels, right[None]).only(videos) for v, labels, right in parts]
+    right = np.concatenate([one.right for one in aligned])
+    return Hits(videos, aligned[0].labels, right, by_class=metric.startswith(MEAN_CLASS))
+
+
+def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Videos in order of their names, labels and hits of one seed; videos that could not be decoded are left out."""
+    name, _, task = metric.replace(MEAN_CLASS, "top1").partition("_")
+    if name not in ("top1", "top5"):
+        raise Unusable(f"{metric} is not a share of right videos")
+    total, known = None, None
+    for result in runs:
+        videos, labels, scores = _action_scores(result) if task == "action" else _scores(result, task)
+        if known is not None and not np.array_equal(known, videos):
+            raise Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
+        known, total = videos, scores if total is None else total + scores
+    counted = labels != IGNORED
+    hits = topk_hits(total[counted], labels[counted], int(name.removeprefix("top")))
+    return known[counted], labels[counted], hits
+
+
+def _scores(result: RunResult, task: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Videos in order of their names, labels [V] and scores [V, classes]."""
+    suffix = f"_{task}" if task else ""
+    with _opened(result) as file:
+        order = np.argsort(file["videos"])
+        labels, scores = file[f"labels{suffix}"], file[f"scores{suffix}"].astype(float)
+        return file["videos"][order], labels[order], scores[order]
+
+
+def _action_scores(result: RunResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for pairs of verb and noun: the product of their probabilities in every view, averaged (Table 6)."""
+    with _opened(result) as file:
+        order = np.argsort(file["videos"])
+        verbs, nouns = file["views_verb"].astype(np.float32), file["views_noun"].astype(np.float32)
+        scores = np.stack([verb.T @ noun / len(verb) for verb, noun in zip(verbs, nouns, strict=True)])
+        verb, noun = file["labels_verb"], file["labels_noun"]
+        labels = np.where(verb == IGNORED, IGNORED, verb * nouns.shape[-1] + noun)
+        return file["videos"][order], labels[order], scores.reshape(len(scores), -1)[order]
+
+
+@contextmanager
+def _opened(result: RunResult) -> Iterator[Any]:
+    try:
+        with np.load(result.run.file("scores.npz")) as file:
+            yield file
+    except (OSError, KeyError, ValueError) as error:
+        raise Unusable(f"the scores of {result.run} cannot be read: {error}") from None
