@@ -67,7 +67,7 @@ def _train_and_test(run: Run, data_root: str, imagenet: str, stop: StopFlag, pro
     model = build_model(run.model, recipe.classes, **recipe.network)
     with world.leader_first():
         sources = Sources(run, data_root, frames=model.frames, progress=progress)
-        initial = set_initial_weights(model, recipe.train.initial, Path(imagenet) if imagenet else None)
+        initial = set_initial_weights(model, run, Path(imagenet) if imagenet else None)
     progress.say(sources.describe())
     common = {"batch": recipe.test.batch, "world": world, "workers": recipe.data.workers}
 

@@ -145,13 +145,21 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) 
     values = dataclasses.asdict(recipe)
     del values["resources"], values["test"]["batch"]
     values["data"] = {"render": values["data"]["render"]}
-    return {
+    configuration = {
         "scale": scale,
         "dataset": dataset,
         "model": model,
         "definition": model_options(model, folder),
         "recipe": values,
     }
+    if first := initial_dataset(recipe):
+        configuration["initial"] = signature(resolved(scale, first, model, folder))
+    return configuration
+
+
+def initial_dataset(recipe: Recipe) -> str | None:
+    """The dataset that a network is trained on first, by a run of its own; None if it starts without."""
+    return None if recipe.train.initial in ("scratch", "imagenet") else recipe.train.initial
 
 
 def signature(configuration: dict[str, Any]) -> str:

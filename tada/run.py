@@ -1,12 +1,12 @@
 """A run: dataset x model x seed at a scale, trained once and used by every table and figure that needs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tada.files import read_json
-from tada.recipes import Recipe, load_recipe, resolved, signature
+from tada.recipes import Recipe, initial_dataset, load_recipe, resolved, signature
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Run:
     def signature(self) -> str:
         """Hash of the configuration; results of another signature belong to another run."""
         return signature(self.configuration)
+
+    @property
+    def initial(self) -> "Run | None":
+        """The run of the same model and seed, on another dataset, whose weights this one starts from, if any."""
+        dataset = initial_dataset(self.recipe)
+        return replace(self, dataset=dataset) if dataset else None
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.model} seed {self.seed}"

@@ -55,6 +55,7 @@ def _messages(error: jsonschema.ValidationError, where: str) -> Iterable[str]:
     if error.validator == "enum":
         return [str(unknown("value", str(error.instance), map(str, error.validator_value), place))]
     if error.validator in ("oneOf", "anyOf") and error.context:
-        deepest = max(error.context, key=lambda inner: len(inner.absolute_path))
+        # Of the alternatives, the one that fits best: whose fault lies deepest, or that is at least of the right type.
+        deepest = max(error.context, key=lambda inner: (len(inner.absolute_path), inner.validator != "type"))
         return _messages(deepest, where)
     return [f"{place}: {error.message}"]

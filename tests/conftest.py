@@ -20,7 +20,7 @@ TEMPLATES = ["Pushing [something] left", "Pushing [something] right", "Holding [
 
 @pytest.fixture(scope="session")
 def tiny_ssv2(tmp_path_factory) -> Path:
-    """Something-Something-V2's own layout: 36 training and 9 validation videos of a bar that moves left, right or not."""
+    """Something-Something-V2's own layout: 36 training and 9 validation videos of a bar, moving left, right or not."""
     root = tmp_path_factory.mktemp("ssv2")
     (root / "videos").mkdir()
     generator = np.random.default_rng(0)
@@ -38,8 +38,51 @@ def tiny_ssv2(tmp_path_factory) -> Path:
     return root
 
 
-def _bar(motion: int, generator: np.random.Generator) -> np.ndarray:
-    frames = generator.integers(0, 40, (10, 24, 32, 3), dtype=np.uint8)
+@pytest.fixture(scope="session")
+def tiny_k400(tmp_path_factory) -> Path:
+    """Kinetics-400's official CSV files and class folders: 24 training and 6 validation videos of the same bars."""
+    root = tmp_path_factory.mktemp("k400")
+    generator = np.random.default_rng(1)
+    for split, count in (("train", 24), ("val", 6)):
+        rows = ["label,youtube_id,time_start,time_end,split,is_cc"]
+        for number in range(count):
+            name = TEMPLATES[number % 3].replace("[something]", "it")
+            file = root / split / name / f"{split:_<9}{number:02d}_000005_000015.mp4"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_video(file, _bar(number % 3, generator, length=20))
+            rows.append(f'"{name}",{split:_<9}{number:02d},5,15,{split},0')
+        (root / f"{split}.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_ek100(tmp_path_factory) -> Path:
+    """EPIC-KITCHENS-100's own layout: 4 training and 1 validation video, each of 6 segments of bars, high or low."""
+    root = tmp_path_factory.mktemp("ek100")
+    generator = np.random.default_rng(2)
+    for split, videos in (("train", ["P01_01", "P01_02", "P02_01", "P02_03"]), ("validation", ["P03_101"])):
+        rows = ["narration_id,participant_id,video_id,start_timestamp,stop_timestamp,verb_class,noun_class"]
+        for video in videos:
+            parts = []
+            for number in range(6):
+                bar = _bar(number % 3, generator, length=20)
+                bar[:, 12 * (number % 2) : 12 * (number % 2) + 12] //= 4
+                parts.append(bar)
+                start = f"00:00:{20 * number / 12:05.2f}"
+                stop = f"00:00:{20 * (number + 1) / 12:05.2f}"
+                rows.append(f"{video}_{number},{video[:3]},{video},{start},{stop},{number % 3},{number % 2}")
+            file = root / video[:3] / "videos" / f"{video}.mp4"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_video(file, np.concatenate(parts))
+        (root / f"EPIC_100_{split}.csv").write_text("\n".join(rows) + "\n")
+    for task, names in (("verb", ["push-left", "push-right", "hold"]), ("noun", ["low", "high"])):
+        lines = [f"{number},{name}" for number, name in enumerate(names)]
+        (root / f"EPIC_100_{task}_classes.csv").write_text("\n".join(["id,key", *lines]) + "\n")
+    return root
+
+
+def _bar(motion: int, generator: np.random.Generator, length: int = 10) -> np.ndarray:
+    frames = generator.integers(0, 40, (length, 24, 32, 3), dtype=np.uint8)
     start = int(generator.integers(8, 16))
     for time, frame in enumerate(frames):
         place = start + (-time, time, 0)[motion]
@@ -49,7 +92,7 @@ def _bar(motion: int, generator: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory) -> Path:
-    """A config folder with the real models and a recipe of four epochs of three steps."""
+    """A config folder with the real models and recipes of few steps; EPIC-KITCHENS-100 starts from Kinetics-400."""
     folder = tmp_path_factory.mktemp("config")
     (folder / "recipes").mkdir()
     shutil.copy(paths.CONFIG / "models.yaml", folder)
@@ -66,7 +109,17 @@ def tiny_config(tmp_path_factory) -> Path:
         "test": {"clips": 2, "crops": 3, "short_side": 20, "crop": 20, "batch": 4},
         "data": {"cache": True, "max_skipped": 0.1, "render": {}},
     }
-    (folder / "recipes" / "mini.yaml").write_text(yaml.safe_dump({"ssv2": recipe}))
+    interval = {
+        **recipe,
+        "sampling": {"kind": "interval", "interval": 2, "target_fps": 12},
+        "train": {**train, "epochs": 2},
+        "test": {**recipe["test"], "clips": 3},
+    }
+    ek100 = {
+        **interval, "classes": {"verb": 3, "noun": 2}, "train": {**interval["train"], "flip": False, "initial": "k400"},
+    }  # fmt: skip
+    recipes = {"ssv2": recipe, "k400": interval, "ek100": ek100}
+    (folder / "recipes" / "mini.yaml").write_text(yaml.safe_dump(recipes))
     return folder
 
 

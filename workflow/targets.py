@@ -71,8 +71,10 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
 
 
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
-    """What has to be there before a run: in mini, the rendered videos."""
-    return [f"data/mini/{wildcards.dataset}/manifest.json"] if wildcards.scale == "mini" else []
+    """What has to be there before a run: in mini, the rendered videos; and the run whose weights it starts from."""
+    rendered = [f"data/mini/{wildcards.dataset}/manifest.json"] if wildcards.scale == "mini" else []
+    first = _checked(lambda: _run(wildcards).initial)
+    return rendered + ([str(first.file("outcome.json"))] if first else [])
 
 
 def run_signature(wildcards: SimpleNamespace) -> str:

@@ -48,6 +48,20 @@ def test_scale_moves_runs_and_needs_no_rendering():
     assert targets.run_inputs(wildcards()) == ["data/mini/ssv2/manifest.json"]
 
 
+def test_a_run_waits_for_the_run_whose_weights_it_starts_from():
+    first = "results/paper/k400/tada2d/seed3/outcome.json"
+    assert targets.run_inputs(wildcards(scale="paper", dataset="ek100", model="tada2d", seed="3")) == [first]
+    assert targets.run_inputs(wildcards(scale="paper", dataset="k400")) == []
+
+
+def test_a_dataset_in_several_folders_is_handed_on_as_a_mapping():
+    place = {"root": "/videos", "annotations": "/lists of mine", "layout": "list"}
+    targets.check_config({**CONFIG, "data": {"k400": place}})
+    assert json.loads(targets.data_root(wildcards(scale="paper", dataset="k400"))) == place
+    with pytest.raises(SystemExit, match="unknown key 'annotation'; did you mean 'annotations'"):
+        targets.check_config({**CONFIG, "data": {"k400": {"root": "/videos", "annotation": "x"}}})
+
+
 def test_unknown_table_names_the_nearest(capsys):
     with pytest.raises(SystemExit, match="unknown table 'table3c'; did you mean 'table"):
         targets.table_inputs(wildcards(name="table3c"))
