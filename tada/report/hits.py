@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tada.actions import action_ranks
 from tada.data.dataset import IGNORED
 from tada.metrics import topk_hits
 from tada.report.results import RunResult
@@ -75,35 +76,41 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     name, _, task = metric.replace(MEAN_CLASS, "top1").partition("_")
     if name not in ("top1", "top5"):
         raise Unusable(f"{metric} is not a share of right videos")
-    total, known = None, None
-    for result in runs:
-        videos, labels, scores = _action_scores(result) if task == "action" else _scores(result, task)
-        if known is not None and not np.array_equal(known, videos):
-            raise Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
-        known, total = videos, scores if total is None else total + scores
-    counted = labels != IGNORED
-    hits = topk_hits(total[counted], labels[counted], int(name.removeprefix("top")))
-    return known[counted], labels[counted], hits
+    k = int(name.removeprefix("top"))
+    if task == "action":
+        verb, noun = (_read(runs, "views", part) for part in ("verb", "noun"))
+        counted = verb.labels != IGNORED
+        parts = (array[counted] for array in (verb.scores, noun.scores, verb.labels, noun.labels))
+        labels = np.where(counted, verb.labels * noun.scores.shape[-1] + noun.labels, IGNORED)[counted]
+        return verb.videos[counted], labels, action_ranks(*parts) < k
+    found = _read(runs, "scores", task)
+    counted = found.labels != IGNORED
+    labels = found.labels[counted]
+    return found.videos[counted], labels, topk_hits(found.scores[counted], labels, k)
 
 
-def _scores(result: RunResult, task: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Videos in order of their names, labels [V] and scores [V, classes]."""
+@dataclass(frozen=True)
+class _Scores:
+    """In order of the videos' names; of several runs, scores are summed and views stand side by side."""
+
+    videos: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
+    """Scores [V, classes] or, of the kind "views", [V, views, classes]."""
     suffix = f"_{task}" if task else ""
-    with _opened(result) as file:
-        order = np.argsort(file["videos"])
-        labels, scores = file[f"labels{suffix}"], file[f"scores{suffix}"].astype(float)
-        return file["videos"][order], labels[order], scores[order]
-
-
-def _action_scores(result: RunResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same for pairs of verb and noun: the product of their probabilities in every view, averaged (Table 6)."""
-    with _opened(result) as file:
-        order = np.argsort(file["videos"])
-        verbs, nouns = file["views_verb"].astype(np.float32), file["views_noun"].astype(np.float32)
-        scores = np.stack([verb.T @ noun / len(verb) for verb, noun in zip(verbs, nouns, strict=True)])
-        verb, noun = file["labels_verb"], file["labels_noun"]
-        labels = np.where(verb == IGNORED, IGNORED, verb * nouns.shape[-1] + noun)
-        return file["videos"][order], labels[order], scores.reshape(len(scores), -1)[order]
+    found: list[_Scores] = []
+    for result in runs:
+        with _opened(result) as file:
+            order = np.argsort(file["videos"])
+            arrays = (file[name][order] for name in ("videos", f"labels{suffix}", f"{kind}{suffix}"))
+            found.append(_Scores(*arrays))
+        if not np.array_equal(found[0].videos, found[-1].videos):
+            raise Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
+    scores = [one.scores.astype(np.float32) for one in found]
+    return replace(found[0], scores=np.concatenate(scores, 1) if kind == "views" else sum(scores))
 
 
 @contextmanager
