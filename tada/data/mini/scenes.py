@@ -1,30 +1,32 @@
 """Pictures of mini videos: a handwritten digit on a part of a photograph, both real, both from scikit-learn."""
 
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tada.data.mini.motions import Track
-
-MARGIN = 4
-"""Pixels of scene beyond each edge of the frame, into which a shaking camera moves."""
 
 
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Handwritten digits [n, 10, 10] in [0, 1], empty at the rim, and which digits they are [n]."""
-    from sklearn.datasets import load_digits
-
-    images, values = load_digits(return_X_y=True)
-    return np.pad(images.reshape(-1, 8, 8) / 16, ((0, 0), (1, 1), (1, 1))).astype(np.float32), values
+    table = np.loadtxt(_shipped("data", "digits.csv.gz"), np.float32, delimiter=",")
+    return np.pad(table[:, :64].reshape(-1, 8, 8) / 16, ((0, 0), (1, 1), (1, 1))), table[:, 64].astype(int)
 
 
 @cache
 def _photographs() -> list[np.ndarray]:
     """Two photographs, [H, W, 3] in [0, 1]."""
-    from sklearn.datasets import load_sample_images
+    names = ("china.jpg", "flower.jpg")
+    return [np.asarray(Image.open(_shipped("images", name)), np.float32) / 255 for name in names]
 
-    return [image.astype(np.float32) / 255 for image in load_sample_images().images]
+
+def _shipped(*names: str) -> Path:
+    """A file that scikit-learn brings; found without importing it, which would take every worker seconds."""
+    return Path(find_spec("sklearn").submodule_search_locations[0], "datasets", *names)
 
 
 def draw_digit(value: int, rng: np.random.Generator) -> np.ndarray:
@@ -34,7 +36,7 @@ def draw_digit(value: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_video(
-    digit: np.ndarray, track: Track, size: tuple[int, int], texture: float, shake: float, rng: np.random.Generator
+    digit: np.ndarray, track: Track, size: tuple[int, int], texture: float, rng: np.random.Generator
 ) -> np.ndarray:
     """The video of a digit that follows a track, uint8 RGB [T, height, width, 3].
 
@@ -43,17 +45,13 @@ def draw_video(
         track: where it is, frame by frame.
         size: height and width of the frames in pixels.
         texture: contrast of the background; 1 is the photograph's own.
-        shake: standard deviation of the camera's step from frame to frame, in pixels.
         rng: what randomness is drawn from.
     """
     height, width = size
-    scene = _background(height + 2 * MARGIN, width + 2 * MARGIN, texture, rng)
+    frames = np.repeat(_background(height, width, texture, rng)[None], len(track.x), 0)
     colour = rng.uniform(0.6, 1.0, 3).astype(np.float32)  # brighter than any background
-    down, across = _camera(len(track.x), shake, rng)
-    frames = np.stack([scene[y : y + height, x : x + width] for y, x in zip(down, across, strict=True)])
     unit = min(height, width)
-    x = width / 2 + unit * track.x + MARGIN - across
-    y = height / 2 + unit * track.y + MARGIN - down
+    x, y = width / 2 + unit * track.x, height / 2 + unit * track.y
     _paint(frames, digit, colour, x, y, unit * track.size, track.angle, track.opacity)
     return (255 * frames + 0.5).astype(np.uint8)
 
@@ -69,12 +67,6 @@ def _background(height: int, width: int, texture: float, rng: np.random.Generato
     if rng.random() < 0.5:
         part = part[:, ::-1]
     return (rng.uniform(0.15, 0.4) + texture * (part - part.mean((0, 1)))).clip(0, 1).astype(np.float32)
-
-
-def _camera(frames: int, shake: float, rng: np.random.Generator) -> np.ndarray:
-    """Top and left of the frame in the scene, [2, frames]: a random walk around the middle."""
-    steps = rng.normal(0, shake, (2, frames)).cumsum(1)
-    return np.rint(MARGIN + (steps - steps.mean(1, keepdims=True)).clip(-MARGIN, MARGIN)).astype(int)
 
 
 def _paint(

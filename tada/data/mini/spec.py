@@ -21,7 +21,6 @@ class RenderSpec:
         fps: frames per second.
         strength: smallest and largest extent of a motion, in short sides of the frame.
         texture: contrast of the background; 1 is the photographs' own.
-        shake: standard deviation of the camera's step from frame to frame, in pixels.
     """
 
     train: int = 1600
@@ -31,9 +30,8 @@ class RenderSpec:
     width: int = 56
     frames: tuple[int, int] = (20, 28)
     fps: int = 12
-    strength: tuple[float, float] = (0.5, 0.8)
-    texture: float = 0.25
-    shake: float = 0.1
+    strength: tuple[float, float] = (0.6, 0.9)
+    texture: float = 0.2
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "RenderSpec":

@@ -52,7 +52,7 @@ def _render(folder: Path, spec: RenderSpec, video: tuple[int, tuple[str, int]]) 
     template = TEMPLATES[place % len(TEMPLATES)]
     digit = int(rng.integers(10))
     track = draw_track(template, int(rng.integers(spec.frames[0], spec.frames[1] + 1)), spec.strength, rng)
-    frames = draw_video(draw_digit(digit, rng), track, (spec.height, spec.width), spec.texture, spec.shake, rng)
+    frames = draw_video(draw_digit(digit, rng), track, (spec.height, spec.width), spec.texture, rng)
     write_video(folder / f"{number}.webm", frames, spec.fps)
     thing = f"a {DIGITS[digit]}" if DIGITS[digit] != "eight" else "an eight"
     label = template.replace("[something]", thing)
