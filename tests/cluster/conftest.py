@@ -36,7 +36,7 @@ def changed(config: Path, folder: Path, **train: object) -> Path:
 @pytest.fixture(scope="session")
 def long_config(tiny_config, tmp_path_factory) -> Path:
     """The tiny recipes with so many epochs that there is time to disturb a run."""
-    return changed(tiny_config, tmp_path_factory.mktemp("long") / "config", epochs=60, validate_every=20)
+    return changed(tiny_config, tmp_path_factory.mktemp("long") / "config", epochs=80, validate_every=40)
 
 
 @pytest.fixture(scope="session")

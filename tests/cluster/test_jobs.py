@@ -58,7 +58,7 @@ def test_a_run_longer_than_the_time_limit_goes_through_several_jobs(
     seconds = pd.read_csv(undisturbed(long_config) / "curves.csv")["seconds"].iloc[-1]
     config = shutil.copytree(long_config, tmp_path / "config")
     recipes = yaml.safe_load((config / "recipes/mini.yaml").read_text())
-    recipes["ssv2"]["train"] |= {"epochs": int(60 * 50 / seconds), "validate_every": 200}
+    recipes["ssv2"]["train"] |= {"epochs": int(80 * 50 / seconds), "validate_every": 200}
     (config / "recipes/mini.yaml").write_text(yaml.safe_dump(recipes))
     (tmp_path / "here").mkdir()
     here = train(config=config, folder=tmp_path / "here")
