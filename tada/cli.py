@@ -30,8 +30,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Scale = Annotated[str, typer.Option(help="mini: rendered data, small networks; paper: the real ones.")]
+Scale = Annotated[
+    str,
+    typer.Option(help="mini: rendered data, small networks; paper: the real ones; released: the authors' networks."),
+]
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
+WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at scale released, of the checkpoint to test."
 Seeds = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
 
 
@@ -101,7 +105,7 @@ def run(
     scale: Scale = "mini",
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
-    imagenet: Annotated[str, typer.Option(help="File of torchvision's ResNet-50; by default it is downloaded.")] = "",
+    weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",
     results: Results = Path("results"),
     processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
     cluster: Annotated[str, typer.Option(help="Settings of the SLURM cluster that is to train it.")] = "",
@@ -115,7 +119,7 @@ def run(
     if scale == "mini" and not data:
         data = f"data/mini/{dataset}"
     settings = Path(cluster) if cluster else None
-    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt, processes, settings, imagenet)
+    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt, processes, settings, weights)
     if outcome["status"] == "failed" and not record_failure:
         raise SystemExit(1)
 

@@ -21,6 +21,8 @@ from tada.launch import INTERRUPTED, record_outcome
 from tada.models import build_model
 from tada.progress import Progress, Silent, reporting
 from tada.provenance import environment, peak_memory_bytes
+from tada.recipes import RELEASED
+from tada.released import released_network
 from tada.run import Run
 from tada.sources import Sources
 from tada.stop import StopFlag
@@ -28,7 +30,7 @@ from tada.testing import accuracies, save_scores, test
 from tada.training import Interrupted, State, train
 
 
-def execute(run: Run, data_root: str, stop: StopFlag, imagenet: str = "") -> None:
+def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
     """Train and test `run` from where it stands, and write its metrics.json, curves.csv and scores.npz.
 
     Two processes that execute the same run take turns: the second finds the first one's result.
@@ -37,7 +39,8 @@ def execute(run: Run, data_root: str, stop: StopFlag, imagenet: str = "") -> Non
         run: dataset, model, seed, scale.
         data_root: folder of its videos and annotations, as `tada.data.datasets.Place.parse` takes it; empty: none.
         stop: asked after every step.
-        imagenet: local file of torchvision's ResNet-50 for runs that start from it; empty: torchvision downloads it.
+        weights: local file of torchvision's ResNet-50 for runs that start from it (empty: torchvision downloads it), or
+            the released checkpoint that is tested.
 
     Raises:
         TadaError: data or configuration that the user has to mend.
@@ -51,31 +54,76 @@ def execute(run: Run, data_root: str, stop: StopFlag, imagenet: str = "") -> Non
         if world.any(world.leads and run.read("metrics.json") is not None)[0]:
             return
         try:
-            _train_and_test(run, data_root, imagenet, stop, progress, world)
+            _train_and_test(run, data_root, weights, stop, progress, world)
         except Exception as error:
             clear = isinstance(error, TadaError | Interrupted)
             progress.say(str(error) if clear else traceback.format_exc())
             raise
 
 
-def _train_and_test(run: Run, data_root: str, imagenet: str, stop: StopFlag, progress: Progress, world: World) -> None:
+def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, progress: Progress, world: World) -> None:
     began = time.monotonic()
     if run.scale == "mini":
         torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
-    recipe = run.recipe
+    recipe, file = run.recipe, Path(weights) if weights else None
+    trained = run.scale != RELEASED
     torch.manual_seed(run.seed)
-    model = build_model(run.model, recipe.classes, **recipe.network)
+    model = build_model(run.model, recipe.classes, **recipe.network) if trained else released_network(run, file)
     with world.leader_first():
-        sources = Sources(run, data_root, frames=model.frames, progress=progress)
-        initial = set_initial_weights(model, run, Path(imagenet) if imagenet else None)
+        splits = ("train", "validation") if trained else ("validation",)
+        sources = Sources(run, data_root, frames=model.frames, progress=progress, splits=splits)
+        initial = set_initial_weights(model, run, file) if trained else {"kind": RELEASED}
     progress.say(sources.describe())
-    common = {"batch": recipe.test.batch, "world": world, "workers": recipe.data.workers}
+    common = {"world": world, "workers": recipe.data.workers, "stop": stop}
+    if trained:
+        state = _train(run, model, sources, progress, **common)
+        digest = world.tell(sha256(run.file("checkpoint.pt")) if world.leads else "")
+        checkpoint = {"file": "checkpoint.pt", "sha256": digest}
+    else:
+        state = State()
+        checkpoint = {"file": model.loaded.file, "sha256": model.loaded.sha256}
+    scores = test(
+        model,
+        sources.all_views(),
+        videos=sources.validation_names,
+        batch=recipe.test.batch,
+        progress=progress,
+        partial=run.file("scores.partial.npz"),
+        identity=checkpoint["sha256"],
+        **common,
+    )
+    if not world.leads:
+        return
+    cost = _cost(state, time.monotonic() - began, world)
+    _write_results(run, sources, initial, checkpoint, state, scores, cost)
+    metrics = accuracies(scores)
+    progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+
+
+def _train(
+    run: Run,
+    model: torch.nn.Module,
+    sources: Sources,
+    progress: Progress,
+    world: World,
+    workers: int,
+    stop: StopFlag,
+) -> State:
+    recipe = run.recipe
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
-        scores = test(network, sources.single_view(), videos=sources.validation_names, progress=Silent(), **common)
+        scores = test(
+            network,
+            sources.single_view(),
+            videos=sources.validation_names,
+            batch=recipe.test.batch,
+            progress=Silent(),
+            world=world,
+            workers=workers,
+        )
         return {f"val_{name}": value for name, value in accuracies(scores).items()} if scores else {}
 
-    state = train(
+    return train(
         model,
         sources.training(),
         recipe.train,
@@ -85,42 +133,38 @@ def _train_and_test(run: Run, data_root: str, imagenet: str, stop: StopFlag, pro
         validate=validate,
         progress=progress,
         world=world,
-        workers=recipe.data.workers,
+        workers=workers,
         stop=stop,
     )
-    checkpoint_hash = world.tell(sha256(run.file("checkpoint.pt")) if world.leads else "")
-    scores = test(
-        model,
-        sources.all_views(),
-        videos=sources.validation_names,
-        progress=progress,
-        partial=run.file("scores.partial.npz"),
-        identity=checkpoint_hash,
-        stop=stop,
-        **common,
-    )
-    if not world.leads:
-        return
-    _write_results(run, sources, initial, state, scores, checkpoint_hash, time.monotonic() - began, world)
-    metrics = accuracies(scores)
-    progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+
+
+def _cost(state: State, seconds: float, world: World) -> dict[str, float]:
+    return {
+        "wall_seconds": seconds,
+        "training_seconds": state.seconds,
+        "device_hours": (state.seconds or seconds) * world.size / 3600,  # of a run that only tests, the test's
+        "devices": world.size,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "resumes": state.resumes,
+        "requeues": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+    }
 
 
 def _write_results(
     run: Run,
     sources: Sources,
     initial: dict[str, Any],
+    checkpoint: dict[str, str],
     state: State,
     scores: dict[str, Any],
-    checkpoint_hash: str,
-    seconds: float,
-    world: World,
+    cost: dict[str, float],
 ) -> None:
     save_scores(run.file("scores.npz"), scores)
-    with replacing(run.file("curves.csv")) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=_columns(state.curves))
-        writer.writeheader()
-        writer.writerows(state.curves)
+    if state.curves:
+        with replacing(run.file("curves.csv")) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=_columns(state.curves))
+            writer.writeheader()
+            writer.writerows(state.curves)
     write_json(
         run.file("metrics.json"),
         {
@@ -129,17 +173,9 @@ def _write_results(
             "metrics": accuracies(scores),
             "dataset": sources.counts(),
             "environment": environment(),
-            "cost": {
-                "wall_seconds": seconds,
-                "training_seconds": state.seconds,
-                "device_hours": state.seconds * world.size / 3600,
-                "devices": world.size,
-                "peak_memory_bytes": peak_memory_bytes(),
-                "resumes": state.resumes,
-                "requeues": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
-            },
+            "cost": cost,
             "initial": initial,
-            "checkpoint": {"file": "checkpoint.pt", "sha256": checkpoint_hash},
+            "checkpoint": checkpoint,
             "config": run.configuration,
         },
     )
@@ -152,10 +188,10 @@ def _columns(curves: list[dict[str, float]]) -> list[str]:
 
 def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     """Execute the run that `arguments` name and write its outcome.json; returns the process's exit status."""
-    place = {key: value for key, value in arguments.items() if key not in ("data_root", "imagenet", "attempt")}
+    place = {key: value for key, value in arguments.items() if key not in ("data_root", "weights", "attempt")}
     run = Run(**{**place, "results": Path(place["results"])})
     try:
-        execute(run, arguments["data_root"], stop or StopFlag(), arguments["imagenet"])
+        execute(run, arguments["data_root"], stop or StopFlag(), arguments["weights"])
     except Interrupted:
         return INTERRUPTED
     except TadaError as error:

@@ -27,7 +27,7 @@ def launch(
     attempt: int = 1,
     processes: int = 0,
     cluster: Path | None = None,
-    imagenet: str = "",
+    weights: str = "",
 ) -> dict[str, Any]:
     """Have `run` trained and tested unless it is, wait for it, and return the content of its outcome.json.
 
@@ -37,7 +37,8 @@ def launch(
         attempt: number noted in outcome.json.
         processes: on this machine; 0: one for each GPU that the recipe wants and the machine has, or a single one.
         cluster: settings of the SLURM cluster that is to train it; None: this machine does.
-        imagenet: local file of torchvision's ResNet-50; empty: torchvision downloads it where it is needed.
+        weights: local file of torchvision's ResNet-50 (empty: torchvision downloads it where it is needed), or the
+            released checkpoint that is tested.
 
     Raises:
         TadaError: unknown scale, dataset or model, or a fault in the cluster's settings.
@@ -50,7 +51,7 @@ def launch(
         return record_outcome(run, attempt)
     run.file("outcome.json").unlink(missing_ok=True)
     place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
-    inputs = {"data_root": data_root, "imagenet": imagenet}
+    inputs = {"data_root": data_root, "weights": weights}
     arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
     if cluster:
         from tada.cluster import train_on_cluster

@@ -15,6 +15,9 @@ from tada.settings import load_yaml
 
 SCALES = ("mini", "paper")
 
+RELEASED = "released"
+"""The scale of runs that test the authors' checkpoints as the paper's recipes say, and train nothing."""
+
 READABLE = ("ssv2", "k400", "ek100")
 """Datasets that tada.sources can read."""
 
@@ -96,16 +99,22 @@ class Recipe:
 
 @cache
 def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
-    if scale not in SCALES:
-        raise unknown("scale", scale, SCALES)
-    return load_yaml(folder / "recipes" / f"{scale}.yaml", "recipes")
+    if scale not in (*SCALES, RELEASED):
+        raise unknown("scale", scale, (*SCALES, RELEASED))
+    return load_yaml(folder / "recipes" / f"{'paper' if scale == RELEASED else scale}.yaml", "recipes")
+
+
+@cache
+def released_checkpoints(folder: Path = paths.CONFIG) -> dict[str, Any]:
+    """The authors' checkpoints, dataset -> model -> published accuracies, and the tolerance of their verdicts."""
+    return load_yaml(folder / "released.yaml", "released")
 
 
 def load_recipe(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> Recipe:
     """The recipe of a dataset at a scale, with what differs for networks of the model's number of frames.
 
     Args:
-        scale: "mini" or "paper".
+        scale: "mini", "paper" or "released".
         dataset: "ssv2", "k400", "ek100" or "hacs".
         model: a name of `config/models.yaml`; only its number of frames matters here.
         folder: where `recipes/` and `models.yaml` lie.
@@ -152,7 +161,9 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) 
         "definition": model_options(model, folder),
         "recipe": values,
     }
-    if first := initial_dataset(recipe):
+    if scale == RELEASED:
+        del values["train"]
+    elif first := initial_dataset(recipe):
         configuration["initial"] = signature(resolved(scale, first, model, folder))
     return configuration
 
@@ -168,6 +179,13 @@ def signature(configuration: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+def in_words(classes: int | dict[str, int]) -> str:
+    """ "400", or "97 verb and 300 noun"."""
+    if isinstance(classes, int):
+        return str(classes)
+    return " and ".join(f"{count} {task}" for task, count in classes.items())
+
+
 def render_spec(dataset: str, folder: Path = paths.CONFIG) -> dict[str, Any]:
     """What the mini version of a dataset shows: `data.render` of its recipe.
 
@@ -180,6 +198,8 @@ def render_spec(dataset: str, folder: Path = paths.CONFIG) -> dict[str, Any]:
     return recipes[dataset]["data"]["render"]
 
 
-def is_runnable(scale: str, dataset: str, folder: Path = paths.CONFIG) -> bool:
-    """Whether the suite can read the dataset and has a recipe for it at this scale."""
+def is_runnable(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> bool:
+    """Whether the suite can read the dataset and has a recipe for it at this scale; if released, a checkpoint."""
+    if scale == RELEASED and model not in released_checkpoints(folder)["checkpoints"].get(dataset, {}):
+        return False
     return dataset in READABLE and dataset in _load_scale(scale, folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tada.files import read_json
-from tada.recipes import Recipe, initial_dataset, load_recipe, resolved, signature
+from tada.recipes import RELEASED, Recipe, initial_dataset, load_recipe, resolved, signature
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Run:
     def initial(self) -> "Run | None":
         """The run of the same model and seed, on another dataset, whose weights this one starts from, if any."""
         dataset = initial_dataset(self.recipe)
-        return replace(self, dataset=dataset) if dataset else None
+        return replace(self, dataset=dataset) if dataset and self.scale != RELEASED else None
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.model} seed {self.seed}"

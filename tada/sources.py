@@ -1,5 +1,6 @@
 """Where a run's clips come from: the dataset on disk, as the recipe samples, resizes and crops it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tada.data.skipped import SkipLog
 from tada.data.transforms import TestTransform, TrainTransform
 from tada.errors import TadaError
 from tada.progress import Progress
+from tada.recipes import in_words
 from tada.run import Run
 
 
@@ -27,13 +29,21 @@ class Sources:
         data: folder of videos and annotations, or more about them (see `Place.parse`); empty where there is none.
         frames: frames of a clip.
         progress: told about work that takes long.
+        splits: those that are needed.
 
     Raises:
         TadaError: no folder given, an unknown dataset layout, other classes than the recipe's, or more unusable videos
             than it allows.
     """
 
-    def __init__(self, run: Run, data: str, frames: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: Run,
+        data: str,
+        frames: int,
+        progress: Progress,
+        splits: Sequence[str] = ("train", "validation"),
+    ) -> None:
         self.run, self.recipe = run, run.recipe
         self.annotations = _read(run, data)
         root = Place.parse(data).root
@@ -41,7 +51,7 @@ class Sources:
         self._sources: dict[str, Source] = {}
         self._splits: dict[str, Split] = {}
         self._logs: dict[str, SkipLog] = {}
-        for split in (self.annotations.train, self.annotations.validation):
+        for split in (getattr(self.annotations, name) for name in splits):
             usable, source = self._usable(split.check(self.recipe.data.max_skipped), root, progress)
             self._splits[split.name] = usable.check(self.recipe.data.max_skipped)
             self._sources[split.name] = source
@@ -116,16 +126,10 @@ def _read(run: Run, data: str) -> Annotations:
     found = {task: len(of) for task, of in names.items()} if isinstance(names, dict) else len(names)
     if found != run.recipe.classes:
         raise TadaError(
-            f"{annotations.layout}: these are {_words(found)} classes, and the recipe of {run.dataset} at scale "
-            f"{run.scale} is for {_words(run.recipe.classes)}"
+            f"{annotations.layout}: these are {in_words(found)} classes, and the recipe of {run.dataset} at scale "
+            f"{run.scale} is for {in_words(run.recipe.classes)}"
         )
     return annotations
-
-
-def _words(classes: int | dict[str, int]) -> str:
-    if isinstance(classes, int):
-        return str(classes)
-    return " and ".join(f"{count} {task}" for task, count in classes.items())
 
 
 def _sampling(run: Run, frames: int) -> Sampling:

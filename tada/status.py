@@ -12,7 +12,7 @@ from rich.table import Table
 from tada.errors import TadaError, unknown
 from tada.files import read_json
 from tada.progress import duration
-from tada.recipes import SCALES
+from tada.recipes import RELEASED, SCALES
 from tada.records import is_active, read_record, scheduler_queue
 from tada.report.results import first_line
 from tada.run import Run
@@ -44,7 +44,7 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
     Raises:
         TadaError: a name that means no run; the nearest are given.
     """
-    folders = sorted(folder for scale in SCALES for folder in (results / scale).glob("*/*/seed*"))
+    folders = sorted(folder for scale in (*SCALES, RELEASED) for folder in (results / scale).glob("*/*/seed*"))
     runs = {
         f"{folder.parts[-4]}/{folder.parts[-3]}/{folder.parts[-2]}/{folder.name}": Run(
             *folder.parts[-4:-1], int(folder.name.removeprefix("seed")), results

@@ -23,6 +23,8 @@ _requested: set[Path] = set()
 def check_config(config: dict[str, Any]) -> None:
     """Check config.yaml together with what --config changed, and keep it for the functions below.
 
+    With weights=released, scale and seeds become what that means.
+
     Raises:
         SystemExit: with a message that names the key; snakemake would bury an exception in a traceback.
     """
@@ -30,6 +32,8 @@ def check_config(config: dict[str, Any]) -> None:
         validate(config, "config", where="config/config.yaml or --config")
     except TadaError as error:
         sys.exit(f"Error: {error}")
+    if config.get("weights") == recipes.RELEASED:
+        config |= {"scale": recipes.RELEASED, "seeds": 1}
     _settings.clear()
     _settings.update(config)
 
@@ -100,8 +104,11 @@ def data_root(wildcards: SimpleNamespace) -> str:
     return json.dumps(place) if isinstance(place, dict) else place
 
 
-def imagenet(wildcards: SimpleNamespace) -> str:
-    """Local file of ImageNet weights; empty where torchvision is to download it."""
+def weights(wildcards: SimpleNamespace) -> str:
+    """Local file of the weights that a run begins with: ImageNet's, empty where torchvision is to download them; or,
+    where these are tested, the authors'."""
+    if wildcards.scale == recipes.RELEASED:
+        return ((_settings.get("released") or {}).get(wildcards.dataset) or {}).get(wildcards.model) or ""
     return _settings.get("imagenet_weights") or ""
 
 
@@ -111,8 +118,8 @@ def processors(wildcards: SimpleNamespace) -> int:
 
 
 def run_threads(wildcards: SimpleNamespace) -> int:
-    """All processors for a run of the paper's scale, which uses all GPUs of this machine: such runs take turns."""
-    return processors(wildcards) if wildcards.scale == "paper" else 1
+    """All processors for a run of full size, which uses all GPUs of this machine: such runs take turns."""
+    return 1 if wildcards.scale == "mini" else processors(wildcards)
 
 
 def render_spec(wildcards: SimpleNamespace) -> str:
@@ -141,7 +148,7 @@ def _needed(wanted: spec.Table | spec.Figure | spec.Claims) -> list[str]:
     runs = [
         Run(_settings["scale"], dataset, model, seed)
         for dataset, model in sorted(wanted.runs)
-        if recipes.is_runnable(_settings["scale"], dataset)  # the other cells stay pending
+        if recipes.is_runnable(_settings["scale"], dataset, model)  # the other cells stay pending
         for seed in range(_settings["seeds"])
     ]
     outcomes = [run.file("outcome.json") for run in runs]

@@ -58,7 +58,8 @@ def load_released(path: Path, frames: int | None = None) -> nn.Module:
     """The TAda2D network of a checkpoint that the authors released, in evaluation mode.
 
     Classes are read from the file, and so is the number of frames unless it is given (8 if the file does not say). The
-    returned network's `loaded` tells file and SHA-256; the published links carry no hashes to compare with.
+    returned network's `loaded` tells file and SHA-256, since the published links carry no hashes to compare with; its
+    `released_frames` tells the number of frames that the file says, or None.
 
     Raises:
         TadaError: the file is refused, has another layout, or is of another architecture: each name and shape that
@@ -75,6 +76,7 @@ def load_released(path: Path, frames: int | None = None) -> nn.Module:
         else:
             found[name] = value
     network = build_model("tada2d", _classes(found), frames=frames or _released_frames(content) or 8)
+    network.released_frames = _released_frames(content)
     network.loaded = fill(network, found, _without_counters(network.state_dict()), path, unknown)
     return network.eval()
 

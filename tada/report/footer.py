@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tada.provenance import environment, git_state
+from tada.recipes import RELEASED
 from tada.report.measures import Complexity, Delta, Layer, Library, Metric, Structure
 from tada.report.results import DONE, Results, RunResult
 from tada.report.table_spec import Table
@@ -19,6 +20,11 @@ MINI = (
     "an accuracy's difference to the paper's says nothing here, so accuracies carry no verdict."
 )
 PAPER = "paper: the paper's datasets, networks and schedules; accuracies carry verdicts."
+TESTED = (
+    "released: the authors' checkpoints, tested and not trained. A verdict compares with what the authors publish for "
+    "that very checkpoint, and says nothing about a training; rows without a checkpoint are only shown."
+)
+SCALES = {"mini": MINI, "paper": PAPER, RELEASED: TESTED}
 COUNTED = (
     "at full size whatever the scale. A FLOP is one multiply-add. Counted: convolutions and linear layers, those that "
     "generate calibration weights included. Not counted: batch norm, biases, pooling, activations, and the product of "
@@ -44,13 +50,13 @@ def footer(table: Table, results: Results) -> list[Line]:
     if any(isinstance(m, Layer | Library | Structure) for m in table.measures):
         environments.append(environment())  # counted while the table was built
     lines += about_code(environments) + _conventions(table, complexities)
-    return lines + (_tolerances(table) if results.scale == "paper" else [])
+    return lines + (_tolerances(table) if results.scale != "mini" else [])
 
 
 def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
     """Scale, seeds, data and cost of the runs behind a table or figure."""
     seeds = "seed 0" if results.seeds == 1 else f"seeds 0 to {results.seeds - 1}, mean ± standard deviation of one seed"
-    lines = [("Scale", MINI if results.scale == "mini" else PAPER), ("Seeds", seeds)]
+    lines = [("Scale", SCALES[results.scale])] + ([("Seeds", seeds)] if results.scale != RELEASED else [])
     done = [result for result in runs if result.status == DONE]
     if len(done) < len(runs):
         states = Counter(result.status for result in runs)

@@ -46,7 +46,7 @@ def to_latex(sheet: Sheet) -> str:
     """The table, its notes, order and footer as one float, or as a table over several pages if it is long."""
     long = len(sheet.lines) > _PAGE
     align = "".join("l" if head.left else "r" for head in sheet.heads)
-    title = f"{sheet.title}, reproduced at {sheet.scale} scale" if sheet.scale else f"{sheet.title}, reproduced"
+    title = f"{sheet.title}, reproduced at {sheet.source}" if sheet.source else f"{sheet.title}, reproduced"
     caption = rf"\caption{{{escaped(f'{title}. {sheet.caption}')}}}"
     label = rf"\label{{tab:{sheet.name}}}"
     head = ["\\toprule", *_heading(sheet.heads), "\\midrule"]

@@ -20,7 +20,7 @@ def to_markdown(sheet: Sheet, folder: Path) -> str:
         disable_numparse=True,
         colalign=["left" if head.left else "right" for head in sheet.heads],
     )
-    title = f"# {sheet.title}, {sheet.scale} scale" if sheet.scale else f"# {sheet.title}"
+    title = f"# {sheet.title}, {sheet.source}" if sheet.source else f"# {sheet.title}"
     parts = [title, f"{_escaped(sheet.caption)} ({_escaped(sheet.place)})", table]
     if sheet.notes:
         parts.append("\n".join(f"{_raised(n)} {_escaped(note)}  " for n, note in enumerate(sheet.notes, start=1)))

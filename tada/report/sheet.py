@@ -8,6 +8,7 @@ are ("stacked").
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tada.recipes import RELEASED
 from tada.report.cells import Filled, Key
 from tada.report.measures import Metric
 from tada.report.table_spec import Column, Table
@@ -52,6 +53,11 @@ class Sheet:
     notes: tuple[str, ...]
     order: tuple[str, ...] = ()
     footer: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where the results are from, in words for a heading; empty if from no run."""
+        return f"{self.scale} checkpoints" if self.scale == RELEASED else f"{self.scale} scale" if self.scale else ""
 
 
 @dataclass

@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tada.files import write_text
+from tada.recipes import RELEASED
 from tada.report.cells import fill, problems
 from tada.report.footer import footer
 from tada.report.latex import to_latex
 from tada.report.longform import to_csv
 from tada.report.markdown import to_markdown
 from tada.report.order import describe
+from tada.report.released import against_published
 from tada.report.results import Results
 from tada.report.sheet import lay_out
 from tada.report.table_spec import TABLES, load_table
@@ -22,7 +24,7 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
 
     Args:
         name: a spec's name, e.g. "table3b".
-        scale: "mini" or "paper", whose runs are shown.
+        scale: "mini", "paper" or "released", whose runs are shown.
         seeds: runs shown of each (dataset, model): seeds 0 to seeds - 1.
         results: the folder `results`.
         out: folder of the files.
@@ -35,6 +37,8 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
         TadaError: the spec is unknown or faulty.
     """
     table = load_table(name, specs)
+    if scale == RELEASED:
+        table = against_published(table)
     available = Results(results, scale, seeds)
     cells = fill(table, available)
     sheet = replace(

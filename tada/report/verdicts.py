@@ -20,7 +20,7 @@ def judge(reproduced: float | Decimal, printed: Printed, what: Measure, scale: s
         reproduced: in the printed number's unit.
         printed: what the paper prints; an upper bound is kept by any value below it.
         what: the cell's measure; an accuracy brings its own tolerance.
-        scale: "mini" or "paper".
+        scale: "mini", "paper" or "released".
     """
     if isinstance(what, Metric | Delta):
         if scale == "mini":

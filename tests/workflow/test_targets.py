@@ -116,3 +116,18 @@ def test_data_roots(tmp_path):
     assert targets.data_root(wildcards(scale="paper")) == ""
     targets.check_config({**CONFIG, "data": {"ssv2": "/videos"}})
     assert targets.data_root(wildcards(scale="paper")) == "/videos"
+
+
+def test_released_checkpoints_are_tested_and_nothing_is_trained(tmp_path):
+    files = {"k400": {"tada2d": "/weights of mine/k400.pyth"}}
+    targets.check_config({**CONFIG, "seeds": 3, "weights": "released", "released": files})
+    needed = {name: targets.table_inputs(wildcards(name=name)) for name in ("table2", "table5", "table6", "table7")}
+    runs = {name: [file for file in files if "complexity" not in file] for name, files in needed.items()}
+    place = "results/released/{}/{}/seed0/outcome.json"
+    assert runs["table7"] == [place.format("k400", "tada2d"), place.format("k400", "tada2d-16f")]
+    assert runs["table5"] == [place.format("ssv2", "tada2d"), place.format("ssv2", "tada2d-16f")]
+    assert runs["table2"] == [] and runs["table6"] == []
+    tested = wildcards(scale="released", dataset="k400", model="tada2d")
+    assert targets.run_inputs(tested) == []
+    assert targets.weights(tested) == "/weights of mine/k400.pyth"
+    assert targets.weights(wildcards(scale="released", dataset="ssv2", model="tada2d")) == ""

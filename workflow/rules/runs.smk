@@ -12,7 +12,7 @@ rule run:
     resources:
         # Where the data lies changes no number, so it is no parameter.
         data_root=targets.data_root,
-        imagenet=targets.imagenet,
+        weights=targets.weights,
         # Nor does where it trains. On a cluster (profiles/slurm) this command only submits a job, or finds the one
         # there is, and waits.
         cluster="",
@@ -24,5 +24,5 @@ rule run:
         attempt=targets.run_attempt,
     shell:
         "python -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
-        "--seed {wildcards.seed} --data={resources.data_root:q} --imagenet={resources.imagenet:q} "
+        "--seed {wildcards.seed} --data={resources.data_root:q} --weights={resources.weights:q} "
         "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure"
