@@ -56,7 +56,7 @@ def list_targets() -> None:
 
 @app.command()
 def render(
-    dataset: Annotated[str, typer.Argument(help="ssv2")],
+    dataset: Annotated[str, typer.Argument(help="ssv2, k400 or ek100")],
     out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/mini/DATASET.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
 ) -> None:
@@ -64,7 +64,7 @@ def render(
     from tada.data import mini
     from tada.recipes import render_spec
 
-    mini.render(out or Path("data/mini") / dataset, render_spec(dataset), workers)
+    mini.render(out or Path("data/mini") / dataset, render_spec(dataset), workers, dataset)
 
 
 @app.command("check-data")
@@ -188,11 +188,12 @@ def figure(
     seeds: Seeds = 1,
     results: Results = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .svg, .png and .csv files.")] = Path("figures"),
+    data: Annotated[str, typer.Option(help="Folder of the figure's dataset, where it shows videos or names.")] = "",
 ) -> None:
     """Draw a figure of the paper from the results that are there."""
     from tada.report.figures import build_figure
 
-    for problem in build_figure(name, scale, seeds, results, out):
+    for problem in build_figure(name, scale, seeds, results, out, data=data):
         print(f"{name}: {problem}", file=sys.stderr)
     print(f"wrote {out / name}.svg, .png, .csv")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from tada.data.mini import ssv2
+from tada.data.mini import ek100, k400, ssv2
 from tada.data.mini.spec import RenderSpec
-from tada.errors import TadaError
+from tada.errors import TadaError, unknown
 from tada.files import read_json, write_json, write_text
 
 FORMAT = 1
@@ -23,7 +23,10 @@ FORMAT = 1
 MARK = ".rendered"
 
 
-def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1) -> dict[str, Any]:
+WRITERS = {"ssv2": ssv2, "k400": k400, "ek100": ek100}
+
+
+def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, dataset: str = "ssv2") -> dict[str, Any]:
     """Render a mini dataset into `root`, unless it stands there already, and return its manifest.
 
     The same spec gives the same videos, whatever the number of workers. An interrupted rendering leaves no manifest and
@@ -33,12 +36,15 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1) -
         root: folder of the dataset; other than rendered files, it must not hold any.
         spec: what to render.
         workers: processes that render.
+        dataset: whose layout and contents: "ssv2", "k400" or "ek100".
 
     Raises:
-        TadaError: a spec that cannot be rendered, or a folder with files that were not rendered.
+        TadaError: a dataset or spec that cannot be rendered, or a folder with files that were not rendered.
     """
     spec = spec if isinstance(spec, RenderSpec) else RenderSpec.of(spec)
-    wanted = {"format": FORMAT, "dataset": "ssv2", "spec": _jsonable(spec)}
+    if dataset not in WRITERS:
+        raise unknown("dataset", dataset, WRITERS)
+    wanted = {"format": FORMAT, "dataset": dataset, "spec": _jsonable(spec)}
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
         manifest = root / "manifest.json"
@@ -46,7 +52,7 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1) -
             return read_json(manifest)
         _empty(root)
         unfinished = root / ".unfinished"
-        counts = ssv2.write(unfinished, spec, workers)
+        counts = WRITERS[dataset].write(unfinished, spec, workers)
         content = {**wanted, "counts": counts, "sha256": _hash(unfinished)}
         for entry in unfinished.iterdir():
             entry.replace(root / entry.name)
@@ -76,5 +82,5 @@ def _hash(folder: Path) -> str:
 
 
 def _jsonable(spec: RenderSpec) -> dict[str, Any]:
-    values = dataclasses.asdict(spec)
+    values = {key: value for key, value in dataclasses.asdict(spec).items() if value is not None}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -47,17 +47,24 @@ def draw_video(
         texture: contrast of the background; 1 is the photograph's own.
         rng: what randomness is drawn from.
     """
-    height, width = size
-    frames = np.repeat(_background(height, width, texture, rng)[None], len(track.x), 0)
+    frames = paint_track(draw_background(size, texture, rng), digit, track, rng)
+    return (255 * frames + 0.5).astype(np.uint8)
+
+
+def paint_track(background: np.ndarray, digit: np.ndarray, track: Track, rng: np.random.Generator) -> np.ndarray:
+    """The frames [T, height, width, 3] in [0, 1] of a digit that follows a track before a background."""
+    height, width = background.shape[:2]
+    frames = np.repeat(background[None], len(track.x), 0)
     colour = rng.uniform(0.6, 1.0, 3).astype(np.float32)  # brighter than any background
     unit = min(height, width)
     x, y = width / 2 + unit * track.x, height / 2 + unit * track.y
     _paint(frames, digit, colour, x, y, unit * track.size, track.angle, track.opacity)
-    return (255 * frames + 0.5).astype(np.uint8)
+    return frames
 
 
-def _background(height: int, width: int, texture: float, rng: np.random.Generator) -> np.ndarray:
+def draw_background(size: tuple[int, int], texture: float, rng: np.random.Generator) -> np.ndarray:
     """A part of a photograph at a scale, in a contrast and about a brightness of its own, [height, width, 3]."""
+    height, width = size
     photograph = _photographs()[rng.integers(2)]
     zoom = int(rng.integers(2, min(photograph.shape[0] // height, photograph.shape[1] // width) + 1))
     top = rng.integers(photograph.shape[0] - zoom * height + 1)

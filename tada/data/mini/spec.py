@@ -21,6 +21,8 @@ class RenderSpec:
         fps: frames per second.
         strength: smallest and largest extent of a motion, in short sides of the frame.
         texture: contrast of the background; 1 is the photographs' own.
+        segments: annotated parts of a video, of EPIC-KITCHENS-100 alone; then `train`, `validation` and `frames` are of
+            parts.
     """
 
     train: int = 1600
@@ -32,6 +34,7 @@ class RenderSpec:
     fps: int = 12
     strength: tuple[float, float] = (0.6, 0.9)
     texture: float = 0.2
+    segments: int | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "RenderSpec":
@@ -45,9 +48,10 @@ class RenderSpec:
             if key not in known:
                 raise unknown("key", key, known, where="data.render")
         spec = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-        for key in ("train", "validation", "height", "width", "fps"):
-            if getattr(spec, key) < 1:
-                raise TadaError(f"data.render: {key} is {getattr(spec, key)}, and must be 1 or more")
+        for key in ("train", "validation", "height", "width", "fps", "segments"):
+            value = getattr(spec, key)
+            if value is not None and value < 1:
+                raise TadaError(f"data.render: {key} is {value}, and must be 1 or more")
         for key, least in (("frames", 2), ("strength", 0)):
             low, high = getattr(spec, key)
             if not least <= low <= high:

@@ -21,7 +21,7 @@ def write_video(path: Path, frames: np.ndarray, fps: int = 12, keyframe_every: i
         fps: frames per second.
         keyframe_every: most frames between two keyframes.
     """
-    codec, options = _ENCODERS[path.suffix]
+    codec, options = _ENCODERS[path.suffix.lower()]
     with av.open(str(path), "w", container_options={"fflags": "bitexact"}) as container:  # no random identifiers
         stream = container.add_stream(codec, rate=fps, options={**options, "g": str(keyframe_every)})
         stream.height, stream.width = frames.shape[1:3]

@@ -1,0 +1,87 @@
+"""Mini Kinetics-400 and EPIC-KITCHENS-100 are read by the readers of the real ones, and are whole."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from tada.data import checking, datasets, ek100, k400, mini
+from tada.data.datasets import Place
+from tada.data.mini.ek100 import NOUNS, VERBS
+from tada.data.mini.spec import RenderSpec
+from tada.data.video import Video, probe
+from tada.errors import TadaError
+
+SPECS = {
+    "k400": RenderSpec(train=24, validation=12, frames=(8, 12)),
+    "ek100": RenderSpec(train=24, validation=8, frames=(10, 14), segments=4),
+}
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def rendered(tmp_path_factory, request):
+    root = tmp_path_factory.mktemp("data") / request.param
+    return request.param, root, mini.render(root, SPECS[request.param], dataset=request.param)
+
+
+def test_no_fault_is_found_in_them(rendered, tmp_path):
+    dataset, root, manifest = rendered
+    report = checking.check(dataset, Place(root), tmp_path / "record.jsonl")
+    assert checking.count_faults(report) == 0, report
+    counts = manifest["counts"]
+    for split in ("train", "validation"):
+        assert report["splits"][split]["usable"] == report["splits"][split]["expected"] == counts[split]
+    assert report["files"]["files"] == counts.get("videos", 36)
+
+
+def test_the_same_spec_gives_the_same_files(rendered, tmp_path):
+    dataset, _, manifest = rendered
+    again = mini.render(tmp_path / dataset, SPECS[dataset], workers=2, dataset=dataset)
+    assert again["sha256"] == manifest["sha256"] and manifest["dataset"] == dataset
+
+
+def test_kinetics_classes_and_names():
+    assert sorted(mini.k400.CLASSES) == mini.k400.CLASSES
+    assert len(mini.k400.CLASSES) == 12
+
+
+def test_kinetics_is_as_its_files_say(tmp_path):
+    root = tmp_path / "k400"
+    mini.render(root, SPECS["k400"], dataset="k400")
+    read = k400.read(root)
+    assert read.classes == tuple(mini.k400.CLASSES)
+    assert "official CSV" in read.layout and "<id>_<start>_<end>" in read.layout
+    for clip in read.validation.clips:
+        assert clip.path.parent.name == read.classes[clip.label]
+        assert probe(clip.path).fps == 12 and len(clip.name) == 11
+
+
+def test_segments_show_something_and_pauses_do_not(tmp_path):
+    root = tmp_path / "ek100"
+    mini.render(root, SPECS["ek100"], dataset="ek100")
+    read = ek100.read(root)
+    assert read.classes == {"verb": tuple(VERBS), "noun": NOUNS}
+    clips = [clip for clip in read.train.clips if clip.path.stem == "P01_01"]
+    assert [clip.name for clip in clips] == [f"P01_01_{number}" for number in range(4)]
+    frames = Video(clips[0].path).read(range(probe(clips[0].path).frames)).astype(int)
+    changed = np.abs(frames - frames[0]).max((1, 2, 3)) > 60
+    inside = np.zeros(len(frames), bool)
+    with (root / "EPIC_100_train.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["video_id"] == "P01_01"]
+    for clip, row in zip(clips, rows, strict=True):
+        assert (int(row["start_frame"]), int(row["stop_frame"])) == (
+            round(clip.start * 12) + 1, round(clip.end * 12),
+        )  # fmt: skip
+        inside[round(clip.start * 12) : round(clip.end * 12)] = True
+        assert 10 <= Video(clip.path, clip.start, clip.end).info.frames <= 14
+    assert not changed[~inside].any()
+    assert changed[inside].mean() > 0.9  # all but a digit that is covered up
+    with (root / "EPIC_100_video_info.csv").open() as file:
+        info = {row["video_id"]: row for row in csv.DictReader(file)}
+    assert float(info["P01_01"]["duration"]) == pytest.approx(len(frames) / 12)
+
+
+def test_unknown_dataset(tmp_path):
+    with pytest.raises(TadaError, match="unknown dataset 'k600'; did you mean 'k400'"):
+        mini.render(tmp_path / "k600", SPECS["k400"], dataset="k600")
+    assert datasets.READERS.keys() == mini.WRITERS.keys()
