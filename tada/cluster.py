@@ -5,6 +5,7 @@ the run. Whoever asks for the run again, from wherever, finds the job that is qu
 """
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -112,8 +113,16 @@ def submit_or_attach(run: Run, task: Task, cluster: Cluster, queue: Queue) -> Re
         return record
 
 
+_HOLD_SIGNAL = (
+    "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2]); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+"""What a process of a job starts with: SLURM's warning would kill a Python that is still loading; it waits instead."""
+
+
 def _executor(run: Run, allocation: Allocation, cluster: Cluster) -> submitit.SlurmExecutor:
-    executor = submitit.SlurmExecutor(folder=job_folder(run))
+    python = f"{shlex.quote(sys.executable)} -S -c {shlex.quote(_HOLD_SIGNAL)}"
+    executor = submitit.SlurmExecutor(folder=job_folder(run), python=python)
     gpus = allocation.processes_per_node * allocation.gpus_per_process
     optional = {
         "partition": cluster.partition,

@@ -35,6 +35,7 @@ class Task:
             SystemExit: the run failed, and its other processes are to be ended too; or it was told to stop.
         """
         stop = StopFlag(signal.SIGTERM, signal.SIGUSR2, on_signal=self._set_alarm)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])  # held back since the process started
         os.chdir(self.working_folder)
         _meet()
         from tada.execute import main  # imports torch, which the process that submits does without

@@ -117,3 +117,17 @@ def test_a_failing_run_says_why(train, settings, run, tiny_ssv2):
         (tiny_ssv2 / "hidden").rename(tiny_ssv2 / "something-something-v2-labels.json")
     assert "labels.json" in read(run, "outcome.json")["error"]
     assert "labels.json" in command.output
+
+
+def test_a_warning_that_comes_while_a_job_starts_is_heeded(train, settings, undisturbed, run, slurm):
+    command = train(cluster=settings())
+    command.until((run / "job.json").exists)
+    job = read(run, "job.json")["id"]
+    output = run / f"jobs/{job}_0_log.out"
+    command.until(lambda: output.exists() and "Starting with" in output.read_text(), 30)
+    slurm.command("scancel", "--signal=USR2", job)
+    command.until(lambda: slurm.jobs()[job] == "PENDING", 60)
+    slurm.start_now(job)
+    assert command.wait(120) == 0, command.output
+    assert read(run, "metrics.json")["cost"]["requeues"] == 1
+    assert_same_numbers(run, undisturbed())

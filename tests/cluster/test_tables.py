@@ -105,7 +105,7 @@ def test_a_killed_and_a_cancelled_row_are_cells_and_the_next_call_repairs_them(
     killed, cancelled = root / RUNS / "tsn/seed0", root / RUNS / "tada2d/seed0"
     first.until((killed / "checkpoint.pt").exists)
     os.kill(training_process(killed), signal.SIGKILL)
-    first.until((cancelled / "checkpoint.pt").exists)
+    first.until((cancelled / "job.json").exists)
     job = read(cancelled, "job.json")["id"]
     cancel = start(root, "tada", "cancel", "ssv2/tada2d", config=root / "config")
     status = start(root, "tada", "status", config=root / "config")
