@@ -47,7 +47,7 @@ class Sources:
         self.run, self.recipe = run, run.recipe
         self.annotations = _read(run, data)
         root = Place.parse(data).root
-        self.sampling = _sampling(run, frames)
+        self.sampling = sampling_of(run, frames)
         self._sources: dict[str, Source] = {}
         self._splits: dict[str, Split] = {}
         self._logs: dict[str, SkipLog] = {}
@@ -132,7 +132,8 @@ def _read(run: Run, data: str) -> Annotations:
     return annotations
 
 
-def _sampling(run: Run, frames: int) -> Sampling:
+def sampling_of(run: Run, frames: int) -> Sampling:
+    """Which frames of a video make a clip of that many frames, as the run's recipe says."""
     sampling = run.recipe.sampling
     if sampling.kind == "segment":
         return SegmentSampling(frames)

@@ -98,10 +98,13 @@ def run_attempt(wildcards: SimpleNamespace) -> int:
 
 def data_root(wildcards: SimpleNamespace) -> str:
     """Folder of a run's videos and annotations, or a mapping as JSON; empty where the user has set none."""
-    if wildcards.scale == "mini":
-        return f"data/mini/{wildcards.dataset}"
-    place = _settings["data"].get(wildcards.dataset) or ""
-    return json.dumps(place) if isinstance(place, dict) else place
+    return _data_root(wildcards.scale, wildcards.dataset)
+
+
+def figure_data(wildcards: SimpleNamespace) -> str:
+    """The same for the dataset whose videos or names of classes a figure shows; empty for other figures."""
+    dataset = getattr(_load("figure", wildcards.name), "dataset", "")
+    return _data_root(_settings["scale"], dataset) if dataset else ""
 
 
 def weights(wildcards: SimpleNamespace) -> str:
@@ -158,6 +161,13 @@ def _needed(wanted: spec.Table | spec.Figure | spec.Claims) -> list[str]:
         for model, classes, resolution in sorted(wanted.complexities)
     ]
     return [str(file) for file in outcomes] + sizes
+
+
+def _data_root(scale: str, dataset: str) -> str:
+    if scale == "mini":
+        return f"data/mini/{dataset}"
+    place = _settings["data"].get(dataset) or ""
+    return json.dumps(place) if isinstance(place, dict) else place
 
 
 def _load(kind: str, name: str) -> Any:

@@ -71,7 +71,7 @@ def _exact(value: float) -> Estimate:
 
 
 def _metric(reference: RunMetric, results: Results) -> Estimate | tuple[Problem, ...]:
-    seeds, problems = _finished(reference.dataset, reference.models, results)
+    seeds, problems = finished(reference.dataset, reference.models, results)
     if not seeds:
         return problems
     try:
@@ -90,7 +90,7 @@ def _recorded(runs: Sequence[RunResult], name: str) -> float | None:
 
 
 def _curve(reference: CurvePoint, results: Results) -> Estimate | tuple[Problem, ...]:
-    seeds, problems = _finished(reference.dataset, (reference.model,), results)
+    seeds, problems = finished(reference.dataset, (reference.model,), results)
     if not seeds:
         return problems
     values, variance = [], 0.0
@@ -113,10 +113,10 @@ def _at(curves: pd.DataFrame, reference: CurvePoint) -> float:
     return float(rows.iloc[-1])
 
 
-def _finished(
+def finished(
     dataset: str, models: tuple[str, ...], results: Results
 ) -> tuple[list[tuple[RunResult, ...]], tuple[Problem, ...]]:
-    """For each seed of which all models' runs are done, those runs; and what is wrong with the others."""
+    """For each seed of which all models' runs are done, those runs; and what is wrong with the other runs."""
     by_seed = list(zip(*(results.runs(dataset, model) for model in models), strict=True))
     seeds = [runs for runs in by_seed if all(run.status == DONE for run in runs)]
     problems = [run.problem for runs in by_seed for run in runs if run.status != DONE]

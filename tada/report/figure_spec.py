@@ -1,9 +1,11 @@
-"""Figure specs: `figures/<name>.yaml`, series of networks with what the paper's text reports of them."""
+"""Figure specs: `figures/<name>.yaml`, of four kinds by what they draw; imports no plotting."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tada import paths
 from tada.errors import TadaError, unknown
@@ -11,6 +13,29 @@ from tada.report.printed import parse
 from tada.settings import load_yaml
 
 FIGURES = paths.PROJECT / "figures"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a figure is called, says, and where it stands in the paper."""
+
+    name: str
+    title: str
+    caption: str
+    place: str
+
+    @property
+    def complexities(self) -> set[tuple[str, int, int]]:
+        """Figures show no sizes of networks."""
+        return set()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and what the figure calls it."""
+
+    label: str
+    model: str
 
 
 @dataclass(frozen=True)
@@ -34,13 +59,9 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure of one metric of one dataset, over series of networks and a baseline."""
+class Accuracies(About):
+    """One metric of one dataset, over series of networks and a baseline (Figure 3)."""
 
-    name: str
-    title: str
-    caption: str
-    place: str
     dataset: str
     metric: str
     label: str
@@ -52,6 +73,56 @@ class Figure:
         """(dataset, model) of every run that the figure needs."""
         points = [self.baseline, *(point for series in self.series for point in series.points)]
         return {(self.dataset, point.model) for point in points}
+
+
+@dataclass(frozen=True)
+class Categories(About):
+    """The gain of one network over another in each category; `reported` by the category's name (Figure A1)."""
+
+    dataset: str
+    base: Network
+    other: Network
+    mean: Decimal
+    reported: dict[str, Decimal]
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of every run that the figure needs."""
+        return {(self.dataset, self.base.model), (self.dataset, self.other.model)}
+
+
+@dataclass(frozen=True)
+class Curves(About):
+    """Columns of curves.csv over the epochs, a panel for each dataset (Figure A2)."""
+
+    datasets: dict[str, str]
+    networks: tuple[Network, ...]
+    columns: dict[str, str]
+    label: str
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of every run that the figure needs."""
+        return {(dataset, network.model) for dataset in self.datasets for network in self.networks}
+
+
+@dataclass(frozen=True)
+class Maps(About):
+    """Where networks look in the frames of some validation videos (Figures 4 and A3); `layers` by scale."""
+
+    dataset: str
+    layers: dict[str, str]
+    networks: tuple[Network, ...]
+    videos: int
+    rule: str
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of every run that the figure needs."""
+        return {(self.dataset, network.model) for network in self.networks}
+
+
+Figure = Accuracies | Categories | Curves | Maps
 
 
 def figure_names(folder: Path = FIGURES) -> list[str]:
@@ -68,19 +139,48 @@ def load_figure(name: str, folder: Path = FIGURES) -> Figure:
     path = folder / f"{name}.yaml"
     if not path.exists():
         raise unknown("figure", name, figure_names(folder), where=str(folder))
-    spec = load_yaml(path, "figure")
+    kind = _kind(path)
+    spec = load_yaml(path, f"figure-{kind}")
+    about = (name, spec["title"], " ".join(spec["caption"].split()), spec["place"])
+    return _READERS[kind](about, spec, path)
+
+
+def _kind(path: Path) -> str:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise TadaError(f"{path}: not valid YAML: {error}") from None
+    kind = content.get("draws") if isinstance(content, dict) else None
+    if kind not in _READERS:
+        raise unknown("value", str(kind), _READERS, where=f"{path}: draws")
+    return kind
+
+
+def _accuracies(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Accuracies:
     base = _number(spec["baseline"]["reported"], f"{path}: baseline.reported")
-    return Figure(
-        name=name,
-        title=spec["title"],
-        caption=" ".join(spec["caption"].split()),
-        place=spec["place"],
-        dataset=spec["dataset"],
-        metric=spec["metric"],
-        label=spec["label"],
-        baseline=Point(spec["baseline"]["label"], spec["baseline"]["model"], base),
-        series=tuple(_series(series, base, path) for series in spec["series"]),
-    )
+    baseline = Point(spec["baseline"]["label"], spec["baseline"]["model"], base)
+    series = tuple(_series(series, base, path) for series in spec["series"])
+    return Accuracies(*about, spec["dataset"], spec["metric"], spec["label"], baseline, series)
+
+
+def _categories(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Categories:
+    where = f"{path}: reported"
+    reported = {name: _number(text, f"{where}.{name}") for name, text in spec["reported"]["categories"].items()}
+    base, other = Network(**spec["base"]), Network(**spec["other"])
+    return Categories(*about, spec["dataset"], base, other, _number(spec["reported"]["mean"], where), reported)
+
+
+def _curves(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Curves:
+    networks = tuple(Network(**network) for network in spec["networks"])
+    return Curves(*about, spec["datasets"], networks, spec["columns"], spec["label"])
+
+
+def _maps(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Maps:
+    networks = tuple(Network(**network) for network in spec["networks"])
+    return Maps(*about, spec["dataset"], spec["layer"], networks, spec["choose"]["videos"], spec["choose"]["rule"])
+
+
+_READERS = {"accuracies": _accuracies, "categories": _categories, "curves": _curves, "maps": _maps}
 
 
 def _series(spec: dict[str, Any], base: Decimal, path: Path) -> Series:

@@ -89,6 +89,18 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     return found.videos[counted], labels, topk_hits(found.scores[counted], labels, k)
 
 
+def read_scores(result: RunResult, videos: npt.NDArray[np.str_]) -> npt.NDArray[np.float32]:
+    """A run's scores of some of its videos over all views, [videos, classes]; NaN for a video that it lacks.
+
+    Raises:
+        Unusable: as `read_hits`.
+    """
+    found = _read([result], "scores", "")
+    places = np.searchsorted(found.videos, videos).clip(max=len(found.videos) - 1)
+    known = found.videos[places] == videos
+    return np.where(known[:, None], found.scores[places], np.nan)
+
+
 @dataclass(frozen=True)
 class _Scores:
     """In order of the videos' names; of several runs, scores are summed and views stand side by side."""

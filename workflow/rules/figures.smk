@@ -12,9 +12,12 @@ rule figure:
     conda:
         "../../environment.yml"
     resources:
+        # Where the data lies changes no picture, so it is no parameter.
+        data_root=targets.figure_data,
         here=1,
     params:
         scale=config["scale"],
         seeds=config["seeds"],
     shell:
-        "python -m tada figure {wildcards.name} --scale {params.scale} --seeds {params.seeds} 2>&1 | tee {log}"
+        "python -m tada figure {wildcards.name} --scale {params.scale} --seeds {params.seeds} "
+        "--data={resources.data_root:q} 2>&1 | tee {log}"

@@ -1,0 +1,223 @@
+"""Where networks look in the frames of validation videos: Grad-CAM over the frames (Figures 4 and A3)."""
+
+from dataclasses import dataclass
+from textwrap import fill
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from torch import nn
+
+from tada.data import datasets
+from tada.data.dataset import TestClips
+from tada.data.datasets import Place
+from tada.data.timeline import VideoError
+from tada.data.transforms import TestTransform
+from tada.errors import TadaError
+from tada.models.definitions import model_options
+from tada.report.chosen import choose
+from tada.report.drawing.style import PAGE_WIDTH, Drawing, say
+from tada.report.estimates import finished
+from tada.report.figure_spec import Maps, Network
+from tada.report.gradcam import activation_maps, deterministic, load_trained
+from tada.report.hits import Unusable, read_hits, read_scores
+from tada.report.results import DONE, FAILED, Problem, Results
+from tada.sources import sampling_of
+
+TEXT = 1.55
+"""Width in inches of the networks' names and what they predict."""
+GAP = 0.04
+"""Between frames, as a share of a frame's side."""
+COLOURS = mpl.colormaps["inferno"]  # light means much, to every kind of colour vision
+STRENGTH = 0.75
+"""Of the colours at the map's maximum; where the map is 0, the frame shows as it is."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and its scores of the chosen videos over all views, [videos, classes]."""
+
+    network: nn.Module
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a network makes of a video: maps [T, H, W] from 0 to 1 of the shown clip, and scores over all views."""
+
+    maps: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A video: its name, category and frames [T, H, W, 3], and what each network makes of it (None: not there)."""
+
+    video: str
+    category: int
+    frames: np.ndarray
+    looked: tuple[Looked | None, ...]
+
+
+def draw(figure: Maps, results: Results, data: str) -> Drawing:
+    """The picture: for each video its frames, and a row for each network; a missing network's row says so."""
+    problems = [
+        result.problem
+        for network in figure.networks
+        for result in results.runs(figure.dataset, network.model)[:1]
+        if result.status != DONE
+    ]
+    shown, names = [], ()
+    try:
+        if not data:
+            raise TadaError(f"the videos of {figure.dataset} are not at hand: set data.{figure.dataset}")
+        annotations = datasets.read(figure.dataset, Place.parse(data))
+        names = annotations.classes
+        deterministic()
+        clips = {clip.name: clip for clip in annotations.validation.clips}
+        shown, failed = _look(figure, results, clips)
+        problems += failed
+    except (TadaError, Unusable, VideoError) as error:
+        problems.append(Problem(figure.title, FAILED, str(error).split("\n")[0]))
+    told = list(dict.fromkeys(str(problem) for problem in problems))
+    return Drawing(_canvas(figure, shown, names, results.scale, told), _to_csv(figure, shown, names), told)
+
+
+def _look(figure: Maps, results: Results, clips: dict) -> tuple[list[Shown], list[Problem]]:
+    """The chosen videos as the networks of the first seed see them; none while the runs to choose by are missing."""
+    first, last = figure.networks[0].model, figure.networks[-1].model
+    seeds, problems = finished(figure.dataset, (first, last), results)
+    if not seeds:
+        return [], list(problems)
+    base, other = (read_hits([(run,)], "top1") for run in seeds[0])
+    videos = np.intersect1d(base.videos, other.videos)
+    base, other = base.only(videos), other.only(videos)
+    certainty = read_scores(seeds[0][1], videos)[np.arange(len(videos)), other.labels]
+    chosen = choose(figure.rule, figure.videos, base, other, certainty)
+    if not chosen:
+        return [], [Problem(figure.title, FAILED, f"no video that {last} gets right and {first} does not")]
+    run = seeds[0][1].run
+    test, frames = run.recipe.test, model_options(last)["frames"]
+    transform = TestTransform(test.short_side, test.crop, crops=1)
+    layer = figure.layers[results.scale]
+    networks, problems = _networks(figure, results, run.seed, np.array([name for name, _ in chosen]))
+    shown = []
+    for number, (name, category) in enumerate(chosen):
+        if name not in clips:
+            raise TadaError(f"video {name}, which was tested, is not in the dataset any more")
+        views, _ = TestClips([clips[name]], sampling_of(run, frames), transform, clips_per_video=1)[0]
+        looked = tuple(
+            trained and Looked(activation_maps(trained.network, layer, views[0], category), trained.scores[number])
+            for trained in networks
+        )
+        shown.append(Shown(name, category, views[0].permute(1, 2, 3, 0).numpy(), looked))
+    return shown, problems
+
+
+def _networks(
+    figure: Maps, results: Results, seed: int, videos: np.ndarray
+) -> tuple[list[Trained | None], list[Problem]]:
+    """Every network of the figure with its scores of the videos, and what keeps one from being there."""
+    networks: list[Trained | None] = []
+    problems = []
+    for network in figure.networks:
+        result = results.runs(figure.dataset, network.model)[seed]
+        try:
+            there = result.status == DONE
+            networks.append(Trained(load_trained(result.run), read_scores(result, videos)) if there else None)
+        except (TadaError, Unusable) as error:
+            networks.append(None)
+            problems.append(Problem(str(result.run), FAILED, str(error), result.run.file("log.txt")))
+    return networks, problems
+
+
+def _canvas(figure: Maps, shown: list[Shown], names: tuple[str, ...], scale: str, problems: list[str]) -> Canvas:
+    where = "mini scale (rendered videos, small networks)" if scale == "mini" else "paper scale"
+    if not shown:
+        canvas = Canvas(figsize=(PAGE_WIDTH, 1.6), layout="constrained")
+        axes = canvas.subplots()
+        say(axes, fill("; ".join(problem.split(" (log")[0] for problem in problems), 100))
+        return canvas
+    rows = 1 + len(figure.networks)
+    frames = shown[0].frames
+    ratio = frames.shape[1] / (len(frames) * frames.shape[2] * (1 + GAP))
+    height = (PAGE_WIDTH - TEXT) * ratio
+    block = rows * (height + 0.03) + 0.2
+    canvas = Canvas(figsize=(PAGE_WIDTH, 0.3 + block * len(shown)))
+    total = canvas.get_figheight()
+    about = f"Grad-CAM of {figure.layers[scale]} for the right category; beside it, what is predicted over all views"
+    canvas.text(0.005, 1 - 0.12 / total, f"{where}; {about}", va="center")
+    top = total - 0.25
+    for one in shown:
+        canvas.text(TEXT / PAGE_WIDTH, (top - 0.1) / total, _title(one, names), va="center", fontsize="medium")
+        for row in range(rows):
+            bottom = top - 0.2 - (row + 1) * (height + 0.03)
+            place = (TEXT / PAGE_WIDTH, bottom / total, 1 - (TEXT + 0.03) / PAGE_WIDTH, height / total)
+            axes = canvas.add_axes(place)
+            text = _row(axes, figure, one, row, names)
+            canvas.text(0.005, (bottom + height / 2) / total, text, va="center", fontsize="small", linespacing=1.1)
+        top -= block
+    return canvas
+
+
+def _row(axes: Axes, figure: Maps, one: Shown, row: int, names: tuple[str, ...]) -> str:
+    """Draw the frames (row 0) or what a network sees in them; returns the text beside it."""
+    axes.axis("off")
+    if row == 0:
+        axes.imshow(_strip(one.frames / 255.0), interpolation="nearest", aspect="auto")
+        return "frames"
+    network, looked = figure.networks[row - 1], one.looked[row - 1]
+    if looked is None:
+        say(axes, "not there yet")
+        return network.label
+    shares = STRENGTH * looked.maps[..., None]
+    picture = (1 - shares) * one.frames / 255.0 + shares * COLOURS(looked.maps)[..., :3]
+    axes.imshow(_strip(picture), interpolation="nearest", aspect="auto", gid=f"{one.video}-{network.model}")
+    if np.isnan(looked.scores).any():
+        return f"{network.label}\nnot tested on it"
+    predicted = int(looked.scores.argmax())
+    right = "✓" if predicted == one.category else "✗"
+    said = fill(names[predicted].replace("omething", "th."), 26)
+    return f"{network.label} {right} {looked.scores[predicted]:.2f}\n{said}"
+
+
+def _strip(frames: np.ndarray) -> np.ndarray:
+    """Frames [T, H, W, 3] side by side, with white between them."""
+    gap = np.ones((frames.shape[1], max(1, round(GAP * frames.shape[2])), 3))
+    return np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1).clip(0, 1)
+
+
+def _title(one: Shown, names: tuple[str, ...]) -> str:
+    return f"{names[one.category].replace('omething', 'th.')} (video {one.video})"
+
+
+def _to_csv(figure: Maps, shown: list[Shown], names: tuple[str, ...]) -> str:
+    """One line for each frame: its share of the whole clip's activation, and where the map is highest."""
+    lines = [
+        _line(one, network, looked, frame, names)
+        for one in shown
+        for network, looked in zip(figure.networks, one.looked, strict=True)
+        if looked is not None
+        for frame in range(len(looked.maps))
+    ]
+    columns = ["video", "category", "model", "predicted", "score", "frame", "share", "row", "column"]
+    return pd.DataFrame(lines, columns=columns).to_csv(index=False)
+
+
+def _line(one: Shown, network: Network, looked: Looked, frame: int, names: tuple[str, ...]) -> dict[str, object]:
+    predicted = int(looked.scores.argmax())
+    heat = looked.maps[frame]
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    return {
+        "video": one.video,
+        "category": names[one.category],
+        "model": network.model,
+        "predicted": names[predicted],
+        "score": f"{looked.scores[predicted]:.4f}",
+        "frame": frame,
+        "share": f"{heat.sum() / max(looked.maps.sum(), 1e-12):.4f}",
+        "row": row,
+        "column": column,
+    }
