@@ -166,7 +166,7 @@ def test_impossible_schedules_are_explained(tmp_path, changes, message):
 
 
 def test_groups_must_fill_the_processes():
-    with pytest.raises(TadaError, match="2 groups .* over 3 processes"):
+    with pytest.raises(TadaError, match=r"2 groups .* over 3 processes"):
         train(
             network(), Blinks(), RECIPE, seed=0, checkpoint=None, identity={}, validate=None, progress=None,
             world=World(0, 3, torch.device("cpu")),

@@ -183,4 +183,5 @@ def test_a_typo_in_a_recipe_names_file_and_key(project):
     finally:
         recipes.write_text(text)
     assert code != 0 and "Traceback" not in output
-    assert re.search(r"config/recipes/mini\.yaml: ssv2\.train: unknown key 'epoch'; did you mean '.*epochs'", output), output
+    fault = r"config/recipes/mini\.yaml: ssv2\.train: unknown key 'epoch'; did you mean '.*epochs'"
+    assert re.search(fault, output), output
