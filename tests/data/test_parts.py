@@ -1,5 +1,6 @@
 """Parts of long videos: found by their times, without reading the rest of the file; and folders of images."""
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,11 +24,21 @@ def numbered(frames=FRAMES):
     return content
 
 
-@pytest.fixture(scope="module", params=["webm", "mp4"])
+@pytest.fixture(scope="module", params=["P.webm", "P.mp4", "reordered.mp4"])
 def path(tmp_path_factory, request):
-    file = tmp_path_factory.mktemp("long") / f"P01_01.{request.param}"
-    write_video(file, numbered(), fps=FPS, keyframe_every=25)
+    file = tmp_path_factory.mktemp("long") / request.param
+    write_reordered(file) if "reordered" in request.param else write_video(file, numbered(), FPS, keyframe_every=25)
     return file
+
+
+def write_reordered(path):
+    """H.264 as most of it is: frames are stored in another order than they are shown in."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"g": "25", "bf": "3", "b-adapt": "0", "crf": "20"})
+        stream.height, stream.width, stream.pix_fmt = 48, 128, "yuv420p"
+        for frame in numbered():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def close(frames, expected):
