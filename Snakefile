@@ -9,6 +9,9 @@ import targets
 configfile: "config/config.yaml"
 
 
+report: "workflow/report.rst"
+
+
 targets.check_config(config)
 targets.use_this_python()
 
@@ -26,6 +29,7 @@ include: "workflow/rules/complexity.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/sentences.smk"
+include: "workflow/rules/overview.smk"
 
 
 rule all:

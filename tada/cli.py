@@ -182,6 +182,20 @@ def claims(
 
 
 @app.command()
+def overview(
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/overview.html"),
+) -> None:
+    """Put everything that was built on one page, with the verdicts and the cost in front."""
+    from tada.report.overview import build_overview
+
+    build_overview(scale, seeds, results, Path("tables"), Path("figures"), out)
+    print(f"wrote {out}")
+
+
+@app.command()
 def figure(
     name: Annotated[str, typer.Argument(help="e.g. figure3")],
     scale: Scale = "mini",

@@ -49,9 +49,27 @@ def names(kind: str) -> list[str]:
 
 
 def everything() -> list[str]:
-    """Every table and figure, as the file a person opens first."""
-    tables = [*names("tables"), *names("sentences")]
-    return [f"tables/{name}.md" for name in tables] + [f"figures/{name}.svg" for name in names("figures")]
+    """Every table and figure, as the file a person opens first, and the page that holds them all."""
+    tables = [f"tables/{name}.md" for name in [*names("tables"), *names("sentences")]]
+    return [*tables, *(f"figures/{name}.svg" for name in names("figures")), "results/overview.html"]
+
+
+def overview_inputs(wildcards: SimpleNamespace) -> list[str]:
+    """Pages, data and pictures of everything."""
+    tables = [f"tables/{name}.{form}" for name in [*names("tables"), *names("sentences")] for form in ("html", "csv")]
+    return tables + [f"figures/{name}.svg" for name in names("figures")]
+
+
+def about_table(wildcards: SimpleNamespace) -> dict[str, str]:
+    """How Snakemake's report labels a table."""
+    table = _load("table", wildcards.name)
+    return {"table": table.title, "about": table.place}
+
+
+def about_figure(wildcards: SimpleNamespace) -> dict[str, str]:
+    """How Snakemake's report labels a figure."""
+    figure = _load("figure", wildcards.name)
+    return {"figure": figure.title, "about": figure.place}
 
 
 def table_specs() -> list[str]:

@@ -8,8 +8,7 @@ import pandas as pd
 from tada.files import write_text
 from tada.report.audit import ADDS_UP, DIFFERS, ORDER, ROUNDING, UNCHECKED, Finding, recompute
 from tada.report.audit_spec import AUDIT, Audit, load_audit
-from tada.report.latex import to_latex
-from tada.report.markdown import to_markdown
+from tada.report.pages import write_pages
 from tada.report.reported import Paper
 from tada.report.sheet import Head, Piece, Sheet
 from tada.report.table_spec import TABLES
@@ -29,7 +28,7 @@ _MEANINGS = (
 
 
 def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list[Finding]:
-    """Write `<out>/audit.md`, `.tex` and `.csv` from the specs of the tables alone.
+    """Write `<out>/audit.md`, `.tex`, `.html` and `.csv` from the specs of the tables alone.
 
     Returns:
         The findings that do not add up.
@@ -41,8 +40,7 @@ def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list
     audit = load_audit(spec, paper)
     findings = recompute(audit, paper)
     sheet = _lay_out(audit, findings)
-    write_text(out / "audit.md", to_markdown(sheet, out))
-    write_text(out / "audit.tex", to_latex(sheet))
+    write_pages(sheet, out)
     columns = [name for name in Finding.__dataclass_fields__ if name != "group"]
     frame = pd.DataFrame([{name: getattr(f, name) for name in columns} for f in findings], columns=columns)
     write_text(out / "audit.csv", frame.to_csv(index=False))

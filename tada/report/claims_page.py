@@ -15,9 +15,8 @@ from tada.report.claims_spec import CLAIMS, Claim, Claims, Statement, load_claim
 from tada.report.estimates import estimate
 from tada.report.footer import Line, about_code, about_runs
 from tada.report.intervals import Interval
-from tada.report.latex import to_latex
-from tada.report.markdown import to_markdown
 from tada.report.order import describe
+from tada.report.pages import write_pages
 from tada.report.printed import show
 from tada.report.references import LayerCost, Reference, RunMetric, Size, Start
 from tada.report.reported import Paper
@@ -50,7 +49,7 @@ METHOD: tuple[Line, ...] = (
 
 
 def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
-    """Write `<out>/claims.md`, `.tex` and `.csv` from what is under `results`, of both scales.
+    """Write `<out>/claims.md`, `.tex`, `.html` and `.csv` from what is under `results`, of both scales.
 
     Args:
         scale: "mini" or "paper", whose missing runs are told.
@@ -69,8 +68,7 @@ def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path
     available = {name: Results(results, name, seeds) for name in SCALES}
     judged = {name: judge_all(claims, found) for name, found in available.items()}
     sheet = _lay_out(claims, judged, available, paper)
-    write_text(out / "claims.md", to_markdown(sheet, out))
-    write_text(out / "claims.tex", to_latex(sheet))
+    write_pages(sheet, out)
     write_text(out / "claims.csv", _to_csv(claims, judged, paper))
     return list(dict.fromkeys(str(problem) for one in judged[scale] for problem in one.problems))
 

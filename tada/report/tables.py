@@ -1,4 +1,4 @@
-"""Builds a table of the paper: reported and reproduced numbers side by side, as Markdown, LaTeX and CSV."""
+"""Builds a table of the paper: reported and reproduced numbers side by side, as Markdown, LaTeX, HTML and CSV."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,9 @@ from tada.files import write_text
 from tada.recipes import RELEASED
 from tada.report.cells import fill, problems
 from tada.report.footer import footer
-from tada.report.latex import to_latex
 from tada.report.longform import to_csv
-from tada.report.markdown import to_markdown
 from tada.report.order import describe
+from tada.report.pages import write_pages
 from tada.report.released import against_published
 from tada.report.results import Results
 from tada.report.sheet import lay_out
@@ -18,7 +17,7 @@ from tada.report.table_spec import TABLES, load_table
 
 
 def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, specs: Path = TABLES) -> list[str]:
-    """Write `<out>/<name>.md`, `.tex` and `.csv` from what is under `results`.
+    """Write `<out>/<name>.md`, `.tex`, `.html` and `.csv` from what is under `results`.
 
     A failed or missing run is a cell that says so; the rest of the table is there.
 
@@ -44,7 +43,6 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
     sheet = replace(
         lay_out(table, cells, scale), order=tuple(describe(table, cells)), footer=tuple(footer(table, available))
     )
-    write_text(out / f"{name}.md", to_markdown(sheet, out))
-    write_text(out / f"{name}.tex", to_latex(sheet))
+    write_pages(sheet, out)
     write_text(out / f"{name}.csv", to_csv(name, cells))
     return problems(cells)

@@ -177,7 +177,7 @@ def test_a_file_is_replaced_and_nothing_else_left(small):
     both(small, 32.0, 63.0, "mini")
     small.build()
     small.build()
-    assert sorted(file.name for file in small.out.iterdir()) == ["small.csv", "small.md", "small.tex"]
+    assert sorted(file.name for file in small.out.iterdir()) == ["small.csv", "small.html", "small.md", "small.tex"]
 
 
 def test_unknown_table(small):

@@ -4,7 +4,7 @@ rule figure:
         spec="figures/{name}.yaml",
         files=targets.figure_inputs,
     output:
-        svg="figures/{name}.svg",
+        svg=report("figures/{name}.svg", category="Figures", labels=targets.about_figure),
         png="figures/{name}.png",
         csv="figures/{name}.csv",
     log:

@@ -7,6 +7,7 @@ rule audit:
         md="tables/audit.md",
         tex="tables/audit.tex",
         csv="tables/audit.csv",
+        html=report("tables/audit.html", category="Sentences", labels={"page": "audit"}),
     log:
         "results/reports/audit.log",
     conda:
@@ -27,6 +28,7 @@ rule claims:
         md="tables/claims.md",
         tex="tables/claims.tex",
         csv="tables/claims.csv",
+        html=report("tables/claims.html", category="Sentences", labels={"page": "claims"}),
     log:
         "results/reports/claims.log",
     conda:

@@ -1,5 +1,5 @@
 rule table:
-    """One table of the paper, reproduced beside reported, as Markdown, LaTeX and CSV."""
+    """One table of the paper, reproduced beside reported, as Markdown, LaTeX, HTML and CSV."""
     input:
         spec="tables/{name}.yaml",
         files=targets.table_inputs,
@@ -7,6 +7,7 @@ rule table:
         md="tables/{name}.md",
         tex="tables/{name}.tex",
         csv="tables/{name}.csv",
+        html=report("tables/{name}.html", category="Tables", labels=targets.about_table),
     log:
         "results/reports/{name}.log",
     wildcard_constraints:
