@@ -21,7 +21,8 @@ p { max-width: 62rem; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .55rem; text-align: right; vertical-align: top; }
-th.left, td.left { text-align: left; }
+td { white-space: nowrap; }
+th.left, td.left { text-align: left; white-space: normal; }
 thead th { border-bottom: 1px solid #777; font-weight: 600; }
 thead th.shared { text-align: center; }
 tbody tr.rule td { border-top: 1px solid #bbb; }

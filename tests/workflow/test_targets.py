@@ -131,3 +131,22 @@ def test_released_checkpoints_are_tested_and_nothing_is_trained(tmp_path):
     assert targets.run_inputs(tested) == []
     assert targets.weights(tested) == "/weights of mine/k400.pyth"
     assert targets.weights(wildcards(scale="released", dataset="ssv2", model="tada2d")) == ""
+
+
+def test_the_overview_needs_a_page_of_everything():
+    files = targets.overview_inputs(wildcards())
+    assert {"tables/table3b.html", "tables/audit.csv", "tables/claims.html", "figures/figureA1.svg"} <= set(files)
+    assert "results/overview.html" in targets.everything()
+
+
+def test_claims_need_the_runs_of_the_tables_and_more():
+    needed = set(targets.claims_inputs(wildcards()))
+    assert set(targets.table_inputs(wildcards(name="table3b"))) <= needed
+    assert "results/complexity/slowonly+tada/400x256.json" in needed
+
+
+def test_figures_that_show_videos_know_where_they_are():
+    assert targets.figure_data(wildcards(name="figure4")) == "data/mini/ssv2"
+    assert targets.figure_data(wildcards(name="figureA2")) == ""
+    targets.check_config({**CONFIG, "scale": "paper", "data": {"ssv2": "/videos"}})
+    assert targets.figure_data(wildcards(name="figureA1")) == "/videos"
