@@ -18,7 +18,15 @@ SSV2 = "something-something-v2-{}.json"
 
 def start(root, dataset="ssv2", *arguments, cwd):
     command = [sys.executable, "-m", "tada", "check-data", dataset, "--data", str(root), *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Tests that run in the background of a script inherit that Ctrl-C is ignored; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
 
 
 def check(*arguments, **where):

@@ -80,9 +80,8 @@ def test_a_checkpoint_is_tested_and_nothing_trained(checkpoint, tiny_k400, tiny_
     assert record["initial"] == {"kind": "released"} and "train" not in record["config"]["recipe"]
     assert record["dataset"] == {"validation": {"listed": 6, "used": 6, "skipped": []}}
     assert record["cost"]["training_seconds"] == 0 and record["cost"]["device_hours"] > 0
-    assert sorted(path.name for path in run.folder.glob("[a-z]*")) == [
-        "log.txt", "metrics.json", "progress.json", "scores.npz",
-    ]  # fmt: skip
+    left = {path.name for path in run.folder.glob("[a-z]*")} - {"progress.json"}  # which only longer work writes
+    assert left == {"log.txt", "metrics.json", "scores.npz"}
     with np.load(run.file("scores.npz")) as scores:
         assert scores["views"].shape == (6, 3, 3)
         network = load_released(checkpoint, 8)

@@ -169,7 +169,7 @@ def _needed(wanted: spec.Table | spec.Figure | spec.Claims) -> list[str]:
     runs = [
         Run(_settings["scale"], dataset, model, seed)
         for dataset, model in sorted(wanted.runs)
-        if recipes.is_runnable(_settings["scale"], dataset, model)  # the other cells stay pending
+        if _is_runnable(dataset, model)  # the other cells stay pending
         for seed in range(_settings["seeds"])
     ]
     outcomes = [run.file("outcome.json") for run in runs]
@@ -179,6 +179,10 @@ def _needed(wanted: spec.Table | spec.Figure | spec.Claims) -> list[str]:
         for model, classes, resolution in sorted(wanted.complexities)
     ]
     return [str(file) for file in outcomes] + sizes
+
+
+def _is_runnable(dataset: str, model: str) -> bool:
+    return _checked(lambda: recipes.is_runnable(_settings["scale"], dataset, model))
 
 
 def _data_root(scale: str, dataset: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from background import wait_until
@@ -84,7 +85,8 @@ class Slurm:
 
     def start_now(self, job: str) -> None:
         """Spare a requeued job the two minutes that SLURM lets it wait."""
-        self.command("scontrol", "update", f"jobid={job}", "StartTime=now")
+        with suppress(subprocess.CalledProcessError):  # it has just started by itself
+            self.command("scontrol", "update", f"jobid={job}", "StartTime=now")
 
     def cancel_all(self) -> None:
         """End every job, at once."""

@@ -15,7 +15,8 @@ import yaml
 
 from tada.paths import PROJECT
 
-COPIED = ["Snakefile", "pyproject.toml", "tada", "workflow", "config", "profiles", "tables", "figures", "sentences"]
+COPIED = ["Snakefile", "pyproject.toml", "environment.yml", "tada", "workflow", "config", "profiles"]
+COPIED += ["tables", "figures", "sentences"]
 RESULTS = Path("results/mini/ssv2")
 
 TABLE = {
