@@ -55,11 +55,11 @@ class Task:
 
 
 def _leave(number: int | None) -> str:
-    """After the state is saved: back to the queue if time was up; SIGTERM comes from SLURM, which sees to the rest."""
+    """After the state is saved: back to the queue, unless SIGTERM came since SLURM itself is about to end the job."""
     signal.alarm(0)
-    if number == signal.SIGTERM:
-        sys.exit(128 + number)
     if _rank() == 0:
+        if number == signal.SIGTERM and not _still_running():
+            sys.exit(128 + number)
         if not _requeue():
             return CONTINUE
         sys.exit(1)
@@ -78,6 +78,12 @@ def _requeue() -> bool:
         print(f"scontrol requeue: {done.stderr.strip()}", file=sys.stderr, flush=True)
         time.sleep(pause)
     return False
+
+
+def _still_running() -> bool:
+    """Whether this job is neither cancelled nor requeued: then SIGTERM began the grace time of a preemption."""
+    command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "RUNNING"
 
 
 def _meet() -> None:

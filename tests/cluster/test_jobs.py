@@ -34,13 +34,14 @@ def test_two_processes_train_on_the_same_batches_as_one(train, settings, undistu
         np.testing.assert_array_equal(scores["labels"], expected["labels"])
 
 
+@pytest.mark.parametrize("how", ["USR2", "TERM"])  # the two ways in which SLURM announces a preemption
 def test_a_preempted_job_is_queued_again_and_ends_with_the_same_numbers(
-    train, settings, undisturbed, long_config, run, slurm
+    how, train, settings, undisturbed, long_config, run, slurm
 ):
     command = train(cluster=settings(), config=long_config)
     command.until((run / "checkpoint.pt").exists)
     job = read(run, "job.json")["id"]
-    slurm.command("scancel", "--signal=USR2", job)
+    slurm.command("scancel", f"--signal={how}", job)
     command.until(lambda: slurm.jobs()[job] == "PENDING", 30)
     assert not (run / "metrics.json").exists(), "disturbed too late"
     slurm.start_now(job)

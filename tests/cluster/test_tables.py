@@ -101,7 +101,7 @@ def test_a_killed_and_a_cancelled_row_are_cells_and_the_next_call_repairs_them(
     project, snakemake, slurm, long_config, undisturbed, start
 ):
     root = project("project", long_config, ("tsn", "tada2d", "tsn+avg"))
-    first = snakemake(root, "tables/small.md", "--profile", "profiles/slurm")
+    first = snakemake(root, "tables/small.md", "--workflow-profile", "profiles/slurm")
     killed, cancelled = root / RUNS / "tsn/seed0", root / RUNS / "tada2d/seed0"
     first.until((killed / "checkpoint.pt").exists)
     os.kill(training_process(killed), signal.SIGKILL)
