@@ -84,9 +84,15 @@ class Slurm:
         self.former = max(map(int, self.jobs()), default=self.former)
 
     def start_now(self, job: str) -> None:
-        """Spare a requeued job the two minutes that SLURM lets it wait."""
-        with suppress(subprocess.CalledProcessError):  # it has just started by itself
-            self.command("scontrol", "update", f"jobid={job}", "StartTime=now")
+        """Spare a requeued job the two minutes that SLURM lets it wait, once it has arrived in the queue."""
+
+        def spared() -> bool:
+            with suppress(subprocess.CalledProcessError):  # still on its way, or started by itself
+                self.command("scontrol", "update", f"jobid={job}", "StartTime=now")
+                return True
+            return self.jobs()[job] != "PENDING"
+
+        wait_until(spared, 30)
 
     def cancel_all(self) -> None:
         """End every job, at once."""
