@@ -1,0 +1,1 @@
+"""Temporal action localization (section 6): features of whole videos, proposals, their classes, and official scores."""
