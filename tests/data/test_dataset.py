@@ -8,6 +8,7 @@ import torch
 from tada.data import cache, dataset, video
 from tada.data.clips import Clip, Split
 from tada.data.dataset import IGNORED, TestClips, TrainClips
+from tada.data.mini.writing import write_video
 from tada.data.sampling import IntervalSampling, SegmentSampling
 from tada.data.skipped import SkipLog
 from tada.data.transforms import TestTransform, TrainTransform
@@ -85,6 +86,23 @@ def test_test_views_equal_decoding_and_cropping_each_view_by_itself(split):
         indices = SegmentSampling(8).test(frames.length, frames.fps, view, 2)
         alone = TestTransform(32, 32)(frames.read(indices), np.arange(8)[None])
         assert torch.equal(views[3 * view : 3 * view + 3], alone)
+
+
+def test_ten_clips_and_three_crops_of_an_mp4_equal_decoding_each_view_by_itself(tmp_path):
+    frames = np.empty((300, 48, 64, 3), np.uint8)
+    frames[:] = np.arange(300)[:, None, None, None] // 2
+    for number, frame in enumerate(frames):
+        frame[:, number // 5 : number // 5 + 4] = 240
+    write_video(tmp_path / "1.mp4", frames, fps=30)
+    clip = Clip("1", tmp_path / "1.mp4", 0)
+    sampling, transform = IntervalSampling(8, 8, 30.0), TestTransform(40, 40)
+    views, _ = TestClips([clip], sampling, transform, clips_per_video=10)[0]
+    assert views.shape == (30, 3, 8, 40, 40)
+    for view in range(30):
+        opened = dataset.FileFrames(clip)
+        pixels = opened.read(sampling.test(opened.length, opened.fps, view // 3, 10))
+        assert torch.equal(views[view], transform(pixels, np.arange(8)[None])[view % 3])
+    assert len({view.numpy().tobytes() for view in views}) == 30
 
 
 def test_every_frame_of_a_video_is_decoded_once(split, monkeypatch):
