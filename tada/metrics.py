@@ -1,7 +1,22 @@
-"""Accuracies from saved scores; shared by testing and by reports, which need no second pass over the videos."""
+"""Accuracies from saved scores; shared by testing and by reports, which need no second pass over the videos.
+
+Detections are judged by `mean_average_precision`, which stands with the rest of localization.
+"""
 
 import numpy as np
 import numpy.typing as npt
+
+from tada.localization.evaluation import AveragePrecision, mean_average_precision
+
+__all__ = [
+    "AveragePrecision",
+    "Labels",
+    "Scores",
+    "mean_average_precision",
+    "per_class_accuracy",
+    "topk_accuracy",
+    "topk_hits",
+]
 
 Scores = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.integer]
