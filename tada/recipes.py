@@ -53,13 +53,17 @@ class Train:
 
 @dataclass(frozen=True)
 class Test:
-    """Views of a test video (section 5): `clips` in time times `crops` in space, sizes in pixels."""
+    """Views of a test video (section 5): `clips` in time times `crops` in space, sizes in pixels.
+
+    `precision` is what the network computes in; validation while training goes on stays in float32.
+    """
 
     clips: int
     crops: int
     short_side: int
     crop: int
     batch: int = 1
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) 
     recipe = load_recipe(scale, dataset, model, folder)
     values = dataclasses.asdict(recipe)
     del values["resources"], values["test"]["batch"]
+    if recipe.test.precision == Test.precision:
+        del values["test"]["precision"]  # as it was before there was a choice, so that signatures stay
     values["data"] = {"render": values["data"]["render"]}
     configuration = {
         "scale": scale,

@@ -44,6 +44,7 @@ def test(
     progress: Progress,
     world: World | None = None,
     workers: int = 0,
+    precision: str = "float32",
     partial: Path | None = None,
     identity: str = "",
     stop: Callable[[], bool] = lambda: False,
@@ -58,6 +59,8 @@ def test(
         progress: told about every batch.
         world: this process's place among those that share the videos out among them.
         workers: processes that decode; 0 decodes in this one.
+        precision: "float32", or what the network computes in where it can: "bfloat16" or "float16". What that changes
+            is told by `tada.half_precision.compare`.
         partial: file that keeps finished videos' scores, from which an interrupted pass goes on, with whatever number
             of processes; all but the first process write files beside it.
         identity: what the partial file must belong to, e.g. the checkpoint's hash.
@@ -72,6 +75,7 @@ def test(
         Interrupted: `stop` said so, in whichever process.
     """
     world = world or World.single()
+    identity = identity if precision == "float32" else f"{identity} {precision}"
     model.to(world.device).eval()
     world.share_buffers(model)
     kept = _load_kept(partial, identity)
@@ -85,7 +89,7 @@ def test(
     saved, done, stopping = time.monotonic(), 0, False
     with torch.inference_mode():
         for indices, views, labels in loader:
-            mine.update(zip(indices.tolist(), _score(model, views, labels, world), strict=True))
+            mine.update(zip(indices.tolist(), _score(model, views, labels, world, precision), strict=True))
             done += len(indices)
             progress.step(min(len(finished) + done * world.size, len(dataset)))
             stopping = stop() and done < len(share)
@@ -142,15 +146,22 @@ def save_scores(path: Path, scores: dict[str, np.ndarray]) -> None:
         np.savez_compressed(file, **scores)
 
 
-def _score(model: nn.Module, views: Tensor, labels: Any, world: World) -> list[dict[str, np.ndarray]]:
+def view_scores(model: nn.Module, views: Tensor, world: World, precision: str = "float32") -> dict[str, Tensor]:
+    """Softmax scores of uint8 views [N, V, 3, T, H, W]: float32 [N, V, classes] on the CPU.
+
+    By the suffix that names carry in what `test` returns: "", or "_verb" and "_noun" where there are several tasks.
+    """
+    with world.autocast(precision):
+        logits = model(normalise(world.move(views.flatten(0, 1))))
+    tasks = {f"_{task}": value for task, value in logits.items()} if isinstance(logits, dict) else {"": logits}
+    return {suffix: value.float().softmax(1).unflatten(0, (len(views), -1)).cpu() for suffix, value in tasks.items()}
+
+
+def _score(model: nn.Module, views: Tensor, labels: Any, world: World, precision: str) -> list[dict[str, np.ndarray]]:
     """A record per video of a batch: views [N, V, 3, T, H, W]."""
-    logits = model(normalise(world.move(views.flatten(0, 1))))
-    tasks = {f"_{task}": (value, labels[task]) for task, value in logits.items()} if isinstance(logits, dict) else {
-        "": (logits, labels)
-    }  # fmt: skip
     records: list[dict[str, np.ndarray]] = [{} for _ in range(len(views))]
-    for suffix, (value, truth) in tasks.items():
-        shares = value.float().softmax(1).unflatten(0, (len(views), -1)).cpu()
+    for suffix, shares in view_scores(model, views, world, precision).items():
+        truth = labels[suffix.removeprefix("_")] if suffix else labels
         for record, share, label in zip(records, shares, truth, strict=True):
             record[f"labels{suffix}"] = np.int64(label)
             record[f"scores{suffix}"] = share.mean(0).numpy()
