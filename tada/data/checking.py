@@ -42,7 +42,7 @@ def check(
     """Everything that is wrong with a dataset, as plain values for JSON.
 
     Args:
-        dataset: "ssv2", "k400" or "ek100".
+        dataset: "ssv2", "k400", "ek100" or "hacs".
         place: where it lies.
         record: file of JSON lines that remembers what was looked at (`tada.data.inspection.look_at`).
         workers: processes that look.

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from tada.data import ek100, k400, ssv2
+from tada.data import ek100, hacs, k400, ssv2
 from tada.data.clips import Annotations
 from tada.errors import TadaError, unknown
 
-READERS: dict[str, ModuleType] = {"ssv2": ssv2, "k400": k400, "ek100": ek100}
+READERS: dict[str, ModuleType] = {"ssv2": ssv2, "k400": k400, "ek100": ek100, "hacs": hacs}
 """Each has `read(root, ...) -> Annotations` and says in EXPECTED which files it looks for."""
 
 

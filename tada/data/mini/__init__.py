@@ -12,18 +12,17 @@ from typing import Any
 
 from filelock import FileLock
 
-from tada.data.mini import ek100, k400, ssv2
+from tada.data.mini import ek100, hacs, k400, ssv2
 from tada.data.mini.spec import RenderSpec
 from tada.errors import TadaError, unknown
 from tada.files import read_json, write_json, write_text
 
-FORMAT = 1
-"""Raised whenever the same spec renders other videos."""
+WRITERS = {"ssv2": ssv2, "k400": k400, "ek100": ek100, "hacs": hacs}
+
+FORMATS = {"ssv2": 1, "k400": 1, "ek100": 2, "hacs": 1}
+"""A dataset's number is raised whenever the same spec renders other videos."""
 
 MARK = ".rendered"
-
-
-WRITERS = {"ssv2": ssv2, "k400": k400, "ek100": ek100}
 
 
 def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, dataset: str = "ssv2") -> dict[str, Any]:
@@ -36,7 +35,7 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
         root: folder of the dataset; other than rendered files, it must not hold any.
         spec: what to render.
         workers: processes that render.
-        dataset: whose layout and contents: "ssv2", "k400" or "ek100".
+        dataset: whose layout and contents: "ssv2", "k400", "ek100" or "hacs".
 
     Raises:
         TadaError: a dataset or spec that cannot be rendered, or a folder with files that were not rendered.
@@ -44,7 +43,7 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
     spec = spec if isinstance(spec, RenderSpec) else RenderSpec.of(spec)
     if dataset not in WRITERS:
         raise unknown("dataset", dataset, WRITERS)
-    wanted = {"format": FORMAT, "dataset": dataset, "spec": _jsonable(spec)}
+    wanted = {"format": FORMATS[dataset], "dataset": dataset, "spec": _jsonable(spec)}
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
         manifest = root / "manifest.json"

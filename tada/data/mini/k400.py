@@ -59,13 +59,18 @@ def write(folder: Path, spec: RenderSpec, workers: int) -> dict[str, Any]:
     return {"train": spec.train, "validation": spec.validation, "classes": len(CLASSES)}
 
 
+def draw_identifier(rng: np.random.Generator) -> str:
+    """The identifier of a video as YouTube has them; there are so many that none comes twice."""
+    return "".join(rng.choice(_SIGNS, 11))
+
+
 def _render(folder: Path, spec: RenderSpec, place: tuple[str, int]) -> tuple[str | int, ...]:
     """Render one video; returns its row of the annotations."""
     split, number = place
     rng = np.random.default_rng((spec.seed, list(SPLITS).index(split), number))
     name = CLASSES[number % len(CLASSES)]
     activity, thing = name.split()
-    video = "".join(rng.choice(_SIGNS, 11))  # so many that none comes twice
+    video = draw_identifier(rng)
     start = int(rng.integers(300))
     track = draw_track(ACTIVITIES[activity], int(rng.integers(spec.frames[0], spec.frames[1] + 1)), spec.strength, rng)
     frames = draw_video(draw_digit(OBJECTS[thing], rng), track, (spec.height, spec.width), spec.texture, rng)

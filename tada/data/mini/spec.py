@@ -12,17 +12,18 @@ class RenderSpec:
     """Number and look of the videos; the defaults are those that the mini recipes were tuned with.
 
     Attributes:
-        train: training videos.
-        validation: validation videos.
+        train: training videos; of EPIC-KITCHENS-100, annotated segments.
+        validation: validation videos, or segments.
         seed: all randomness depends on it and on a video's place in its split.
         height: of the frames, in pixels.
         width: of the frames, in pixels.
-        frames: fewest and most frames of a video.
+        frames: fewest and most frames of a video; where it is untrimmed, of a segment.
         fps: frames per second.
         strength: smallest and largest extent of a motion, in short sides of the frame.
         texture: contrast of the background; 1 is the photographs' own.
-        segments: annotated parts of a video, of EPIC-KITCHENS-100 alone; then `train`, `validation` and `frames` are of
-            parts.
+        untrimmed: fewest and most frames of an untrimmed video (EPIC-KITCHENS-100, HACS).
+        segments: fewest and most annotated segments of an untrimmed video; fewer where no more fit in.
+        pause: fewest frames before, between and after the segments of an untrimmed video.
     """
 
     train: int = 1600
@@ -34,7 +35,9 @@ class RenderSpec:
     fps: int = 12
     strength: tuple[float, float] = (0.6, 0.9)
     texture: float = 0.2
-    segments: int | None = None
+    untrimmed: tuple[int, int] | None = None
+    segments: tuple[int, int] | None = None
+    pause: int | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "RenderSpec":
@@ -48,12 +51,27 @@ class RenderSpec:
             if key not in known:
                 raise unknown("key", key, known, where="data.render")
         spec = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-        for key in ("train", "validation", "height", "width", "fps", "segments"):
+        for key in ("train", "validation", "height", "width", "fps", "pause"):
             value = getattr(spec, key)
             if value is not None and value < 1:
                 raise TadaError(f"data.render: {key} is {value}, and must be 1 or more")
-        for key, least in (("frames", 2), ("strength", 0)):
-            low, high = getattr(spec, key)
-            if not least <= low <= high:
-                raise TadaError(f"data.render: {key} is [{low}, {high}], and must be a range from {least} up")
+        for key, least in (("frames", 2), ("strength", 0), ("untrimmed", 1), ("segments", 1)):
+            value = getattr(spec, key)
+            if value is None:
+                continue
+            if not isinstance(value, tuple) or len(value) != 2 or not least <= value[0] <= value[1]:
+                shown = list(value) if isinstance(value, tuple) else value
+                raise TadaError(f"data.render: {key} is {shown}, and must be a range [low, high] from {least} up")
         return spec
+
+    def check_untrimmed(self) -> None:
+        """Raise a TadaError where this spec lacks what untrimmed videos need, or a segment need not fit into one."""
+        for key in ("untrimmed", "segments", "pause"):
+            if getattr(self, key) is None:
+                raise TadaError(f"data.render: {key} is missing; videos of this dataset are untrimmed")
+        needed = self.frames[1] + 2 * self.pause
+        if self.untrimmed[0] < needed:
+            raise TadaError(
+                f"data.render: untrimmed is [{self.untrimmed[0]}, {self.untrimmed[1]}], and the longest segment "
+                f"needs {needed} frames with its pauses"
+            )

@@ -1,11 +1,12 @@
-"""Mini Kinetics-400 and EPIC-KITCHENS-100 are read by the readers of the real ones, and are whole."""
+"""Mini Kinetics-400, EPIC-KITCHENS-100 and HACS are read by the readers of the real ones, and are whole."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 
-from tada.data import checking, datasets, ek100, k400, mini
+from tada.data import checking, datasets, ek100, hacs, k400, mini
 from tada.data.datasets import Place
 from tada.data.mini.ek100 import NOUNS, VERBS
 from tada.data.mini.spec import RenderSpec
@@ -14,7 +15,8 @@ from tada.errors import TadaError
 
 SPECS = {
     "k400": RenderSpec(train=24, validation=12, frames=(8, 12)),
-    "ek100": RenderSpec(train=24, validation=8, frames=(10, 14), segments=4),
+    "ek100": RenderSpec(train=24, validation=8, frames=(10, 20), untrimmed=(80, 120), segments=(3, 5), pause=4),
+    "hacs": RenderSpec(train=24, validation=12, frames=(10, 80), untrimmed=(100, 160), segments=(1, 3), pause=6),
 }
 
 
@@ -56,29 +58,61 @@ def test_kinetics_is_as_its_files_say(tmp_path):
         assert probe(clip.path).fps == 12 and len(clip.name) == 11
 
 
-def test_segments_show_something_and_pauses_do_not(tmp_path):
+def changing(path, segments):
+    """Whether each frame of a video differs clearly from its first, and whether it lies in a segment."""
+    frames = Video(path).read(range(probe(path).frames)).astype(int)
+    changed = np.abs(frames - frames[0]).max((1, 2, 3)) > 60
+    inside = np.zeros(len(frames), bool)
+    for start, end in segments:
+        inside[round(start * 12) : round(end * 12)] = True
+    return changed, inside
+
+
+def test_kitchens_show_something_in_segments_and_nothing_in_pauses(tmp_path):
     root = tmp_path / "ek100"
     mini.render(root, SPECS["ek100"], dataset="ek100")
     read = ek100.read(root)
     assert read.classes == {"verb": tuple(VERBS), "noun": NOUNS}
     clips = [clip for clip in read.train.clips if clip.path.stem == "P01_01"]
-    assert [clip.name for clip in clips] == [f"P01_01_{number}" for number in range(4)]
-    frames = Video(clips[0].path).read(range(probe(clips[0].path).frames)).astype(int)
-    changed = np.abs(frames - frames[0]).max((1, 2, 3)) > 60
-    inside = np.zeros(len(frames), bool)
+    assert [clip.name for clip in clips] == [f"P01_01_{number}" for number in range(len(clips))]
+    assert 3 <= len(clips) <= 5
+    changed, inside = changing(clips[0].path, [(clip.start, clip.end) for clip in clips])
+    assert not changed[~inside].any()
+    assert changed[inside].mean() > 0.9  # all but a digit that is covered up
     with (root / "EPIC_100_train.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["video_id"] == "P01_01"]
     for clip, row in zip(clips, rows, strict=True):
         assert (int(row["start_frame"]), int(row["stop_frame"])) == (
             round(clip.start * 12) + 1, round(clip.end * 12),
         )  # fmt: skip
-        inside[round(clip.start * 12) : round(clip.end * 12)] = True
-        assert 10 <= Video(clip.path, clip.start, clip.end).info.frames <= 14
-    assert not changed[~inside].any()
-    assert changed[inside].mean() > 0.9  # all but a digit that is covered up
+        assert 10 <= Video(clip.path, clip.start, clip.end).info.frames <= 20
     with (root / "EPIC_100_video_info.csv").open() as file:
         info = {row["video_id"]: row for row in csv.DictReader(file)}
-    assert float(info["P01_01"]["duration"]) == pytest.approx(len(frames) / 12)
+    assert float(info["P01_01"]["duration"]) == pytest.approx(len(changed) / 12)
+
+
+def test_hacs_shows_one_activity_in_segments_and_nothing_in_pauses(tmp_path):
+    root = tmp_path / "hacs"
+    manifest = mini.render(root, SPECS["hacs"], dataset="hacs")
+    assert manifest["counts"]["videos"] == 36
+    assert hacs.read(root).classes == tuple(mini.hacs.CLASSES)
+    database = json.loads((root / mini.hacs.FILE).read_text())["database"]
+    for video, entry in list(database.items())[:6]:
+        (label,) = {row["label"] for row in entry["annotations"]}
+        path = root / label.replace(" ", "_") / f"v_{video}.mp4"
+        changed, inside = changing(path, [row["segment"] for row in entry["annotations"]])
+        assert not changed[~inside].any()
+        assert changed[inside].mean() > (0.4 if "overing" in label else 0.9)  # a digit that is covered up fades
+        assert float(entry["duration"]) == pytest.approx(len(changed) / 12, abs=1e-6)
+
+
+def test_long_segments_repeat_the_activity(tmp_path, monkeypatch):
+    lengths = []
+    real = mini.hacs.draw_track
+    monkeypatch.setattr(mini.hacs, "draw_track", lambda *given: lengths.append(given[1]) or real(*given))
+    spec = {"train": 8, "validation": 1, "frames": [120, 120], "untrimmed": [150, 150], "segments": [1, 1], "pause": 5}
+    mini.render(tmp_path / "hacs", spec, dataset="hacs")
+    assert lengths == [40] * 27
 
 
 def test_unknown_dataset(tmp_path):
