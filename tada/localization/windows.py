@@ -1,0 +1,202 @@
+"""Windows of a video's features, which BMN looks at one by one (Appendix A.2; Qing et al., 2021a).
+
+A video is divided into cells of equal length, and a window is `temporal` of them: of the whole video (HACS), or of a
+fixed length in seconds, sliding (EPIC-KITCHENS-100: 53.33 s, every 26.67 s). Windows begin on the video's own cells, so
+that what they say of the overlaps can be averaged cell by cell.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tada.errors import TadaError
+from tada.localization.features import Features
+from tada.localization.videos import Untrimmed
+
+INSIDE = 0.999
+"""Share of an action that must lie within a window for the window to know it; less than 1 for rounding only."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of a video, and the windows over them.
+
+    Attributes:
+        cell: length of a cell in seconds.
+        cells: cells that cover the video; the last may reach beyond its end.
+        temporal: cells in a window.
+        firsts: the first cell of each window; the last window ends with the video, if that is longer than a window.
+    """
+
+    cell: float
+    cells: int
+    temporal: int
+    firsts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a video as BMN sees it.
+
+    Attributes:
+        video: the video's name.
+        first: the window's first cell among the video's.
+        cell: length of a cell in seconds.
+        features: float32 [C, T], zero where the window reaches beyond the video.
+        segments: float64 [n, 2], start and end of the actions that lie inside, in cells from the window's start.
+    """
+
+    video: str
+    first: int
+    cell: float
+    features: np.ndarray
+    segments: np.ndarray
+
+    @property
+    def origin(self) -> float:
+        """Where the window begins, in seconds of the video."""
+        return self.first * self.cell
+
+    @property
+    def length(self) -> float:
+        """How long the window is, in seconds."""
+        return self.features.shape[1] * self.cell
+
+
+def grid_of(duration: float, length: float | None, stride: float | None, temporal: int) -> Grid:
+    """Cells and windows of a video of `duration` seconds.
+
+    Args:
+        duration: of the video in seconds.
+        length: of a window in seconds; None for one window that is the whole video.
+        stride: seconds from window to window, rounded to whole cells; half a window if None.
+        temporal: cells in a window.
+
+    Raises:
+        TadaError: a duration, length or stride that is not positive, or a stride that leaves gaps.
+    """
+    if not (math.isfinite(duration) and duration > 0):
+        raise TadaError(f"a video of {duration} s cannot be divided into windows")
+    if length is None:
+        return Grid(duration / temporal, temporal, temporal, (0,))
+    stride = length / 2 if stride is None else stride
+    if not 0 < stride <= length:
+        raise TadaError(f"windows of {length} s every {stride} s do not cover a video; 0 < stride <= length is needed")
+    cell = length / temporal
+    cells = max(1, math.ceil(duration / cell - 1e-6))
+    step = min(max(1, round(stride / cell)), temporal)
+    last = max(0, cells - temporal)
+    return Grid(cell, cells, temporal, (*range(0, last, step), last))
+
+
+def check_features(video: Untrimmed, features: Features, channels: int | None = None) -> None:
+    """See that features can be those of the video.
+
+    Raises:
+        TadaError: none at all, of another width than `channels`, with times that do not fit them or each other, or that
+            leave more than 5 s and a tenth of the video uncovered or reach as far beyond it.
+    """
+    shape, times = np.shape(features.values), np.asarray(features.times)
+    where = f"features of video {video.name}"
+    if len(shape) != 2 or 0 in shape:
+        raise TadaError(f"{where}: shape {list(shape)}, where [clips, channels] with at least one clip is needed")
+    if channels is not None and shape[1] != channels:
+        raise TadaError(
+            f"{where}: {shape[1]} channels, where the network takes {channels}; extract them with one model"
+        )
+    if times.shape != shape[:1]:
+        raise TadaError(f"{where}: {shape[0]} clips, but {list(times.shape)} times")
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise TadaError(f"{where}: the times of the clips must be finite and increase")
+    slack = max(5.0, video.duration / 10)
+    if times[0] > slack or abs(video.duration - times[-1]) > slack:
+        raise TadaError(
+            f"{where}: clips from {times[0]:.2f} s to {times[-1]:.2f} s do not cover the video of "
+            f"{video.duration:.2f} s; are they features of another version of it?"
+        )
+
+
+def resample(video: Untrimmed, features: Features, times: np.ndarray) -> np.ndarray:
+    """Features at `times` (seconds, [T]) by linear interpolation, float32 [C, T]; zero after the video's end.
+
+    Before the first clip's centre and after the last one's they are that clip's. Only the rows that are needed are
+    read, so `features.values` may be a memory map.
+
+    Raises:
+        TadaError: features that are not finite.
+    """
+    centres = np.asarray(features.times)
+    right = np.searchsorted(centres, times).clip(1, max(1, len(centres) - 1))
+    left, right = right - 1, np.minimum(right, len(centres) - 1)
+    gap = np.where(right > left, centres[right] - centres[left], 1.0)
+    share = ((times - centres[left]) / gap).clip(0, 1)[:, None].astype(np.float32)
+    with np.errstate(invalid="ignore"):  # infinities get their message below
+        values = np.asarray(features.values[left]) * (1 - share) + np.asarray(features.values[right]) * share
+    values[times > video.duration] = 0
+    bad = ~np.isfinite(values).all(1)
+    if bad.any():
+        raise TadaError(
+            f"features of video {video.name}: not finite around {times[bad][0]:.2f} s ({bad.sum()} of {len(bad)} "
+            "cells); extract them again"
+        )
+    return np.ascontiguousarray(values.T, dtype=np.float32)
+
+
+def segments_inside(video: Untrimmed, grid: Grid, first: int) -> np.ndarray:
+    """Actions that lie inside the window from cell `first` on, float64 [n, 2] in cells from its start."""
+    segments = np.array([(s.start, s.end) for s in video.segments], dtype=np.float64).reshape(-1, 2)
+    cells = segments / grid.cell - first
+    cut = cells.clip(0, grid.temporal)
+    return cut[(cut[:, 1] - cut[:, 0]) >= INSIDE * (cells[:, 1] - cells[:, 0])]
+
+
+def windows_of(
+    video: Untrimmed, features: Features, length: float | None, stride: float | None, temporal: int
+) -> list[Window]:
+    """All windows of a video, in the order of time.
+
+    Raises:
+        TadaError: as `grid_of`, `check_features` and `resample`.
+    """
+    check_features(video, features)
+    grid = grid_of(video.duration, length, stride, temporal)
+    return [_window(video, features, grid, first) for first in grid.firsts]
+
+
+class TrainingWindows(Sequence[Window]):
+    """The windows with at least one action of many videos; the features of each are read when it is asked for."""
+
+    def __init__(
+        self,
+        videos: Iterable[Untrimmed],
+        load: Callable[[Untrimmed], Features],
+        length: float | None,
+        stride: float | None,
+        temporal: int,
+        channels: int | None = None,
+    ) -> None:
+        """Windows as in `windows_of`; `load` gives a video's features, which must have `channels` if given."""
+        self.load, self.channels = load, channels
+        self.places = [
+            (video, grid, first)
+            for video in videos
+            for grid in [grid_of(video.duration, length, stride, temporal)]
+            for first in grid.firsts
+            if len(segments_inside(video, grid, first))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Window:
+        video, grid, first = self.places[index]
+        features = self.load(video)
+        check_features(video, features, self.channels)
+        return _window(video, features, grid, first)
+
+
+def _window(video: Untrimmed, features: Features, grid: Grid, first: int) -> Window:
+    centres = (first + 0.5 + np.arange(grid.temporal)) * grid.cell
+    return Window(video.name, first, grid.cell, resample(video, features, centres), segments_inside(video, grid, first))

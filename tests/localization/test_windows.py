@@ -1,0 +1,118 @@
+"""Windows over a video's features."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tada.errors import TadaError
+from tada.localization.features import Features
+from tada.localization.videos import Segment, Untrimmed
+from tada.localization.windows import TrainingWindows, check_features, grid_of, resample, windows_of
+
+PATH = Path("video.mp4")
+
+
+def video(duration=30.0, *segments, name="v"):
+    return Untrimmed(name, PATH, duration, tuple(Segment(start, end, 0) for start, end in segments))
+
+
+def features_of(duration, spacing=0.5, channels=2):
+    """Channel 0 is the time, channel 1 its square."""
+    times = np.arange(spacing / 2, duration, spacing)
+    return Features(np.stack([times**power for power in range(1, channels + 1)], 1).astype(np.float32), times)
+
+
+def test_windows_of_epic_kitchens_overlap_by_half_and_the_last_ends_with_the_video():
+    grid = grid_of(130.0, 53.33, 26.67, 200)
+    assert grid.cell == pytest.approx(0.26665)
+    assert grid.cells == 488  # 487.53 cells
+    assert grid.firsts == (0, 100, 200, 288)
+    assert (grid.firsts[-1] + 200) * grid.cell >= 130.0 > (grid.firsts[-1] + 199) * grid.cell
+
+
+@pytest.mark.parametrize("duration", [0.1, 5.0, 10.0, 10.01, 14.99, 15.0, 15.01, 19.7, 20.0, 123.4])
+def test_every_cell_of_the_video_lies_in_a_window(duration):
+    grid = grid_of(duration, 10.0, 5.0, 20)
+    covered = {first + cell for first in grid.firsts for cell in range(20)}
+    assert covered >= set(range(grid.cells))
+    assert grid.cells * grid.cell >= duration - 1e-6 > (grid.cells - 1) * grid.cell - 1e-5
+    assert list(grid.firsts) == sorted(set(grid.firsts))
+    assert grid.firsts[-1] == max(0, grid.cells - 20)
+
+
+def test_whole_video_is_one_window_of_cells_of_its_own():
+    (window,) = windows_of(video(47.0, (4.7, 9.4)), features_of(47.0), None, None, 100)
+    assert (window.origin, window.length) == (0, pytest.approx(47.0))
+    assert window.segments == pytest.approx(np.array([[10.0, 20.0]]))
+    assert window.features[0, 1:-1] == pytest.approx((np.arange(1, 99) + 0.5) * 0.47, abs=1e-3)
+
+
+def test_features_are_interpolated_between_the_centres_of_clips():
+    features = features_of(10.0, spacing=1.0)
+    times = np.array([0.1, 0.5, 1.0, 1.75, 9.5, 9.9, 10.1])
+    actual = resample(video(10.0), features, times)
+    inside = np.where(times > 10, 0, 1)
+    for channel in range(2):  # NumPy's own interpolation, a channel at a time
+        expected = np.interp(times, features.times, features.values[:, channel]) * inside
+        assert actual[channel] == pytest.approx(expected, rel=1e-5)
+    assert actual.dtype == np.float32
+
+
+def test_one_clip_is_features_of_all_of_a_short_video():
+    single = Features(np.array([[3.0, 4.0]], np.float32), np.array([0.5]))
+    (window,) = windows_of(video(1.0, (0.2, 0.7)), single, 8.0, 4.0, 16)
+    assert window.features[:, :2] == pytest.approx(np.array([[3.0] * 2, [4.0] * 2]))
+    assert (window.features[:, 2:] == 0).all()  # the window is longer than the video
+    assert window.segments == pytest.approx(np.array([[0.4, 1.4]]))
+
+
+def test_actions_are_kept_in_windows_that_hold_all_of_them():
+    windows = windows_of(video(40.0, (2, 4), (8, 12), (9, 31), (20, 30)), features_of(40.0), 20.0, 10.0, 40)
+    assert [window.origin for window in windows] == [0, 10, 20]
+    kept = [(window.segments * window.cell + window.origin).tolist() for window in windows]
+    assert kept == [[[2, 4], [8, 12]], [[20, 30]], [[20, 30]]]
+
+
+def test_training_windows_without_actions_are_left_out():
+    videos = [video(40.0, (2, 4), name="a"), video(40.0, name="b"), video(15.0, (1, 14), name="c")]
+    windows = TrainingWindows(videos, lambda v: features_of(v.duration), 20.0, 10.0, 40, channels=2)
+    assert [(window.video, window.first) for window in windows] == [("a", 0), ("c", 0)]
+    assert len(windows) == 2
+    direct = windows_of(videos[2], features_of(15.0), 20.0, 10.0, 40)[0]
+    assert (windows[1].features == direct.features).all()
+    assert (windows[1].segments == direct.segments).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "times", "message"),
+    [
+        (np.zeros((0, 4)), np.zeros(0), r"video v: shape \[0, 4\]"),
+        (np.zeros(4), np.zeros(4), r"video v: shape \[4\]"),
+        (np.zeros((30, 5)), np.arange(30.0), "video v: 5 channels, where the network takes 4"),
+        (np.zeros((30, 4)), np.arange(29.0), r"video v: 30 clips, but \[29\] times"),
+        (np.zeros((30, 4)), np.arange(30.0)[::-1], "finite and increase"),
+        (np.zeros((20, 4)), np.arange(20.0), r"from 0.00 s to 19.00 s do not cover the video of 30.00 s"),
+        (np.zeros((40, 4)), np.arange(40.0), r"to 39.00 s do not cover the video of 30.00 s"),
+        (np.zeros((20, 4)), np.arange(10.0, 30.0), r"from 10.00 s"),
+    ],
+)
+def test_features_that_are_not_the_videos_are_refused(values, times, message):
+    with pytest.raises(TadaError, match=message):
+        check_features(video(), Features(values.astype(np.float32), times), channels=4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused_with_their_time(value):
+    features = features_of(30.0)
+    features.values[20] = value
+    with pytest.raises(TadaError, match=r"video v: not finite around 1\d\.\d\d s \(\d of 40 cells\)"):
+        windows_of(video(), features, 20.0, 10.0, 40)
+
+
+def test_impossible_windows_are_refused():
+    with pytest.raises(TadaError, match=r"every 12\.0 s"):
+        grid_of(30.0, 10.0, 12.0, 20)
+    for duration in (0.0, -1.0, float("nan")):
+        with pytest.raises(TadaError, match="a video of"):
+            grid_of(duration, 10.0, 5.0, 20)
