@@ -1,6 +1,7 @@
 """EPIC-KITCHENS-100 as users have it on disk: segments of long videos, kept as video files or as folders of frames."""
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 
 from tada.data.clips import Annotations, Clip, Split, SplitRows
@@ -47,7 +48,7 @@ def read(
     tables = {split: rows(folder / f"EPIC_100_{split}.csv", _COLUMNS) for split in ("train", "validation")}
     wanted = {row["video_id"] for table in tables.values() for row in table}
     layout, found, others = _find(videos or root, wanted, layout)
-    rates = _rates(folder) if layout == "frames" else {}
+    rates = _info(folder, "fps") if layout == "frames" else {}
     classes = {task: _classes(folder, task) for task in TASKS}
     train, validation = (_split(split, table, found, rates, classes) for split, table in tables.items())
     what = "videos" if layout == "videos" else f"folders of frames (rates by {_INFO})"
@@ -59,6 +60,16 @@ def read(
         layout=f"annotations as {folder / _TRAIN}, {len(found)} of {len(wanted)} {what} in {videos or root}",
         unlisted=tuple(path for path in others if path.stem not in _tested(folder)),
     )
+
+
+def durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
+    """Seconds of the videos by EPIC_100_video_info.csv, by their identifiers; empty where that file is not there.
+
+    Raises:
+        TadaError: the annotations are missing, or that file is malformed.
+    """
+    folder = _annotation_folder(annotations, root)
+    return _info(folder, "duration") if (folder / _INFO).exists() else {}
 
 
 def seconds(time: str) -> float:
@@ -98,14 +109,17 @@ def _find(root: Path, wanted: set[str], layout: str | None) -> tuple[str, dict[s
     return chosen, found[chosen], others[chosen]
 
 
-def _rates(folder: Path) -> dict[str, float]:
-    rates = {}
-    for row in rows(folder / _INFO, ("video_id", "fps")):
+def _info(folder: Path, column: str) -> dict[str, float]:
+    """A column of the table of videos; those for which it holds no positive number are left out."""
+    values = {}
+    for row in rows(folder / _INFO, ("video_id", column)):
         try:
-            rates[row["video_id"]] = float(row["fps"])
+            value = float(row[column])
         except ValueError:
-            continue  # its segments are skipped by name
-    return rates
+            continue
+        if isfinite(value) and value > 0:
+            values[row["video_id"]] = value
+    return values
 
 
 def _classes(folder: Path, task: str) -> tuple[str, ...]:

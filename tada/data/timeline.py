@@ -75,6 +75,12 @@ def file_state(path: Path) -> list[str | int | None]:
     return [path.name, status.st_size, status.st_mtime_ns]
 
 
+def stated_seconds(path: Path) -> float:
+    """Duration by the head of a file, 0 where that says nothing; raises VideoError for what is no video."""
+    with opened(path) as (container, stream):
+        return _claimed_seconds(container, stream)
+
+
 def scan(path: Path) -> tuple[VideoInfo, Timeline]:
     """All frames of a file.
 

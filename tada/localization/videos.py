@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tada.data.clips import Label
+from tada.data import datasets, ek100, hacs, video
+from tada.data.clips import Clip, Label, Split
 from tada.data.datasets import Place
+from tada.data.images import FrameFolder
+from tada.data.segments import fault, inside
+from tada.data.timeline import VideoError, stated_seconds
+from tada.errors import TadaError
+
+_READERS = {"hacs": hacs, "ek100": ek100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +55,58 @@ class UntrimmedSplits:
 
 
 def read_untrimmed(dataset: str, place: Place) -> UntrimmedSplits:
-    """The whole videos of "hacs" or "ek100".
+    """The whole videos of "hacs" or "ek100" that have a segment that can be used; these in the order of time.
+
+    A video lasts as long as the annotations say (HACS: its entry, EPIC-KITCHENS-100: EPIC_100_video_info.csv), and
+    where they do not, as long as its file says. A segment outside its video is skipped by name.
 
     Raises:
         TadaError: a dataset that is not annotated for localization, or as its reader.
     """
-    raise NotImplementedError
+    if dataset not in _READERS:
+        raise TadaError(f"{dataset}: not annotated for localization; annotated: {', '.join(_READERS)}")
+    annotations = datasets.read(dataset, place)
+    folder = place.options.get("annotations")
+    durations = _READERS[dataset].durations(place.root, Path(folder) if folder else None)
+    train, validation = (_videos(dataset, split, durations) for split in (annotations.train, annotations.validation))
+    return UntrimmedSplits(
+        train=train[0],
+        validation=validation[0],
+        classes=annotations.classes,
+        skipped={"train": train[1], "validation": validation[1]},
+        layout=annotations.layout,
+    )
+
+
+def _videos(dataset: str, split: Split, durations: Mapping[str, float]) -> tuple[tuple[Untrimmed, ...], dict[str, str]]:
+    """The videos of a split, and why others, and segments, cannot be used."""
+    skipped = dict(split.skipped)
+    clips_of: dict[str, list[Clip]] = {}
+    for clip in split.clips:
+        # A segment of HACS is called after its video, that of a kitchen need not be; its file always is.
+        name = clip.name.rpartition("_")[0] if dataset == "hacs" else clip.path.stem
+        clips_of.setdefault(name, []).append(clip)
+    videos = []
+    for name, clips in clips_of.items():
+        try:
+            duration = durations[name] if name in durations else _duration(clips[0])
+        except VideoError as error:
+            skipped[name] = f"its duration cannot be found: {error.reason}"
+            continue
+        segments = []
+        for clip in clips:
+            if reason := fault(clip.start, clip.end, duration):
+                skipped[clip.name] = reason
+            else:
+                segments.append(Segment(*inside(clip.start, clip.end, duration), clip.label))
+        if segments:
+            segments.sort(key=lambda segment: (segment.start, segment.end))
+            videos.append(Untrimmed(name, clips[0].path, duration, tuple(segments), clips[0].fps))
+    return tuple(videos), skipped
+
+
+def _duration(clip: Clip) -> float:
+    """Seconds of a clip's whole video by its file; raises VideoError where that cannot be read."""
+    if clip.fps is not None:
+        return FrameFolder(clip.path, clip.fps).info.duration
+    return stated_seconds(clip.path) or video.probe(clip.path).duration
