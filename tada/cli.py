@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tada import cli_runs
+from tada import cli_localization, cli_runs
 from tada.errors import TadaError
 
 
@@ -212,7 +212,7 @@ def figure(
     print(f"wrote {out / name}.svg, .png, .csv")
 
 
-for command in (cli_runs.status, cli_runs.plan, cli_runs.cancel, cli_runs.logs):
+for command in (cli_runs.status, cli_runs.plan, cli_runs.cancel, cli_runs.logs, cli_localization.evaluate_detections):
     app.command()(command)
 
 
