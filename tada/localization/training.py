@@ -41,7 +41,7 @@ class BmnSettings:
         regression_weight, positive, high, low: the loss's, see `bmn_loss`.
         peak: a position is a boundary if it is above this share of the video's highest, or a local peak.
         classification_power, regression_power: exponents of the two confidences in a proposal's score.
-        most: proposals that are kept of a video, best first.
+        most: proposals kept of those that start within a window's length of video, best first.
     """
 
     window: float | None = 53.33
@@ -68,7 +68,7 @@ class BmnSettings:
     peak: float = 0.5
     classification_power: float = 1.2
     regression_power: float = 1.0
-    most: int = 2000
+    most: int = 500
 
 
 def build_bmn(channels: int, settings: BmnSettings) -> BMN:

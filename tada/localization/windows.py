@@ -153,14 +153,19 @@ def segments_inside(video: Untrimmed, grid: Grid, first: int) -> np.ndarray:
 
 
 def windows_of(
-    video: Untrimmed, features: Features, length: float | None, stride: float | None, temporal: int
+    video: Untrimmed,
+    features: Features,
+    length: float | None,
+    stride: float | None,
+    temporal: int,
+    channels: int | None = None,
 ) -> list[Window]:
-    """All windows of a video, in the order of time.
+    """All windows of a video, in the order of time; its features must have `channels` if given.
 
     Raises:
         TadaError: as `grid_of`, `check_features` and `resample`.
     """
-    check_features(video, features)
+    check_features(video, features, channels)
     grid = grid_of(video.duration, length, stride, temporal)
     return [_window(video, features, grid, first) for first in grid.firsts]
 

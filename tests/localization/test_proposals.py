@@ -1,0 +1,132 @@
+"""Proposals of a video: averaged windows, likely boundaries, scores."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tada.errors import TadaError
+from tada.localization.features import Features
+from tada.localization.proposals import Dense, average, boundaries, candidates, predict, propose
+from tada.localization.training import BmnSettings, build_bmn
+from tada.localization.videos import Untrimmed
+from tada.localization.windows import grid_of, windows_of
+
+SETTINGS = BmnSettings(
+    window=8.0, stride=4.0, temporal=16, durations=10, base=8, summed=8, confidence=4, samples=4, batch=2
+)
+
+
+def case(duration: float, channels: int = 8, **changes):
+    settings = replace(SETTINGS, **changes)
+    torch.manual_seed(0)
+    times = np.arange(0.25, duration, 0.5)
+    values = np.random.default_rng(0).normal(size=(len(times), channels)).astype(np.float32)
+    video = Untrimmed("v", Path("v.mp4"), duration, ())
+    return build_bmn(8, settings), video, Features(values, times), settings
+
+
+def averaged(duration: float, **changes):
+    model, video, features, settings = case(duration, **changes)
+    windows = windows_of(video, features, settings.window, settings.stride, settings.temporal)
+    said = predict(model, windows, settings.batch)
+    grid = grid_of(duration, settings.window, settings.stride, settings.temporal)
+    return windows, said, grid, average(windows, said, grid)
+
+
+@pytest.mark.parametrize("duration", [3.0, 8.0, 8.3, 21.3, 24.0])
+def test_overlaps_are_averaged(duration):
+    windows, said, grid, dense = averaged(duration)
+    for t in range(grid.cells):
+        seen = [(w.first, s) for w, s in zip(windows, said, strict=True) if w.first <= t < w.first + 16]
+        assert dense.start[t] == pytest.approx(np.mean([parts[0][t - first] for first, parts in seen]))
+        assert dense.end[t] == pytest.approx(np.mean([parts[1][t - first] for first, parts in seen]))
+        for d in range(10):
+            holding = [(first, parts) for first, parts in seen if t + d + 1 <= first + 16]
+            assert dense.known[d, t] == (bool(holding) and t + d + 1 <= grid.cells)
+            if holding:
+                for k, part in ((2, dense.regression), (3, dense.classification)):
+                    assert part[d, t] == pytest.approx(np.mean([parts[k][d, t - first] for first, parts in holding]))
+
+
+def test_windows_that_overlap_by_half_leave_out_no_proposal():
+    _, _, grid, dense = averaged(50.0, durations=8)
+    fits = np.arange(grid.cells) + np.arange(1, 9)[:, None] <= grid.cells
+    assert (dense.known == fits).all()
+
+
+def test_boundaries_are_peaks_or_high():
+    probability = np.array([0.1, 0.2, 0.15, 0.15, 0.9, 0.5, 0.46, 0.3, 0.3, 0.2])
+    assert np.flatnonzero(boundaries(probability, 0.5)).tolist() == [1, 4, 5, 6]
+
+
+def test_candidates_are_pairs_of_boundaries_with_their_score():
+    random = np.random.default_rng(0)
+    cells, durations = 20, 6
+    dense = Dense(random.random(21), random.random(21), *random.random((2, 6, 20)), random.random((6, 20)) < 0.8)
+    dense.known[:] &= np.arange(20) + np.arange(1, 7)[:, None] <= 20
+    grid = grid_of(10.0, 8.0, 4.0, 16)
+    starts = {t for t in range(1, 20) if dense.start[t] > 0.5 * dense.start.max()} | {0}
+    starts |= {t for t in range(1, 20) if dense.start[t] > max(dense.start[t - 1], dense.start[t + 1])}
+    ends = {t for t in range(1, 20) if dense.end[t] > 0.5 * dense.end.max()} | {20}
+    ends |= {t for t in range(1, 20) if dense.end[t] > max(dense.end[t - 1], dense.end[t + 1])}
+    expected = {
+        (t * 0.5, (t + d + 1) * 0.5): dense.classification[d, t] ** 1.2 * dense.regression[d, t]
+        for t in range(cells)
+        for d in range(durations)
+        if t in starts and t + d + 1 in ends and dense.known[d, t]
+    }
+    actual = candidates(dense, grid, 10.0, replace(SETTINGS, most=1000))
+    assert dict(zip(zip(actual.starts, actual.ends, strict=True), actual.scores, strict=True)) == pytest.approx(
+        expected
+    )
+    assert (np.diff(actual.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("duration", [0.4, 3.1, 8.0, 8.2, 33.33])
+@pytest.mark.parametrize("window", [8.0, None])
+def test_no_proposal_leaves_the_video(duration, window):
+    model, video, features, settings = case(duration, window=window)
+    found = propose(model, video, features, settings)
+    assert len(found.starts) == len(found.ends) == len(found.scores) > 0
+    assert (found.starts >= 0).all()
+    assert (found.ends <= duration).all()
+    assert (found.ends > found.starts).all()
+    assert ((found.scores > 0) & (found.scores < 1)).all()
+    assert len(set(zip(found.starts, found.ends, strict=True))) == len(found.starts)
+
+
+def test_the_best_of_every_part_of_the_video_are_kept():
+    model, video, features, settings = case(60.0)
+    everything = propose(model, video, features, replace(settings, most=10**6))
+    some = propose(model, video, features, replace(settings, most=5))
+    for part in range(8):  # windows' lengths of 8 s
+        inside = [(p.starts >= 8 * part) & (p.starts < 8 * part + 8) for p in (everything, some)]
+        assert inside[1].sum() == min(5, inside[0].sum())
+        assert (some.scores[inside[1]] == everything.scores[inside[0]][:5]).all()
+
+
+def test_an_action_known_for_certain_is_the_best_proposal():
+    start, end = np.full(41, 0.01), np.full(41, 0.01)
+    start[12], end[18] = 0.9, 0.9
+    confidence = np.full((10, 40), 0.05)
+    confidence[5, 12] = 0.95
+    fits = np.arange(40) + np.arange(1, 11)[:, None] <= 40
+    found = candidates(Dense(start, end, confidence, confidence, fits), grid_of(20.0, 8.0, 4.0, 16), 20.0, SETTINGS)
+    assert (found.starts[0], found.ends[0]) == (6.0, 9.0)
+    assert found.scores[0] == pytest.approx(0.95**2.2)
+
+
+def test_features_of_another_width_are_refused():
+    model, video, features, settings = case(20.0, channels=12)
+    with pytest.raises(TadaError, match="video v: 12 channels, where the network takes 8"):
+        propose(model, video, features, settings)
+
+
+def test_features_with_nan_are_refused():
+    model, video, features, settings = case(20.0)
+    features.values[10, 3] = np.nan
+    with pytest.raises(TadaError, match="video v: not finite"):
+        propose(model, video, features, settings)
