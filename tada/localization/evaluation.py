@@ -63,7 +63,8 @@ def mean_average_precision(
 
     Args:
         ground_truth: columns video, label (any hashable), start, end (seconds), a row per segment.
-        predictions: the same and score. None at all is a precision of 0.
+        predictions: the same and score; for a video that the ground truth lacks, a false positive. None at all is a
+            precision of 0.
         thresholds: intersections over union to reach, above 0 and up to 1, e.g. HACS_THRESHOLDS.
 
     Raises:
@@ -92,8 +93,8 @@ def mean_average_precision(
     pairs = candidates(_truth(ground_truth, truth_label, videos, len(labels)), predicted, limits[0])
     positives = np.bincount(truth_label, minlength=len(labels))
     found = {limit: greedy(pairs, limit) for limit in limits}
-    columns_ = {limit: _average_precision(found[limit], label, positives) for limit in _rounded(thresholds)}
-    table = pd.DataFrame(columns_, index=pd.Index(labels, name="label", tupleize_cols=False))
+    by_threshold = {limit: _average_precision(found[limit], label, positives) for limit in _rounded(thresholds)}
+    table = pd.DataFrame(by_threshold, index=pd.Index(labels, name="label", tupleize_cols=False))
     return AveragePrecision(table, int((~known).sum()))
 
 
