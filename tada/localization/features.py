@@ -1,8 +1,16 @@
-"""Features of a whole video: one vector for each of many short clips."""
+"""Features of a whole video: one vector for each of many short clips, and the files that hold them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from tada.errors import TadaError
+from tada.files import replacing
+from tada.localization.videos import Untrimmed
+
+LATE = 1.0
+"""Seconds that the last clip's centre may lie behind the end of its video, by its annotation."""
 
 
 @dataclass(frozen=True)
@@ -16,3 +24,81 @@ class Features:
 
     values: np.ndarray
     times: np.ndarray
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a file of features tells of itself: what they were computed with, and what was wrong with the video."""
+
+    identity: str
+    note: str | None
+
+
+def file_of(folder: Path, video: str) -> Path:
+    """Where the features of a video lie."""
+    return folder / f"{video}.npz"
+
+
+def save_features(folder: Path, video: str, features: Features, kept: Kept) -> None:
+    """Write a video's features in one step."""
+    with replacing(file_of(folder, video)) as temporary, temporary.open("wb") as file:
+        note = kept.note or ""
+        np.savez(file, values=features.values, times=features.times, identity=kept.identity, note=note)
+
+
+def read_kept(folder: Path, video: str) -> Kept | None:
+    """What a video's file tells of itself; None where there is none, or a damaged one."""
+    try:
+        with np.load(file_of(folder, video)) as file:
+            return Kept(str(file["identity"]), str(file["note"]) or None)
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def load_features(folder: Path, video: Untrimmed) -> Features:
+    """The features of a video that `tada.localization.extraction.extract` has written.
+
+    Raises:
+        TadaError: there is no such file, or as `check_features`.
+    """
+    path = file_of(folder, video.name)
+    try:
+        with np.load(path) as file:
+            features = Features(file["values"], file["times"])
+    except FileNotFoundError:
+        raise TadaError(f"{path}: no features of {video.name} there") from None
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise TadaError(f"{path}: no file of features: {error}") from None
+    check_features(features, video, path)
+    return features
+
+
+def check_features(features: Features, video: Untrimmed, where: Path, channels: int | None = None) -> None:
+    """Check features against what the video's annotation says.
+
+    Args:
+        features: to be checked.
+        video: whose they should be.
+        where: file or folder that they come from.
+        channels: C that they should have; None: any.
+
+    Raises:
+        TadaError: another number of times than of vectors, another width than `channels`, values that are not finite,
+            times that do not increase, or that go beyond the end of the video.
+    """
+    values, times = features.values, features.times
+    about = f"{where}: features of {video.name}"
+    if values.ndim != 2 or len(values) != len(times):
+        raise TadaError(f"{about} are of shape {list(values.shape)} at {len(times)} times; expected [times, channels]")
+    if not len(times):
+        raise TadaError(f"{about}: there are none")
+    if channels is not None and values.shape[1] != channels:
+        raise TadaError(f"{about} have {values.shape[1]} channels, and {channels} are expected")
+    if not np.isfinite(values).all():
+        clip = int(np.flatnonzero(~np.isfinite(values).all(1))[0])
+        raise TadaError(f"{about}: those at {times[clip]:.2f} s are not finite")
+    if not (np.diff(times) > 0).all():
+        clip = int(np.flatnonzero(np.diff(times) <= 0)[0])
+        raise TadaError(f"{about}: {times[clip + 1]:.2f} s follows {times[clip]:.2f} s")
+    if times[-1] > video.duration + LATE:
+        raise TadaError(f"{about} go on until {times[-1]:.2f} s, and it lasts {video.duration:.2f} s")

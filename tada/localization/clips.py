@@ -1,0 +1,162 @@
+"""Many clips of an untrimmed video, which is decoded once for all of them and never held in memory as a whole."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tada.data.stream import Pass
+from tada.data.timeline import VideoError
+from tada.data.transforms import normalise, resize_short_side
+
+_CHUNK = 16
+"""Frames that are resized together; they are what is held at full size."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is to be read of a video.
+
+    Attributes:
+        path: a file, or a folder of images that were taken at `fps`.
+        fps: None for a file.
+        times: [n, T] seconds, when the frames of the n clips are seen.
+        centres: [n] seconds; clips whose centre lies behind the end of the video are left out. None: none is.
+    """
+
+    path: Path
+    fps: float | None
+    times: np.ndarray
+    centres: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Some clips of a video.
+
+    Attributes:
+        video: place of the video among those that are read.
+        indices: [b] int64, which of its clips these are.
+        frames: uint8 [m, 3, h, w], each frame of these clips once.
+        places: [b, T] int64, places of the clips' frames in `frames`.
+        last: there are no more clips of this video.
+        ended: with the last ones, seconds at which the video ends; None where it goes on.
+        fault: with the last ones, why it could not be decoded any further, or at all; None if it could.
+    """
+
+    video: int
+    indices: Tensor
+    frames: Tensor
+    places: Tensor
+    last: bool = False
+    ended: float | None = None
+    fault: str | None = None
+
+    def clips(self, device: torch.device) -> Tensor:
+        """The normalised clips, float32 [b, 3, T, h, w]; frames that several clips have are moved once."""
+        frames = self.frames.to(device, non_blocking=True)
+        return normalise(frames[self.places.to(device)].transpose(1, 2))
+
+
+class ClipBatches(torch.utils.data.IterableDataset):
+    """Batches of clips, video by video; with workers of a DataLoader, each reads every so many-th video.
+
+    Within a video, clips come in the order of their last frames. A video that cannot be read is one empty batch, with
+    the reason in `fault`.
+
+    Args:
+        readings: what is read of each video.
+        short_side: of the frames in pixels; they are resized, and nothing is cut off.
+        batch: most clips of a batch.
+    """
+
+    def __init__(self, readings: Sequence[Reading], short_side: int, batch: int) -> None:
+        self.readings, self.short_side, self.batch = readings, short_side, batch
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        worker = torch.utils.data.get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for video in range(first, len(self.readings), step):
+            try:
+                yield from _Reader(self, video).batches()
+            except VideoError as error:
+                nothing = torch.zeros(0, dtype=torch.int64)
+                yield ClipBatch(video, nothing, nothing, nothing, last=True, fault=error.reason)
+
+
+class _Reader:
+    """Reads one video: keeps the resized frames from the first that a coming clip needs to the last one decoded."""
+
+    def __init__(self, batches: ClipBatches, video: int) -> None:
+        self.video, self.batch, self.short_side = video, batches.batch, batches.short_side
+        self.reading = batches.readings[video]
+        self.times, places = np.unique(self.reading.times, return_inverse=True)
+        places = places.reshape(self.reading.times.shape)
+        self.order = np.argsort(places[:, -1], kind="stable")
+        self.places = places[self.order]
+        self.kept_from = np.minimum.accumulate(self.places[::-1, 0])[::-1]  # first time that this and later clips need
+        self.rows = np.empty(len(self.times), np.int64)  # which frame is seen at each time
+        self.frames: deque[Tensor] = deque()  # resized frames, the first of which is number `dropped`
+        self.dropped = 0
+        self.done = 0  # clips that were handed out
+
+    def batches(self) -> Iterator[ClipBatch]:
+        watched = Pass(self.reading.path, self.reading.fps)
+        decoded: list[np.ndarray] = []
+        served = row = 0
+        for count, frame in watched.frames(self.times):
+            if decoded and frame.shape != decoded[0].shape:
+                raise VideoError(self.reading.path, "its frames differ in size")
+            decoded.append(frame)
+            self.rows[served : served + count] = row
+            served, row = served + count, row + 1
+            if len(decoded) == _CHUNK:
+                self._resize(decoded)
+                ready = int(np.searchsorted(self.places[:, -1], served))
+                while ready - self.done > self.batch:  # one clip remains, so that the last batch can be told
+                    yield self._next(self.done + self.batch)
+        self._resize(decoded)
+        behind = len(self.order)
+        if self.reading.centres is not None and watched.ended is not None:
+            self._keep(self.reading.centres[self.order] < watched.ended)
+            behind = len(self.order)
+        while behind - self.done > self.batch:
+            yield self._next(self.done + self.batch)
+        last = self._next(behind)
+        yield ClipBatch(self.video, last.indices, last.frames, last.places, True, watched.ended, watched.fault)
+
+    def _keep(self, wanted: np.ndarray) -> None:
+        """Leave out clips that were not handed out yet."""
+        wanted[: self.done] = True
+        self.order, self.places, self.kept_from = self.order[wanted], self.places[wanted], self.kept_from[wanted]
+
+    def _resize(self, decoded: list[np.ndarray]) -> None:
+        if decoded:
+            self.frames.extend(resize_short_side(np.stack(decoded), self.short_side))
+            if len({frame.shape for frame in self.frames}) > 1:
+                raise VideoError(self.reading.path, "its frames differ in size")
+            decoded.clear()
+
+    def _next(self, behind: int) -> ClipBatch:
+        """The clips up to, not including, place `behind` in the order; frames before them are dropped."""
+        if self.done < len(self.order):
+            first = int(self.rows[self.kept_from[self.done]])
+            for _ in range(first - self.dropped):
+                self.frames.popleft()
+            self.dropped = max(first, self.dropped)
+        rows = self.rows[self.places[self.done : behind]]
+        needed, places = np.unique(rows, return_inverse=True)
+        frames = [self.frames[row - self.dropped] for row in needed]
+        shape = self.frames[0].shape if self.frames else (3, 0, 0)
+        batch = ClipBatch(
+            self.video,
+            torch.from_numpy(self.order[self.done : behind]),
+            torch.stack(frames) if frames else torch.zeros((0, *shape), dtype=torch.uint8),
+            torch.from_numpy(places.reshape(rows.shape)),
+        )
+        self.done = behind
+        return batch

@@ -1,0 +1,232 @@
+"""Features of one decoding pass are those of clips that are decoded one by one, however the work is cut."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tada.data.mini.writing import write_video
+from tada.data.transforms import normalise, resize_short_side
+from tada.data.video import Video
+from tada.localization.classification import Proposals, classify_proposals, classify_video, proposal_times
+from tada.localization.extraction import ClipSettings, dense_times, extract
+from tada.localization.features import Features, load_features
+from tada.localization.videos import Segment, Untrimmed
+from tada.models import build_model
+from tada.progress import Progress
+from tada.training import Interrupted
+
+SETTINGS = ClipSettings(frames=4, interval=3, stride=5, target_fps=12, short_side=16, batch=7)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    network = build_model("tada2d", {"verb": 4, "noun": 3}, frames=4, depth=[1, 1, 1, 1], width=8).eval()
+    for linear in network.head.linear.values():
+        nn.init.normal_(linear.weight)
+    return network
+
+
+def written(path, frames=100, fps=12, height=24, width=36):
+    rng = np.random.default_rng(frames)
+    noise = rng.integers(0, 256, (frames, 6, 9, 3), dtype=np.uint8).repeat(height // 6, 1).repeat(width // 9, 2)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    write_video(path, noise, fps, keyframe_every=12)
+    return Untrimmed(path.stem, path, frames / fps, (Segment(0.0, 1.0, 0),))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    return [
+        written(folder / "a.mp4"),
+        written(folder / "b.mp4", frames=33),
+        written(folder / "fast.webm", frames=121, fps=25),
+        written(folder / "slow.mp4", frames=20, fps=6),
+        written(folder / "tall.mp4", height=36, width=18, frames=40),
+        written(folder / "small.mp4", frames=2, height=12, width=18),
+    ]
+
+
+def progress():
+    return Progress("test")
+
+
+def clip(video, times, settings=SETTINGS):
+    """The clip that is seen at `times`, decoded on its own."""
+    frames = Video(video.path)
+    indices = np.floor(np.asarray(times) * frames.info.fps + 1e-3).astype(int).clip(0, frames.info.frames - 1)
+    return normalise(resize_short_side(frames.read(indices), settings.short_side).transpose(0, 1)[None])
+
+
+def test_dense_clips_lie_in_the_middle_of_equal_cells():
+    settings = replace(SETTINGS, stride=4, interval=2)
+    times, centres = dense_times(2.0, settings)
+    assert centres * 12 == pytest.approx([2, 6, 10, 14, 18, 22])
+    assert times[2] * 12 == pytest.approx([7, 9, 11, 13])
+    assert times[0] * 12 == pytest.approx([0, 1, 3, 5])
+    assert len(dense_times(1.9, settings)[1]) == 6 and len(dense_times(1.8, settings)[1]) == 5
+    assert dense_times(0.1, settings)[1] == pytest.approx([0.05])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_features_are_those_of_clips_decoded_one_by_one(videos, model, tmp_path, workers):
+    settings = replace(SETTINGS, workers=workers)
+    result = extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress())
+    assert (result.videos, result.skipped, result.short) == (6, {}, {})
+    for video in videos:
+        times, centres = dense_times(video.duration, settings)
+        with torch.inference_mode():
+            expected = [model.features(clip(video, of))[0].numpy() for of in times]
+        found = load_features(tmp_path, video)
+        assert (found.times == centres).all() and found.values.dtype == np.float32
+        np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"batch": 1}, {"batch": 1000}])
+def test_cutting_into_batches_changes_nothing(videos, model, tmp_path, change):
+    for folder, settings in (("one", SETTINGS), ("other", replace(SETTINGS, **change))):
+        extract(model, videos[:2], tmp_path / folder, settings, checkpoint="a", progress=progress())
+    for video in videos[:2]:
+        one, other = (load_features(tmp_path / folder, video) for folder in ("one", "other"))
+        np.testing.assert_allclose(one.values, other.values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_video_is_decoded_once_and_its_frames_move_once(videos, model, tmp_path, monkeypatch):
+    from tada.localization import clips
+
+    opened, moved = [], []
+    real = clips.Pass
+    monkeypatch.setattr(clips, "Pass", lambda *given: opened.append(given[0]) or real(*given))
+    real_clips = clips.ClipBatch.clips
+    count = lambda self, device: moved.append(len(self.frames)) or real_clips(self, device)  # noqa: E731
+    monkeypatch.setattr(clips.ClipBatch, "clips", count)
+    settings = replace(SETTINGS, stride=1, interval=1, batch=20)
+    extract(model, videos[:1], tmp_path, settings, checkpoint="a", progress=progress())
+    assert opened == [videos[0].path]
+    assert max(moved) <= 20 + 3 and sum(moved) <= 100 + 3 * len(moved)
+
+
+def test_folders_of_images(model, tmp_path):
+    import av
+
+    video = written(tmp_path / "a.mp4", frames=30)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(Video(video.path).read(range(30)), start=1):
+        with av.open(str(folder / f"frame_{number:010d}.jpg"), "w", format="image2") as container:
+            stream = container.add_stream("mjpeg", rate=1)
+            stream.height, stream.width, stream.pix_fmt = 24, 36, "yuvj444p"
+            stream.codec_context.qscale = True
+            stream.codec_context.global_quality = 1
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+    images = replace(video, path=folder, fps=12.0)
+    from tada.data.images import FrameFolder
+
+    read = FrameFolder(folder, 12.0)
+    extract(model, [images], tmp_path / "out", SETTINGS, checkpoint="a", progress=progress())
+    times, _ = dense_times(video.duration, SETTINGS)
+    pixels = read.read(np.floor(times[2] * 12 + 1e-3).astype(int))
+    with torch.inference_mode():
+        expected = model.features(normalise(resize_short_side(pixels, 16).transpose(0, 1)[None]))[0]
+    found = load_features(tmp_path / "out", images)
+    assert len(found.times) == 6
+    np.testing.assert_allclose(found.values[2], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_done_is_not_done_again(videos, model, tmp_path, monkeypatch):
+    def run(settings=SETTINGS, checkpoint="a"):
+        calls = []
+        monkeypatch.setattr(type(model), "features", lambda self, x: calls.append(len(x)) or torch.ones(len(x), 2))
+        result = extract(model, videos[:2], tmp_path, settings, checkpoint=checkpoint, progress=progress())
+        assert result.videos == 2
+        return bool(calls)
+
+    assert run()
+    assert not run()
+    assert not run(replace(SETTINGS, batch=3))
+    assert run(checkpoint="b")
+    assert run(replace(SETTINGS, stride=6), checkpoint="b")
+    (tmp_path / "a.npz").write_bytes(b"cut short")
+    assert run(replace(SETTINGS, stride=6), checkpoint="b")
+
+
+def test_a_stop_keeps_what_is_finished(videos, model, tmp_path):
+    asked = []
+    settings = replace(SETTINGS, batch=1000)
+    with pytest.raises(Interrupted, match="after 2 of 6 videos"):
+        stop = lambda: len(asked.append(1) or asked) == 2  # noqa: E731
+        extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress(), stop=stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
+    assert extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress()).videos == 6
+
+
+def test_bad_videos_are_skipped_by_name_and_short_ones_noted(videos, model, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video")
+    whole = written(tmp_path / "whole.webm", frames=240)
+    content = whole.path.read_bytes()
+    (tmp_path / "cut.webm").write_bytes(content[: len(content) // 2])
+    cut = replace(whole, name="cut", path=tmp_path / "cut.webm")
+    bad = [replace(whole, name=name, path=tmp_path / f"{name}.mp4") for name in ("empty", "text", "gone")]
+    for _ in range(2):  # the notes survive a restart
+        result = extract(model, [*bad, whole, cut], tmp_path / "out", SETTINGS, checkpoint="a", progress=progress())
+        assert result.videos == 2
+        assert result.skipped["empty"] == "empty file (0 bytes)" and result.skipped["gone"] == "no such file"
+        assert "no video" in result.skipped["text"]
+        assert list(result.short) == ["cut"]
+        assert result.short["cut"].startswith("ends at ") and "of 20.00 s" in result.short["cut"]
+    there, all_of_it = load_features(tmp_path / "out", cut), load_features(tmp_path / "out", whole)
+    ended = float(result.short["cut"].split()[2])
+    assert 5 < ended < 15 and there.times[-1] < ended <= there.times[-1] + 5 / 12
+    inside = there.times < ended - 0.6
+    np.testing.assert_allclose(there.values[inside], all_of_it.values[: inside.sum()], rtol=1e-4, atol=1e-5)
+
+
+def test_video_that_is_longer_than_annotated_ends_where_its_annotation_does(videos, model, tmp_path):
+    short = replace(videos[0], duration=3.0)
+    assert extract(model, [short], tmp_path, SETTINGS, checkpoint="a", progress=progress()).short == {}
+    assert load_features(tmp_path, short).times[-1] < 3.0
+
+
+def test_clips_of_a_proposal_are_spread_over_it():
+    times = proposal_times(np.array([1.0, 2.0]), np.array([3.0, 2.25]), 3, SETTINGS)
+    # 24 frames, of which a clip spans 12: the clips start after 0, 4 and 8 frames; the frames of one are 11 / 3 apart.
+    assert times[:3] * 12 == pytest.approx(
+        np.array([12, 12, 12])[:, None] + [[0, 3, 7, 11], [4, 7, 11, 15], [8, 11, 15, 19]]
+    )
+    assert times[3:] * 12 == pytest.approx(np.tile([24, 26, 26, 26], (3, 1)))  # three frames long
+
+
+def test_proposals_get_the_mean_softmax_of_their_clips(videos, model):
+    starts, ends = np.array([4.0, 0.0, 7.0, 0.0]), np.array([8.0, 1.0, 8.3, 8.3])
+    proposals = [Proposals(video, starts[:count], ends[:count]) for video, count in ((videos[0], 4), (videos[2], 2))]
+    found = classify_proposals(model, proposals, SETTINGS, clips=3, progress=progress())
+    assert found.skipped == {}
+    for of in proposals:
+        times = proposal_times(of.starts, of.ends, 3, SETTINGS)
+        with torch.inference_mode():
+            logits = [model(clip(of.video, one)) for one in times]
+        for task in ("verb", "noun"):
+            shares = torch.cat([value[task] for value in logits]).softmax(1).unflatten(0, (len(of.starts), 3)).mean(1)
+            np.testing.assert_allclose(found.scores[of.video.name][task], shares, rtol=1e-4, atol=1e-6)
+
+
+def test_proposals_of_a_bad_video_are_skipped(videos, model, tmp_path):
+    gone = replace(videos[0], name="gone", path=tmp_path / "gone.mp4")
+    proposals = [Proposals(video, np.array([0.0]), np.array([1.0])) for video in (gone, videos[1])]
+    found = classify_proposals(model, proposals, SETTINGS, clips=2, progress=progress())
+    assert list(found.scores) == ["b"] and found.skipped == {"gone": "no such file"}
+
+
+def test_a_video_has_the_classes_of_its_mean_feature(model):
+    values = np.random.default_rng(0).normal(size=(5, 256)).astype(np.float32)
+    found = classify_video(model, Features(values, np.arange(5.0)))
+    for task, linear in model.head.linear.items():
+        weight, bias = linear.weight.detach().double().numpy(), linear.bias.detach().double().numpy()
+        shares = np.exp(weight @ values.mean(0, dtype=np.float64) + bias)
+        np.testing.assert_allclose(found[task], shares / shares.sum(), rtol=1e-4)
