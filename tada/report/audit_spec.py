@@ -85,9 +85,7 @@ def load_audit(path: Path, paper: Paper) -> Audit:
     spec = load_yaml(path, "audit")
     checks: list[Sum | Bounds | Ordering] = [*_deltas(paper), *_columns(spec.get("columns", []), paper, path)]
     checks += [_sum(entry) for entry in spec.get("numbers", [])]
-    for entry in spec.get("comparisons", []):
-        holds = tuple(Comparison(text) for text in entry["holds"])
-        checks.append(Ordering(entry["id"], entry["place"], entry["quote"], holds, _line(entry.get("note", ""))))
+    checks += [_ordering(entry) for entry in spec.get("comparisons", [])]
     return Audit(
         title=spec["title"],
         place=spec["place"],
@@ -96,6 +94,12 @@ def load_audit(path: Path, paper: Paper) -> Audit:
         checks=tuple(checks),
         unchecked=tuple(Unchecked(e["place"], e["quote"], _line(e["why"])) for e in spec.get("unchecked", [])),
     )
+
+
+def load_sentences(path: Path = AUDIT) -> tuple[list[Sum], list[Ordering]]:
+    """The numbers and the comparisons of the paper's text alone, without those that tables print."""
+    spec = load_yaml(path, "audit")
+    return [_sum(entry) for entry in spec.get("numbers", [])], [_ordering(e) for e in spec.get("comparisons", [])]
 
 
 def _deltas(paper: Paper) -> Iterator[Sum]:
@@ -154,6 +158,11 @@ def _sum(entry: dict[str, Any]) -> Sum:
         {how: tuple(Expression(text) for text in texts) for how, texts in readings.items()},
         _line(entry.get("note", "")),
     )
+
+
+def _ordering(entry: dict[str, Any]) -> Ordering:
+    holds = tuple(Comparison(text) for text in entry["holds"])
+    return Ordering(entry["id"], entry["place"], entry["quote"], holds, _line(entry.get("note", "")))
 
 
 def _line(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tada.provenance import environment, git_state
 from tada.recipes import RELEASED
+from tada.report.action_scores import action_scores
 from tada.report.measures import Complexity, Delta, Layer, Library, Metric, Structure
 from tada.report.results import DONE, Results, RunResult
 from tada.report.table_spec import Table
@@ -49,7 +50,7 @@ def footer(table: Table, results: Results) -> list[Line]:
     environments += [record["environment"] for record in complexities]
     if any(isinstance(m, Layer | Library | Structure) for m in table.measures):
         environments.append(environment())  # counted while the table was built
-    lines += about_code(environments) + _conventions(table, complexities)
+    lines += action_scores(table, results) + about_code(environments) + _conventions(table, complexities)
     return lines + (_tolerances(table) if results.scale != "mini" else [])
 
 

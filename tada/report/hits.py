@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -12,13 +12,9 @@ import numpy.typing as npt
 from tada.actions import action_ranks
 from tada.data.dataset import IGNORED
 from tada.metrics import topk_hits
-from tada.report.results import RunResult
+from tada.report.results import RunResult, Unusable
 
 MEAN_CLASS = "mean_class"
-
-
-class Unusable(Exception):
-    """A finished run whose files do not hold what is asked of them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
 
     Args:
         seeds: finished runs.
-        metric: "top1", "top5", "top1_verb", "top1_action", ..., or "mean_class".
+        metric: "top1", "top5", "top1_verb", "top1_action", "top1_action_joint", ..., or "mean_class".
 
     Raises:
         Unusable: no scores.npz, or one that does not hold the metric's scores.
@@ -77,12 +73,12 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     if name not in ("top1", "top5"):
         raise Unusable(f"{metric} is not a share of right videos")
     k = int(name.removeprefix("top"))
-    if task == "action":
+    if task in ("action", "action_joint"):
         verb, noun = (_read(runs, "views", part) for part in ("verb", "noun"))
         counted = verb.labels != IGNORED
         parts = (array[counted] for array in (verb.scores, noun.scores, verb.labels, noun.labels))
         labels = np.where(counted, verb.labels * noun.scores.shape[-1] + noun.labels, IGNORED)[counted]
-        return verb.videos[counted], labels, action_ranks(*parts) < k
+        return verb.videos[counted], labels, action_ranks(*parts, joint=task == "action_joint") < k
     found = _read(runs, "scores", task)
     counted = found.labels != IGNORED
     labels = found.labels[counted]
@@ -103,7 +99,10 @@ def read_scores(result: RunResult, videos: npt.NDArray[np.str_]) -> npt.NDArray[
 
 @dataclass(frozen=True)
 class _Scores:
-    """In order of the videos' names; of several runs, scores are summed and views stand side by side."""
+    """In order of the videos' names; of several runs, scores are summed and views stand side by side.
+
+    A video that one of them could not decode has the label IGNORED.
+    """
 
     videos: np.ndarray
     labels: np.ndarray
@@ -121,8 +120,12 @@ def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
             found.append(_Scores(*arrays))
         if not np.array_equal(found[0].videos, found[-1].videos):
             raise Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
+    counted = np.all([one.labels != IGNORED for one in found], axis=0)
+    labels = np.where(counted, found[0].labels, IGNORED)
+    if any((one.labels != labels)[counted].any() for one in found):
+        raise Unusable(f"the scores of {' and '.join(str(one.run) for one in runs)} are of videos labelled differently")
     scores = [one.scores.astype(np.float32) for one in found]
-    return replace(found[0], scores=np.concatenate(scores, 1) if kind == "views" else sum(scores))
+    return _Scores(found[0].videos, labels, np.concatenate(scores, 1) if kind == "views" else sum(scores))
 
 
 @contextmanager

@@ -12,6 +12,10 @@ from tada.run import Run
 DONE, FAILED, PENDING = "done", "failed", "pending"
 
 
+class Unusable(Exception):
+    """A finished run whose files do not hold what is asked of them."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Why something that was to be measured is not there: `status` is "failed" (then there is a log) or "pending"."""

@@ -12,6 +12,7 @@ from tada.report.order import describe
 from tada.report.pages import write_pages
 from tada.report.released import against_published
 from tada.report.results import Results
+from tada.report.sentences import computed
 from tada.report.sheet import lay_out
 from tada.report.table_spec import TABLES, load_table
 
@@ -40,9 +41,8 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
         table = against_published(table)
     available = Results(results, scale, seeds)
     cells = fill(table, available)
-    sheet = replace(
-        lay_out(table, cells, scale), order=tuple(describe(table, cells)), footer=tuple(footer(table, available))
-    )
+    below = (*computed(table, cells), *footer(table, available))
+    sheet = replace(lay_out(table, cells, scale), order=tuple(describe(table, cells)), footer=below)
     write_pages(sheet, out)
     write_text(out / f"{name}.csv", to_csv(name, cells))
     return problems(cells)

@@ -1,16 +1,13 @@
 """The measured value of a cell: read from runs and complexity files, or counted on a layer or network right here."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
-
-from tada.metrics import topk_accuracy
 from tada.report.measures import Complexity, Layer, Library, Measure, Metric, Structure
-from tada.report.results import DONE, FAILED, PENDING, Problem, Results, RunResult
+from tada.report.results import DONE, FAILED, PENDING, Problem, Results, RunResult, Unusable
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def accuracy(dataset: str, models: Sequence[str], name: str, results: Results) -
             numbers[seed] = _of_one_seed(runs, name)
             sources += [result.run.file("metrics.json") for result in runs]
             videos = runs[0].record["dataset"]["validation"]["used"]
-        except _Unusable as error:
+        except Unusable as error:
             unfinished.append(replace(runs[0], status=FAILED, reason=str(error)))
     failed = any(result.status == FAILED for result in unfinished)
     return Value(
@@ -106,38 +103,16 @@ def accuracy(dataset: str, models: Sequence[str], name: str, results: Results) -
     )
 
 
-class _Unusable(Exception):
-    """A finished run whose files do not hold what the cell needs."""
-
-
 def _of_one_seed(runs: tuple[RunResult, ...], name: str) -> float:
+    """From metrics.json, or of several networks from their saved scores, on the videos that all of them scored."""
     if len(runs) > 1:
-        return _ensemble_accuracy(runs, name)
+        from tada.report.hits import read_hits  # and with it torch, which most tables do without
+
+        return float(read_hits([runs], name).by_seed[0])
     metrics = runs[0].record["metrics"]
     if name not in metrics:
-        raise _Unusable(f"metrics.json has no {name!r}, only {', '.join(metrics)}")
+        raise Unusable(f"metrics.json has no {name!r}, only {', '.join(metrics)}")
     return float(metrics[name])
-
-
-def _ensemble_accuracy(runs: Iterable[RunResult], name: str) -> float:
-    """Accuracy of the summed scores of several networks on the videos that all of them scored (Tables 5 and 7)."""
-    top, _, task = name.partition("_")
-    suffix = f"_{task}" if task else ""
-    total, truth = None, None
-    for result in runs:
-        path = result.run.file("scores.npz")
-        try:
-            with np.load(path) as file:
-                scores, labels = file[f"scores{suffix}"].astype(float), file[f"labels{suffix}"]
-                order = np.argsort(file["videos"])
-                key = (file["videos"][order].tolist(), labels[order].tolist())
-        except (OSError, KeyError, ValueError) as error:
-            raise _Unusable(f"the scores of {result.run} cannot be read: {error}") from None
-        if truth not in (None, key):
-            raise _Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
-        truth = key
-        total = scores[order] if total is None else total + scores[order]
-    return topk_accuracy(total, np.array(truth[1]), int(top.removeprefix("top")))
 
 
 def _complexity(what: Complexity, results: Results) -> Value:
