@@ -91,8 +91,8 @@ def grid_of(duration: float, length: float | None, stride: float | None, tempora
     return Grid(cell, cells, temporal, (*range(0, last, step), last))
 
 
-def check_features(video: Untrimmed, features: Features, channels: int | None = None) -> None:
-    """See that features can be those of the video.
+def check_fit(video: Untrimmed, features: Features, channels: int | None = None) -> None:
+    """See that features fit the video, and the network if its `channels` are given.
 
     Raises:
         TadaError: none at all, of another width than `channels`, with times that do not fit them or each other, or that
@@ -163,9 +163,9 @@ def windows_of(
     """All windows of a video, in the order of time; its features must have `channels` if given.
 
     Raises:
-        TadaError: as `grid_of`, `check_features` and `resample`.
+        TadaError: as `grid_of`, `check_fit` and `resample`.
     """
-    check_features(video, features, channels)
+    check_fit(video, features, channels)
     grid = grid_of(video.duration, length, stride, temporal)
     return [_window(video, features, grid, first) for first in grid.firsts]
 
@@ -198,7 +198,7 @@ class TrainingWindows(Sequence[Window]):
     def __getitem__(self, index: int) -> Window:
         video, grid, first = self.places[index]
         features = self.load(video)
-        check_features(video, features, self.channels)
+        check_fit(video, features, self.channels)
         return _window(video, features, grid, first)
 
 

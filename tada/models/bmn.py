@@ -66,7 +66,7 @@ class BoundaryMatching(nn.Module):
 
     Both are linear, so features are multiplied with the convolution's weights first, per cell and sample, and
     interpolated and summed after that, in one sparse product. The sampled map [N, C, samples, D, T], 650 MB a window at
-    full size, never exists, nor does a dense matrix of interpolation weights; work falls by a factor of 40.
+    full size, never exists, nor does a dense matrix of interpolation weights.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ class BoundaryMatching(nn.Module):
         weight = self.weight.permute(2, 0, 1).reshape(-1, channels, 1)
         table = F.conv1d(x, weight).view(windows, self.samples, -1, self.temporal)
         table = table.permute(1, 3, 0, 2).reshape(self.samples * self.temporal, -1)
-        # The sum over a bag of rows with weights is the product of a sparse matrix with the table.
+        # A sum over bags of weighted rows is the product of a sparse matrix with the table. GPUs multiply CSR matrices
+        # faster still, but sum in an order that changes from call to call, and training would not resume exactly.
         shares = self.shares.to(table.dtype)
         summed = F.embedding_bag(self.columns, table, self.offsets, mode="sum", per_sample_weights=shares)
         summed = summed.view(self.durations, self.temporal, windows, -1).permute(2, 3, 0, 1)

@@ -8,7 +8,7 @@ import pytest
 from tada.errors import TadaError
 from tada.localization.features import Features
 from tada.localization.videos import Segment, Untrimmed
-from tada.localization.windows import TrainingWindows, check_features, grid_of, resample, windows_of
+from tada.localization.windows import TrainingWindows, check_fit, grid_of, resample, windows_of
 
 PATH = Path("video.mp4")
 
@@ -99,7 +99,7 @@ def test_training_windows_without_actions_are_left_out():
 )
 def test_features_that_are_not_the_videos_are_refused(values, times, message):
     with pytest.raises(TadaError, match=message):
-        check_features(video(), Features(values.astype(np.float32), times), channels=4)
+        check_fit(video(), Features(values.astype(np.float32), times), channels=4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
