@@ -109,7 +109,8 @@ def odd_segments(table: pd.DataFrame, durations: Mapping[str, float], what: str)
     duration = table["video"].map(durations).to_numpy(float)  # NaN where unknown, which compares as false
     outside = (start < -_TOLERANCE) | (end > duration + _TOLERANCE)
     notes = note(table, start == end, f"{what} have no length, so that they match nothing")
-    ends = f" (it ends at {duration[int(np.argmax(outside))]:g} s)"
+    length = duration[int(np.argmax(outside))]
+    ends = "" if np.isnan(length) else f" (the video ends at {length:g} s)"
     return notes + [text + ends for text in note(table, outside, f"{what} reach outside their video")]
 
 

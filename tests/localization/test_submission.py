@@ -299,7 +299,7 @@ def test_what_official_evaluations_bear_is_noted(save):
     for part in (
         "1 of 4 annotated segments have no length, so that they match nothing; the first: video v5",
         "1 of 4 annotated segments reach outside their video; the first: video v2: label Archery, start 5.0, end 15.0 "
-        "(it ends at 12 s)",
+        "(the video ends at 12 s)",
         "1 of 8 predictions are left out, since their videos are of another subset; the first: video v3",
         "1 of 3 videos have no predictions",
         "1 of 7 predictions have no length",
