@@ -1,7 +1,9 @@
 """Tables from planted results: every cell's value, difference, verdict and source."""
 
+import numpy as np
 import pytest
 
+from tada.data.dataset import IGNORED
 from tada.errors import TadaError
 
 
@@ -171,6 +173,48 @@ def test_an_ensemble_over_other_videos_is_refused(plant):
     plant.scores(plant.done("tada2d-16f", top1=0.0), [[0.9, 0.1]], [0], ["b"])
     assert any("are of other videos" in problem for problem in plant.build())
     assert plant.cells()["both", "top1"]["verdict"] == "failed"
+
+
+def test_an_ensemble_over_videos_labelled_otherwise_is_refused(plant):
+    plant.spec(ENSEMBLE)
+    plant.scores(plant.done("tada2d", top1=0.0), [[0.9, 0.1], [0.9, 0.1]], [0, 1])
+    plant.scores(plant.done("tada2d-16f", top1=0.0), [[0.9, 0.1], [0.9, 0.1]], [0, 0])
+    assert any("are of videos labelled differently" in problem for problem in plant.build())
+
+
+def test_a_video_that_one_network_could_not_decode_counts_for_no_ensemble(plant):
+    plant.spec(ENSEMBLE)
+    plant.scores(plant.done("tada2d", top1=0.0), [[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]], [0, 1, 1])
+    plant.scores(plant.done("tada2d-16f", top1=0.0), [[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]], [0, 1, IGNORED])
+    plant.build()
+    assert plant.cells()["both", "top1"]["reproduced"] == "100"
+
+
+def test_an_ensemble_of_actions_puts_the_views_side_by_side(plant):
+    metrics = ("top1_action", "top1_action_joint")
+    columns = [f"{name}: {{header: {name}, metric: {name}, dataset: ek100, tolerance: top1}}" for name in metrics]
+    before, rows = ENSEMBLE.split("      gflops: ", maxsplit=1)[0], ENSEMBLE.split("    rows:")[1]
+    text = before + "".join(f"      {column}\n" for column in columns) + "    rows:" + rows
+    plant.spec(text.replace('gflops: 3.5×30, top1: "75.0"', ", ".join(f'{name}: "75.0"' for name in metrics)))
+    rng = np.random.default_rng(0)
+    verbs, nouns = rng.dirichlet(np.ones(3), (2, 60, 4)), rng.dirichlet(np.ones(4), (2, 60, 4))
+    verb, noun = rng.integers(0, 3, 60), rng.integers(0, 4, 60)
+    for number, model in enumerate(("tada2d", "tada2d-16f")):
+        run = plant.done(model, dataset="ek100", top1=0.0)
+        views = {"views_verb": verbs[number], "views_noun": nouns[number], "labels_verb": verb, "labels_noun": noun}
+        np.savez(run.file("scores.npz"), videos=np.array([f"{n:02}" for n in range(60)]), **views)
+    assert plant.build() == []
+    both_verbs, both_nouns = np.concatenate(verbs, 1), np.concatenate(nouns, 1)
+    for name, pairs in zip(
+        metrics,
+        (
+            np.einsum("nvi,nvj->nij", both_verbs, both_nouns),
+            np.einsum("ni,nj->nij", both_verbs.mean(1), both_nouns.mean(1)),
+        ),
+        strict=True,
+    ):
+        right = pairs.reshape(60, -1).argmax(1) == verb * 4 + noun
+        assert float(plant.cells()["both", name]["reproduced"]) == pytest.approx(100 * right.mean())
 
 
 def test_a_file_is_replaced_and_nothing_else_left(small):
