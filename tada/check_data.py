@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tada.data import datasets, ek100
 from tada.data.checking import KINDS, check, count_faults
 from tada.data.datasets import Place
+from tada.data.inspection import look_at
 from tada.files import write_json
 from tada.progress import Progress
 
@@ -41,11 +43,32 @@ def check_data(
         raise SystemExit(130) from None
     finally:
         progress.close()
+    report["durations"] = _durations(dataset, place, record)
     out = out or results / "data" / f"{dataset}.json"
     write_json(out, report)
     print("\n".join(summary(report)))
     print(f"whole report: {out}")
-    return 1 if count_faults(report) else 0
+    return 1 if _count(report) else 0
+
+
+def _count(report: Mapping[str, Any]) -> int:
+    return count_faults(report) + len(report.get("durations", {}))
+
+
+def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
+    """Videos of EPIC-KITCHENS-100 that last longer or shorter than its list of videos says."""
+    if dataset != "ek100":
+        return {}
+    folder = place.options.get("annotations")
+    stated = ek100.stated_durations(place.root, Path(folder) if folder else None)
+    annotations = datasets.read(dataset, place)
+    files = look_at([*annotations.train.clips, *annotations.validation.clips], record)  # all of them are remembered
+    reasons = {
+        path.stem: ek100.disagreement(found.seconds, stated[path.stem], found.fps)
+        for path, found in files.items()
+        if found.reason is None and path.stem in stated
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def summary(report: Mapping[str, Any]) -> list[str]:
@@ -67,10 +90,12 @@ def summary(report: Mapping[str, Any]) -> list[str]:
         for kind, faults in split["faults"].items():
             if faults:
                 lines.append(f"  {len(faults):,} {kind} ({KINDS[kind]}): {_examples(faults)}")
+    if durations := report.get("durations"):
+        lines.append(f"videos that last longer or shorter than stated, {len(durations):,}: {_examples(durations)}")
     if unlisted := report["unlisted"]:
         names = dict.fromkeys((Path(path).name for path in unlisted), "")
         lines.append(f"{len(unlisted):,} video files that no annotation names: {_examples(names)}")
-    faults = count_faults(report)
+    faults = _count(report)
     lines.append("no fault found" if not faults else f"{faults:,} fault{'s' * (faults > 1)} found")
     return lines
 

@@ -19,6 +19,9 @@ EXPECTED = f"""expected there:
   videos: P01/videos/P01_01.MP4, ..., or anywhere else with these names; or folders P01_01 of frames {NAME.format(1)},
     ..., which need EPIC_100_video_info.csv for their rates"""
 
+DURATION_SECONDS, DURATION_SHARE = 1.0, 0.01
+"""A video may last so much longer or shorter than stated, whichever is more; copies are cut at other keyframes."""
+
 _TRAIN = "EPIC_100_train.csv"
 _INFO = "EPIC_100_video_info.csv"
 _COLUMNS = ("narration_id", "video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
@@ -70,6 +73,36 @@ def durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
     """
     folder = _annotation_folder(annotations, root)
     return _info(folder, "duration") if (folder / _INFO).exists() else {}
+
+
+def stated_durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
+    """Seconds of each video by EPIC_100_video_info.csv; empty where that is not there. Arguments as for `read`.
+
+    Raises:
+        TadaError: no annotations, or a malformed file.
+    """
+    path = _annotation_folder(annotations, root) / _INFO
+    found = {}
+    for row in rows(path, ("video_id", "duration")) if path.exists() else []:
+        try:
+            found[row["video_id"]] = float(row["duration"])
+        except ValueError:
+            continue  # nothing to compare with
+    return found
+
+
+def disagreement(found: float, stated: float, fps: float) -> str | None:
+    """What is wrong with a video of `found` seconds that should have `stated`; None if they agree.
+
+    Segments are cut out by their times, so that a copy whose frame rate is not true, or that lacks its end, gives other
+    frames than were annotated, and no error.
+    """
+    if abs(found - stated) <= max(DURATION_SECONDS, DURATION_SHARE * stated):
+        return None
+    return (
+        f"lasts {found:.2f} s at {fps:.4g} frames per second, and {_INFO} says {stated:.2f} s: "
+        "its frame rate is not true, or a part of it is missing"
+    )
 
 
 def seconds(time: str) -> float:
