@@ -30,14 +30,18 @@ class Loaded:
     fresh: tuple[str, ...]
 
 
-def read_checkpoint(path: Path) -> Any:
+def read_checkpoint(path: Path, kind: str = "weights") -> Any:
     """The content of a file that `torch.save` wrote: tensors and plain values, nothing else.
+
+    Args:
+        path: the file.
+        kind: what it should hold, for messages.
 
     Raises:
         TadaError: the file is not there, is no such file or is cut short, or would execute code when loaded.
     """
     if not path.is_file():
-        raise TadaError(f"{path}: no such file of weights")
+        raise TadaError(f"{path}: no such file of {kind}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickles; what matters is said below
@@ -45,13 +49,13 @@ def read_checkpoint(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found is None:
-            raise TadaError(f"{path}: not a file of weights ({_first_line(error)})") from None
+            raise TadaError(f"{path}: not a file of {kind} ({_first_line(error)})") from None
         raise TadaError(
-            f"{path}: refused. Loading it would execute code ({found[1]}); weights are read from files of tensors and "
+            f"{path}: refused. Loading it would execute code ({found[1]}); {kind} are read from files of tensors and "
             "plain values only"
         ) from None
     except Exception as error:  # a damaged archive shows as one of many kinds of error
-        raise TadaError(f"{path}: not a file of weights, or cut short ({_first_line(error)})") from None
+        raise TadaError(f"{path}: not a file of {kind}, or cut short ({_first_line(error)})") from None
 
 
 def fill(network: nn.Module, found: Mapping[str, Tensor], wanted: set[str], path: Path, unknown: list[str]) -> Loaded:
