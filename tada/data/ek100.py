@@ -48,21 +48,31 @@ def read(
     check_layout(layout, LAYOUTS)
     check_root(root, EXPECTED)
     folder = _annotation_folder(annotations, root)
-    tables = {split: rows(folder / f"EPIC_100_{split}.csv", _COLUMNS) for split in ("train", "validation")}
+    tables = _tables(folder)
     wanted = {row["video_id"] for table in tables.values() for row in table}
     layout, found, others = _find(videos or root, wanted, layout)
     rates = _info(folder, "fps") if layout == "frames" else {}
-    classes = {task: _classes(folder, task) for task in TASKS}
-    train, validation = (_split(split, table, found, rates, classes) for split, table in tables.items())
     what = "videos" if layout == "videos" else f"folders of frames (rates by {_INFO})"
-    return Annotations(
-        train=train,
-        validation=validation,
-        classes=classes,
-        mirror={},
+    return _annotations(
+        folder,
+        tables,
+        found,
+        rates,
         layout=f"annotations as {folder / _TRAIN}, {len(found)} of {len(wanted)} {what} in {videos or root}",
         unlisted=tuple(path for path in others if path.stem not in _tested(folder)),
     )
+
+
+def read_annotated(root: Path, annotations: Path | None = None) -> Annotations:
+    """What `read` returns for somebody who has all videos, for those who have features in their place.
+
+    Raises:
+        TadaError: the annotations are missing or malformed.
+    """
+    folder = _annotation_folder(annotations, root)
+    tables = _tables(folder)
+    found = {row["video_id"]: root / f"{row['video_id']}.MP4" for table in tables.values() for row in table}
+    return _annotations(folder, tables, found, {}, layout=f"annotations as {folder / _TRAIN}, without videos")
 
 
 def durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
@@ -121,6 +131,23 @@ def _annotation_folder(annotations: Path | None, root: Path) -> Path:
     if not found:
         raise TadaError(f"{root}: no annotations of EPIC-KITCHENS-100; {EXPECTED}")
     return found[0].parent
+
+
+def _tables(folder: Path) -> dict[str, list[dict[str, str]]]:
+    return {split: rows(folder / f"EPIC_100_{split}.csv", _COLUMNS) for split in ("train", "validation")}
+
+
+def _annotations(
+    folder: Path,
+    tables: Mapping[str, list[dict[str, str]]],
+    found: Mapping[str, Path],
+    rates: Mapping[str, float],
+    layout: str,
+    unlisted: tuple[Path, ...] = (),
+) -> Annotations:
+    classes = {task: _classes(folder, task) for task in TASKS}
+    train, validation = (_split(split, table, found, rates, classes) for split, table in tables.items())
+    return Annotations(train, validation, classes, mirror={}, layout=layout, unlisted=unlisted)
 
 
 def _find(root: Path, wanted: set[str], layout: str | None) -> tuple[str, dict[str, Path], list[Path]]:

@@ -51,38 +51,25 @@ def read(root: Path, annotations: Path | None = None, videos: Path | None = None
     file = _annotation_file(annotations, root)
     entries, untold = _entries(file)
     files = _files(videos or root)
-    classes = sorted({_class(row) for entry in entries.values() if entry.split == "train" for row in entry.rows} - {""})
-    index = {name: number for number, name in enumerate(classes)}
-    splits = {split: SplitRows(split) for split in ("train", "validation")}
-    found = 0
-    for video, entry in entries.items():
-        path = _file_of(video, _class(entry.rows[0]) if entry.rows else "", files)
-        found += path is not None
-        for place, row in enumerate(entry.rows):
-            name = f"{video}_{place}"
-            result = _segment(row, entry, index)
-            if isinstance(result, str):
-                splits[entry.split].skip(name, result)
-            elif path is None:
-                splits[entry.split].skip(name, f"no video v_{video}")
-            else:
-                start, end, label = result
-                splits[entry.split].use(Clip(name, path, label, start, end))
-    if not found:
+    classes_of = {video: _class(entry.rows[0]) if entry.rows else "" for video, entry in entries.items()}
+    paths = {video: path for video, name in classes_of.items() if (path := _file_of(video, name, files))}
+    if not paths:
         raise TadaError(f"{videos or root}: none of the {len(entries):,} annotated videos is there; {EXPECTED}")
     known = {*entries, *untold}
-    counts = [sum(entry.split == split for entry in entries.values()) for split in splits]
-    return Annotations(
-        train=splits["train"].split(),
-        validation=splits["validation"].split(),
-        classes=tuple(classes),
-        mirror={},
-        layout=f"annotations of {counts[0]:,} training and {counts[1]:,} validation videos as {file}, "
-        f"{found:,} of them in {videos or root}",
-        unlisted=tuple(
-            path for stem, paths in files.items() if not {stem, stem.removeprefix("v_")} & known for path in paths
-        ),
-    )
+    unlisted = (of for stem, of in files.items() if not {stem, stem.removeprefix("v_")} & known)
+    where = f"{len(paths):,} of them in {videos or root}"
+    return _annotations(file, entries, paths, where, tuple(path for of in unlisted for path in of))
+
+
+def read_annotated(root: Path, annotations: Path | None = None) -> Annotations:
+    """What `read` returns for somebody who has all videos, for those who have features in their place.
+
+    Raises:
+        TadaError: the annotations are missing or malformed.
+    """
+    file = _annotation_file(annotations, root)
+    entries, _ = _entries(file)
+    return _annotations(file, entries, {video: root / f"v_{video}.mp4" for video in entries}, "without them", ())
 
 
 def durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
@@ -128,6 +115,35 @@ def _entries(file: Path) -> tuple[dict[str, _Entry], list[str]]:
         if split and not any(entry.split == split for entry in entries.values()):
             raise TadaError(f"{file}: no video of the subset {subset!r} in it")
     return entries, untold
+
+
+def _annotations(
+    file: Path, entries: Mapping[str, _Entry], paths: Mapping[str, Path], where: str, unlisted: tuple[Path, ...]
+) -> Annotations:
+    trained = {_class(row) for entry in entries.values() if entry.split == "train" for row in entry.rows}
+    classes = sorted(trained - {""})
+    index = {name: number for number, name in enumerate(classes)}
+    splits = {split: SplitRows(split) for split in ("train", "validation")}
+    for video, entry in entries.items():
+        for place, row in enumerate(entry.rows):
+            name = f"{video}_{place}"
+            result = _segment(row, entry, index)
+            if isinstance(result, str):
+                splits[entry.split].skip(name, result)
+            elif video not in paths:
+                splits[entry.split].skip(name, f"no video v_{video}")
+            else:
+                start, end, label = result
+                splits[entry.split].use(Clip(name, paths[video], label, start, end))
+    counts = [sum(entry.split == split for entry in entries.values()) for split in splits]
+    return Annotations(
+        train=splits["train"].split(),
+        validation=splits["validation"].split(),
+        classes=tuple(classes),
+        mirror={},
+        layout=f"annotations of {counts[0]:,} training and {counts[1]:,} validation videos as {file}, {where}",
+        unlisted=unlisted,
+    )
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:

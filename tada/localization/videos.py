@@ -54,20 +54,27 @@ class UntrimmedSplits:
     layout: str
 
 
-def read_untrimmed(dataset: str, place: Place) -> UntrimmedSplits:
+def read_untrimmed(dataset: str, place: Place, files: bool = True) -> UntrimmedSplits:
     """The whole videos of "hacs" or "ek100" that have a segment that can be used; these in the order of time.
 
     A video lasts as long as the annotations say (HACS: its entry, EPIC-KITCHENS-100: EPIC_100_video_info.csv), and
     where they do not, as long as its file says. A segment outside its video is skipped by name.
+
+    Args:
+        dataset: "hacs" or "ek100".
+        place: where it lies.
+        files: the videos are there; otherwise only their annotations are read, for those who have features, and paths
+            lead nowhere.
 
     Raises:
         TadaError: a dataset that is not annotated for localization, or as its reader.
     """
     if dataset not in _READERS:
         raise TadaError(f"{dataset}: not annotated for localization; annotated: {', '.join(_READERS)}")
-    annotations = datasets.read(dataset, place)
-    folder = place.options.get("annotations")
-    durations = _READERS[dataset].durations(place.root, Path(folder) if folder else None)
+    reader, folder = _READERS[dataset], place.options.get("annotations")
+    folder = Path(folder) if folder else None
+    annotations = datasets.read(dataset, place) if files else reader.read_annotated(place.root, folder)
+    durations = reader.durations(place.root, folder)
     train, validation = (_videos(dataset, split, durations) for split in (annotations.train, annotations.validation))
     return UntrimmedSplits(
         train=train[0],

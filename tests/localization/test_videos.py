@@ -46,6 +46,19 @@ def test_mini_datasets_are_read_whole(rendered):
             assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= video.duration
 
 
+def test_annotations_suffice_for_those_who_have_features(rendered, tmp_path):
+    dataset, root, _ = rendered
+    for path in (*root.glob("*.csv"), *root.glob("HACS*.json")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(TadaError, match="none of the"):
+        read_untrimmed(dataset, Place(tmp_path))
+    bare, whole = read_untrimmed(dataset, Place(tmp_path), files=False), read_untrimmed(dataset, Place(root))
+    for split in ("train", "validation"):
+        of_bare, of_whole = ([(v.name, v.duration, v.segments) for v in getattr(of, split)] for of in (bare, whole))
+        assert of_bare == of_whole
+    assert bare.classes == whole.classes and "without" in bare.layout
+
+
 def test_segments_have_their_labels_in_the_order_of_time(kitchen):
     splits = read_untrimmed("ek100", Place(kitchen))
     (video,) = splits.train
