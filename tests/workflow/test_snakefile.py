@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tada.paths import PROJECT
+from tada.report.table_spec import load_table
 
 COPIED = ["Snakefile", "pyproject.toml", "environment.yml", "tada", "workflow", "config", "profiles"]
 COPIED += ["tables", "figures", "sentences"]
@@ -154,6 +155,30 @@ def test_paper_scale_is_planned(project):
     code, output = snakemake(project, "-n", "--config", "scale=paper", "--", "tables/table3b.md")
     assert code == 0, output
     assert re.search(r"^run\s+10$", output, re.MULTILINE), output
+
+
+CLASSIFICATION = [f"tables/table{name}.md" for name in ("2", "5", "6", "7", "A2")]
+
+
+def test_all_tables_of_classification_are_planned_with_the_runs_that_others_start_from(project):
+    code, output = snakemake(project, "-n", "--config", "scale=paper", "--", *CLASSIFICATION)
+    assert code == 0, output
+    needed = {run for name in CLASSIFICATION for run in load_table(Path(name).stem).runs}
+    started = {("k400", model) for dataset, model in needed if dataset == "ek100"}
+    assert ("k400", "tsn") in started - needed, "Table 6 alone needs it"
+    assert re.search(rf"^run\s+{len(needed | started)}$", output, re.MULTILINE), output
+
+
+def test_table_6_asks_for_the_runs_that_its_networks_start_from(project):
+    code, output = snakemake(project, "-n", "--config", "scale=paper", "--", "tables/table6.md")
+    assert code == 0 and re.search(r"^run\s+4$", output, re.MULTILINE), output
+
+
+def test_released_checkpoints_are_planned_as_tests_alone(project):
+    code, output = snakemake(project, "-n", "--config", "weights=released", "--", *CLASSIFICATION)
+    assert code == 0, output
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
+    assert jobs["run"] == "4" and jobs.keys() == {"complexity", "run", "table", "total"}, output  # nothing is rendered
 
 
 def test_several_seeds_are_planned(project):
