@@ -60,7 +60,7 @@ def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
     if dataset != "ek100":
         return {}
     folder = place.options.get("annotations")
-    stated = ek100.stated_durations(place.root, Path(folder) if folder else None)
+    stated = ek100.durations(place.root, Path(folder) if folder else None)
     annotations = datasets.read(dataset, place)
     files = look_at([*annotations.train.clips, *annotations.validation.clips], record)  # all of them are remembered
     reasons = {

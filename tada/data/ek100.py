@@ -85,22 +85,6 @@ def durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
     return _info(folder, "duration") if (folder / _INFO).exists() else {}
 
 
-def stated_durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
-    """Seconds of each video by EPIC_100_video_info.csv; empty where that is not there. Arguments as for `read`.
-
-    Raises:
-        TadaError: no annotations, or a malformed file.
-    """
-    path = _annotation_folder(annotations, root) / _INFO
-    found = {}
-    for row in rows(path, ("video_id", "duration")) if path.exists() else []:
-        try:
-            found[row["video_id"]] = float(row["duration"])
-        except ValueError:
-            continue  # nothing to compare with
-    return found
-
-
 def disagreement(found: float, stated: float, fps: float) -> str | None:
     """What is wrong with a video of `found` seconds that should have `stated`; None if they agree.
 

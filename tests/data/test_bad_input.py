@@ -90,11 +90,11 @@ def test_durations_that_disagree_with_the_list_of_videos(tmp_path):
     annotations = tmp_path / "annotations"
     annotations.mkdir()
     (annotations / "EPIC_100_train.csv").write_text("narration_id\n")
-    assert ek100.stated_durations(tmp_path) == {}
+    assert ek100.durations(tmp_path) == {}
     rows = "video_id,duration,fps,resolution\nP01_01,10.5,59.94,x\nP01_02,unknown,50,x\n"
     (annotations / "EPIC_100_video_info.csv").write_text(rows)
-    assert ek100.stated_durations(tmp_path) == {"P01_01": 10.5}
-    assert ek100.stated_durations(tmp_path / "elsewhere", annotations) == {"P01_01": 10.5}
+    assert ek100.durations(tmp_path) == {"P01_01": 10.5}
+    assert ek100.durations(tmp_path / "elsewhere", annotations) == {"P01_01": 10.5}
     assert ek100.disagreement(11.4, 10.5, 50.0) is None
     assert ek100.disagreement(1809.0, 1800.0, 50.0) is None
     reason = ek100.disagreement(1500.0, 1800.0, 59.94006)
