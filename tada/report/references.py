@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tada.errors import TadaError, unknown
 from tada.models.definitions import model_names
 
-DATASETS = ("ssv2", "k400", "ek100", "hacs")
+DATASETS = ("ssv2", "k400", "ek100", "hacs", "ek100-localization", "hacs-localization")
 CLASSES, RESOLUTION = 400, 256
 """At which networks are counted (Table 2)."""
 
