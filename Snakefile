@@ -17,7 +17,7 @@ targets.use_this_python()
 
 
 wildcard_constraints:
-    dataset="[a-z0-9]+",
+    dataset="[a-z0-9-]+",
     model="[a-z0-9+-]+",
     scale="mini|paper|released",
     seed="[0-9]+",

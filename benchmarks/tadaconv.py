@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="measurements of each form (default: 15)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU (default: all)")
     parser.add_argument("--size", type=int, default=224, help="height and width of the networks' clip (default: 224)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="leave out the other")
     parser.add_argument("--only", choices=["layers", "networks"], help="leave out the others")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -128,7 +129,7 @@ def main() -> None:
     every = [Settings("cpu", torch.float32, False, options.rounds)]
     if torch.cuda.is_available():
         every += [Settings("cuda", torch.bfloat16, compiled, options.rounds) for compiled in (False, True)]
-    for settings in every:
+    for settings in (one for one in every if options.device in (None, one.device)):
         if options.only != "networks":
             for channels, size in LAYERS:
                 shape = (BATCH, channels, FRAMES, size, size)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tada.recipes import Recipe, Train
+from tada.recipes import LocalizationRecipe, Recipe
 from tada.settings import load_yaml
 
 LEAST_HOURS = 0.5
@@ -62,21 +62,21 @@ def load_cluster(path: Path) -> Cluster:
     return Cluster(**load_yaml(path, "cluster"))
 
 
-def fitting_processes(train: Train, most: int) -> int:
+def fitting_processes(recipe: Recipe | LocalizationRecipe, most: int) -> int:
     """Most processes, up to `most`, among which the groups of a batch can be shared out evenly.
 
     The batch stays the recipe's: the fewer the processes, the more groups each of them accumulates.
     """
-    groups = max(train.batch // train.batch_per_device, 1)
-    return max(number for number in range(1, max(most, 1) + 1) if groups % number == 0)
+    fitting = range(1, max(most, 1) + 1)
+    return max(number for number in fitting if recipe.groups is None or recipe.groups % number == 0)
 
 
-def allocate(recipe: Recipe, cluster: Cluster) -> Allocation:
+def allocate(recipe: Recipe | LocalizationRecipe, cluster: Cluster) -> Allocation:
     """Nodes, processes, GPUs, memory and minutes of one job of a run."""
     needs = recipe.resources
     on_gpus = needs.gpus > 0 and cluster.gpus != 0
     most = min(needs.gpus, cluster.gpus or needs.gpus) if on_gpus else cluster.processes
-    processes = fitting_processes(recipe.train, most)
+    processes = fitting_processes(recipe, most)
     per_node = cluster.gpus_per_node or needs.gpus_per_node if on_gpus else processes
     per_node = max(number for number in range(1, min(per_node, processes) + 1) if processes % number == 0)
     # Twice what is expected, since a job that asks for less waits less, while one that is cut short has to wait again.

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from tada import half_precision
 from tada.distributed import World
 from tada.errors import TadaError
 from tada.files import replacing, sha256, write_json
@@ -21,7 +22,7 @@ from tada.launch import INTERRUPTED, record_outcome
 from tada.models import build_model
 from tada.progress import Progress, Silent, reporting
 from tada.provenance import environment, peak_memory_bytes
-from tada.recipes import RELEASED
+from tada.recipes import RELEASED, LocalizationRecipe
 from tada.released import released_network
 from tada.run import Run
 from tada.sources import Sources
@@ -32,6 +33,8 @@ from tada.training import Interrupted, State, train
 
 def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
     """Train and test `run` from where it stands, and write its metrics.json, curves.csv and scores.npz.
+
+    A run of localization has detections.json in place of scores.
 
     Two processes that execute the same run take turns: the second finds the first one's result.
 
@@ -53,8 +56,13 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
             stack.enter_context(FileLock(run.file(".lock")))
         if world.any(world.leads and run.read("metrics.json") is not None)[0]:
             return
+        if run.scale == "mini":
+            torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
         try:
-            _train_and_test(run, data_root, weights, stop, progress, world)
+            if isinstance(run.recipe, LocalizationRecipe):
+                _localize(run, data_root, stop, progress, world)
+            else:
+                _train_and_test(run, data_root, weights, stop, progress, world)
         except Exception as error:
             clear = isinstance(error, TadaError | Interrupted)
             progress.say(str(error) if clear else traceback.format_exc())
@@ -63,8 +71,6 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
 
 def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, progress: Progress, world: World) -> None:
     began = time.monotonic()
-    if run.scale == "mini":
-        torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
     recipe, file = run.recipe, Path(weights) if weights else None
     trained = run.scale != RELEASED
     torch.manual_seed(run.seed)
@@ -82,11 +88,17 @@ def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, prog
     else:
         state = State()
         checkpoint = {"file": model.loaded.file, "sha256": model.loaded.sha256}
+    precision = {"precision": recipe.test.precision}
+    changed = None
+    if world.leads and recipe.test.precision != "float32":
+        changed = half_precision.compare(model, sources.all_views(), batch=recipe.test.batch, world=world, **precision)
+        progress.say(half_precision.in_words(changed))
     scores = test(
         model,
         sources.all_views(),
         videos=sources.validation_names,
         batch=recipe.test.batch,
+        **precision,
         progress=progress,
         partial=run.file("scores.partial.npz"),
         identity=checkpoint["sha256"],
@@ -94,10 +106,37 @@ def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, prog
     )
     if not world.leads:
         return
-    cost = _cost(state, time.monotonic() - began, world)
-    _write_results(run, sources, initial, checkpoint, state, scores, cost)
-    metrics = accuracies(scores)
-    progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+    save_scores(run.file("scores.npz"), scores)
+    _write_results(
+        run,
+        metrics=accuracies(scores),
+        dataset=sources.counts(),
+        initial=initial,
+        checkpoint=checkpoint,
+        state=state,
+        cost=_cost(state, time.monotonic() - began, world),
+        progress=progress,
+        **({"half_precision": changed} if changed else {}),
+    )
+
+
+def _localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world: World) -> None:
+    from tada.localization.pipeline import localize
+
+    began = time.monotonic()
+    found = localize(run, data_root, stop, progress, world)
+    if found:
+        cost = _cost(found.state, time.monotonic() - began, world)
+        _write_results(
+            run,
+            metrics=found.metrics,
+            dataset=found.counts,
+            initial=found.initial,
+            checkpoint=found.checkpoint,
+            state=found.state,
+            cost=cost | {"device_hours": cost["wall_seconds"] * world.size / 3600},  # features take the most
+            progress=progress,
+        )
 
 
 def _train(
@@ -152,33 +191,35 @@ def _cost(state: State, seconds: float, world: World) -> dict[str, float]:
 
 def _write_results(
     run: Run,
-    sources: Sources,
+    *,
+    metrics: dict[str, float],
+    dataset: dict[str, Any],
     initial: dict[str, Any],
     checkpoint: dict[str, str],
     state: State,
-    scores: dict[str, Any],
     cost: dict[str, float],
+    progress: Progress,
+    **more: Any,
 ) -> None:
-    save_scores(run.file("scores.npz"), scores)
+    """Write curves.csv, then metrics.json, which says that the run is finished."""
     if state.curves:
         with replacing(run.file("curves.csv")) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=_columns(state.curves))
             writer.writeheader()
             writer.writerows(state.curves)
-    write_json(
-        run.file("metrics.json"),
-        {
-            "run": {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed},
-            "signature": run.signature,
-            "metrics": accuracies(scores),
-            "dataset": sources.counts(),
-            "environment": environment(),
-            "cost": cost,
-            "initial": initial,
-            "checkpoint": checkpoint,
-            "config": run.configuration,
-        },
-    )
+    record = {
+        "run": {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed},
+        "signature": run.signature,
+        "metrics": metrics,
+        "dataset": dataset,
+        "environment": environment(),
+        "cost": cost,
+        "initial": initial,
+        "checkpoint": checkpoint,
+        "config": run.configuration,
+    }
+    write_json(run.file("metrics.json"), record | more)
+    progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
 
 
 def _columns(curves: list[dict[str, float]]) -> list[str]:

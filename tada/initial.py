@@ -1,4 +1,4 @@
-"""Weights that a run starts from, as its recipe says (Appendix A.1)."""
+"""Weights that a run starts from, as its recipe says (Appendix A.1), and networks that finished runs have trained."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 from torch import nn
 
 from tada.errors import TadaError
+from tada.models import build_model
 from tada.models.weights import load_backbone, load_imagenet
 from tada.run import Run
+from tada.training import load_state
 
 
 def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> dict[str, Any]:
@@ -27,15 +29,19 @@ def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> di
     if initial == "imagenet":
         loaded = load_imagenet(model, imagenet)
         return {"kind": initial, "file": loaded.file, "sha256": loaded.sha256}
-    record = _finished(run.initial)
+    record = finished_run(run.initial)
     loaded = load_backbone(model, run.initial.file(record["checkpoint"]["file"]))
     if loaded.sha256 != record["checkpoint"]["sha256"]:
         raise TadaError(f"{run.initial}: {loaded.file} is not what metrics.json beside it was measured with")
     return {"kind": initial, "file": loaded.file, "sha256": loaded.sha256, "signature": run.initial.signature}
 
 
-def _finished(first: Run) -> dict[str, Any]:
-    """The metrics.json of a run that has to be done."""
+def finished_run(first: Run) -> dict[str, Any]:
+    """The metrics.json of a run that has to be done before another one.
+
+    Raises:
+        TadaError: it is not; says what became of it.
+    """
     if (record := first.read("metrics.json")) is not None:
         return record
     outcome = first.read("outcome.json")
@@ -44,3 +50,17 @@ def _finished(first: Run) -> dict[str, Any]:
         f"{first}, whose weights this run starts from, {state}; "
         f"`tada run {first.dataset} {first.model} --scale {first.scale} --seed {first.seed}` comes first"
     )
+
+
+def load_trained(run: Run) -> nn.Module:
+    """The network that a finished run trained, in evaluation mode.
+
+    Raises:
+        TadaError: its checkpoint is missing, damaged or of another recipe.
+    """
+    recipe = run.recipe
+    network = build_model(run.model, recipe.classes, **recipe.network)
+    identity = {"signature": run.signature, "seed": run.seed}
+    if load_state(run.file("checkpoint.pt"), identity, network) is None:
+        raise TadaError(f"{run.file('checkpoint.pt')}: missing, or of another recipe")
+    return network.eval()

@@ -58,7 +58,7 @@ def launch(
 
         problem = train_on_cluster(run, arguments, load_cluster(cluster))
     else:
-        problem = _train_here(arguments, processes or fitting_processes(run.recipe.train, _gpus_wanted(run)))
+        problem = _train_here(arguments, processes or fitting_processes(run.recipe, _gpus_wanted(run)))
     if run.read("metrics.json") is not None:
         return record_outcome(run, attempt)
     if outcome := run.read("outcome.json"):

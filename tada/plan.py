@@ -5,7 +5,7 @@ for a ResNet-50 on 8 frames; they are scaled with the network's FLOPs, where the
 finished runs of the same dataset took in comparison with their own recipes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rich.table import Table
 from tada.errors import TadaError, unknown
 from tada.files import read_json
 from tada.paths import CONFIG
-from tada.recipes import RELEASED, SCALES, is_runnable
+from tada.recipes import RELEASED, SCALES, LocalizationRecipe, is_runnable
 from tada.report.spec import figure_names, load_figure, load_table, table_names
 from tada.run import Run
 from tada.settings import load_yaml, validate
@@ -28,6 +28,13 @@ REFERENCE_PARAMETERS = 24e6
 
 TESTING = 0.01
 """A test's share of a run: 0.6 (Kinetics-400) and 0.15 million clips forward, of 24 and 11 million also backward."""
+
+FEATURE_BYTES = 2048 * 4
+"""Of a clip's feature from a ResNet-50."""
+
+HOURS_OF_VIDEO = {"ek100": 87, "hacs": 1_900}
+"""Training and validation together: EPIC-KITCHENS-100 has 100 hours with its test videos; a video of HACS lasts about
+157 s."""
 
 VALIDATION_VIDEOS = {"ssv2": 24_777, "k400": 19_900, "ek100": 9_668, "hacs": 5_981}
 
@@ -114,6 +121,9 @@ class Plan:
 
     def _gigabytes(self, run: Run) -> float:
         recipe = run.recipe
+        if isinstance(recipe, LocalizationRecipe):
+            seconds = 0 if run.scale == "mini" else HOURS_OF_VIDEO[recipe.initial] * 3600
+            return seconds * recipe.clips.target_fps / recipe.clips.stride * FEATURE_BYTES / 1e9
         small = (recipe.network.get("width", 64) / 64) ** 2 * sum(recipe.network.get("depth", [16])) / 16
         classes = sum(recipe.classes.values()) if isinstance(recipe.classes, dict) else recipe.classes
         videos = 0 if run.scale == "mini" else VALIDATION_VIDEOS[run.dataset]
@@ -149,7 +159,7 @@ def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path
                 continue
             for seed in range(config["seeds"]):
                 run = Run(config["scale"], dataset, model, seed, results)
-                line.runs |= {run, run.initial} - {None}
+                line.runs |= set(_with_those_before(run))
         lines.append(line)
     return Plan(config["scale"], lines, results)
 
@@ -178,6 +188,13 @@ def _figures(plan: Plan, runs: set[Run], shared: int | None) -> list[str]:
         f"{plan.device_hours(runs):,.1f}",
         f"{plan.gigabytes(runs):,.1f} GB",
     ]
+
+
+def _with_those_before(run: Run | None) -> Iterator[Run]:
+    """The run, the one whose weights it starts from, and so on."""
+    while run:
+        yield run
+        run = run.initial
 
 
 def _same_but_seed(run: Run, other: Run) -> bool:

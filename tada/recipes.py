@@ -10,6 +10,7 @@ from typing import Any
 
 from tada import paths
 from tada.errors import unknown
+from tada.localization.settings import BmnSettings, Classification, ClipSettings, Suppression
 from tada.models.definitions import model_options
 from tada.settings import load_yaml
 
@@ -18,8 +19,8 @@ SCALES = ("mini", "paper")
 RELEASED = "released"
 """The scale of runs that test the authors' checkpoints as the paper's recipes say, and train nothing."""
 
-READABLE = ("ssv2", "k400", "ek100")
-"""Datasets that tada.sources can read."""
+LOCALIZATION = "-localization"
+"""What the name of a dataset ends with where its actions are located in whole videos."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Train:
     weight_decay: float = 1e-4
     precision: str = "float32"
     validate_every: int = 1
+    optimizer: str = "sgd"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything about a run but the network: see `config/recipes/`."""
+    """Everything about a run of action classification but the network: see `config/recipes/`."""
 
     classes: int | dict[str, int]
     sampling: Sampling
@@ -99,6 +101,58 @@ class Recipe:
     data: Data
     network: dict[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
+
+    @property
+    def initial(self) -> str | None:
+        """The dataset whose run comes first and gives the weights; None where there is none."""
+        return None if self.train.initial in ("scratch", "imagenet") else self.train.initial
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training."""
+        return self.train.epochs
+
+    @property
+    def groups(self) -> int | None:
+        """Parts of a step that can be computed side by side; None: any number of processes can share the work."""
+        return max(self.train.batch // self.train.batch_per_device, 1)
+
+
+@dataclass(frozen=True)
+class LocalizationRecipe:
+    """How actions are located with a network that classifies them (section 6, Appendix A.2).
+
+    Attributes:
+        initial: dataset of the run whose network is used.
+        classes: that network's.
+        network: that network's, as in `Recipe`.
+        clips: what features are computed from; its `frames` are the network's.
+        bmn: the network of proposals.
+        suppression: which proposals are kept.
+        classification: how these get classes.
+        thresholds: intersections over union of the evaluation.
+        recall_at: proposals per video whose recall is told.
+        max_skipped: share of unusable segments above which a run fails.
+        resources: what a run asks of a cluster.
+    """
+
+    initial: str
+    classes: int | dict[str, int]
+    network: dict[str, Any]
+    clips: ClipSettings
+    bmn: BmnSettings
+    suppression: Suppression
+    classification: Classification
+    thresholds: tuple[float, ...]
+    recall_at: int
+    max_skipped: float = 0.01
+    resources: Resources = field(default_factory=Resources)
+    groups: None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training the network of proposals."""
+        return self.bmn.epochs
 
 
 @cache
@@ -114,12 +168,17 @@ def released_checkpoints(folder: Path = paths.CONFIG) -> dict[str, Any]:
     return load_yaml(folder / "released.yaml", "released")
 
 
-def load_recipe(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> Recipe:
+def videos_of(dataset: str) -> str:
+    """The dataset whose videos a run uses: "hacs" of "hacs-localization", and of "hacs"."""
+    return dataset.removesuffix(LOCALIZATION)
+
+
+def load_recipe(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> Recipe | LocalizationRecipe:
     """The recipe of a dataset at a scale, with what differs for networks of the model's number of frames.
 
     Args:
         scale: "mini", "paper" or "released".
-        dataset: "ssv2", "k400", "ek100" or "hacs".
+        dataset: "ssv2", "k400", "ek100", "hacs", "ek100-localization" or "hacs-localization".
         model: a name of `config/models.yaml`; only its number of frames matters here.
         folder: where `recipes/` and `models.yaml` lie.
 
@@ -131,6 +190,8 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = paths.CONFI
         raise unknown("dataset", dataset, recipes, where=f"config/recipes/{scale}.yaml")
     raw = recipes[dataset]
     frames = model_options(model, folder)["frames"]
+    if dataset.endswith(LOCALIZATION):
+        return _localization(recipes, dataset, frames)
     special = raw.get("frames", {}).get(str(frames), {})
 
     def part(kind: type, key: str) -> Any:
@@ -148,6 +209,24 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = paths.CONFI
     )
 
 
+def _localization(recipes: dict[str, Any], dataset: str, frames: int) -> LocalizationRecipe:
+    raw, first = recipes[dataset], recipes[videos_of(dataset)]
+    special = raw.get("frames", {}).get(str(frames), {})
+    return LocalizationRecipe(
+        initial=videos_of(dataset),
+        classes=first["classes"],
+        network=first.get("network", {}),
+        clips=ClipSettings(frames=frames, **{**raw["clips"], **special.get("clips", {})}),
+        bmn=BmnSettings(**raw["bmn"]),
+        suppression=Suppression(**raw["suppression"]),
+        classification=Classification(**raw["classification"]),
+        thresholds=tuple(raw["thresholds"]),
+        recall_at=raw["recall_at"],
+        max_skipped=raw.get("max_skipped", LocalizationRecipe.max_skipped),
+        resources=Resources(**raw.get("resources", {})),
+    )
+
+
 def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> dict[str, Any]:
     """All that a run's numbers depend on, but for the seed, the code and the machine: JSON-ready.
 
@@ -155,11 +234,7 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) 
     the share of unusable videos that is tolerated.
     """
     recipe = load_recipe(scale, dataset, model, folder)
-    values = dataclasses.asdict(recipe)
-    del values["resources"], values["test"]["batch"]
-    if recipe.test.precision == Test.precision:
-        del values["test"]["precision"]  # as it was before there was a choice, so that signatures stay
-    values["data"] = {"render": values["data"]["render"]}
+    values = _located_values(recipe) if isinstance(recipe, LocalizationRecipe) else _values(recipe)
     configuration = {
         "scale": scale,
         "dataset": dataset,
@@ -169,14 +244,27 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) 
     }
     if scale == RELEASED:
         del values["train"]
-    elif first := initial_dataset(recipe):
-        configuration["initial"] = signature(resolved(scale, first, model, folder))
+    elif recipe.initial:
+        configuration["initial"] = signature(resolved(scale, recipe.initial, model, folder))
     return configuration
 
 
-def initial_dataset(recipe: Recipe) -> str | None:
-    """The dataset that a network is trained on first, by a run of its own; None if it starts without."""
-    return None if recipe.train.initial in ("scratch", "imagenet") else recipe.train.initial
+def _values(recipe: Recipe) -> dict[str, Any]:
+    values = dataclasses.asdict(recipe)
+    del values["resources"], values["test"]["batch"]
+    # As it was before there was a choice, so that signatures stay.
+    if recipe.test.precision == Test.precision:
+        del values["test"]["precision"]
+    if recipe.train.optimizer == Train.optimizer:
+        del values["train"]["optimizer"]
+    return {**values, "data": {"render": values["data"]["render"]}}
+
+
+def _located_values(recipe: LocalizationRecipe) -> dict[str, Any]:
+    values = dataclasses.asdict(recipe)
+    for name in ("resources", "max_skipped", "groups", "initial", "classes", "network"):
+        del values[name]  # the last three belong to the run that comes first
+    return {**values, "clips": recipe.clips.identity()}
 
 
 def signature(configuration: dict[str, Any]) -> str:
@@ -205,7 +293,7 @@ def render_spec(dataset: str, folder: Path = paths.CONFIG) -> dict[str, Any]:
 
 
 def is_runnable(scale: str, dataset: str, model: str, folder: Path = paths.CONFIG) -> bool:
-    """Whether the suite can read the dataset and has a recipe for it at this scale; if released, a checkpoint."""
+    """Whether there is a recipe for the dataset at this scale; if released, a checkpoint."""
     if scale == RELEASED and model not in released_checkpoints(folder)["checkpoints"].get(dataset, {}):
         return False
-    return dataset in READABLE and dataset in _load_scale(scale, folder)
+    return dataset in _load_scale(scale, folder)

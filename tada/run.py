@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tada.files import read_json
-from tada.recipes import RELEASED, Recipe, initial_dataset, load_recipe, resolved, signature
+from tada.recipes import RELEASED, LocalizationRecipe, Recipe, load_recipe, resolved, signature
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Run:
         return self.results / self.scale / self.dataset / self.model / f"seed{self.seed}"
 
     @cached_property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | LocalizationRecipe:
         """How this run is trained and tested."""
         return load_recipe(self.scale, self.dataset, self.model)
 
@@ -42,8 +42,8 @@ class Run:
     @property
     def initial(self) -> "Run | None":
         """The run of the same model and seed, on another dataset, whose weights this one starts from, if any."""
-        dataset = initial_dataset(self.recipe)
-        return replace(self, dataset=dataset) if dataset and self.scale != RELEASED else None
+        dataset = self.recipe.initial if self.scale != RELEASED else None
+        return replace(self, dataset=dataset) if dataset else None
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.model} seed {self.seed}"

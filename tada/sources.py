@@ -1,5 +1,6 @@
 """Where a run's clips come from: the dataset on disk, as the recipe samples, resizes and crops it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,8 @@ class Sources:
     def _usable(self, split: Split, root: Path, progress: Progress) -> tuple[Split, Source]:
         data = self.recipe.data
         workers = max(data.workers, 1)
-        if data.cache:
-            frames = cache.build(split, root / ".cache", data.cache_short_side, workers)
+        if data.cache:  # filled once, while whoever else needs it waits: with all processors
+            frames = cache.build(split, root / ".cache", data.cache_short_side, os.cpu_count() or 1)
             return split.without(frames.skipped), frames
         record = self.run.results / "inspected" / f"{self.run.dataset}.jsonl"
         progress.start(total=len(split.clips), unit="video", phase=f"looking at {split.name} files")

@@ -121,7 +121,7 @@ def _figures(status: Status) -> tuple[str, str, str, str]:
     top1 = " ".join(f"{value:.1f}" for name, value in facts.items() if name.startswith(f"{prefix}top1"))
     if status.state == "done":
         return "", "", top1, ""
-    epoch = f"{facts['epoch']:.1f}/{status.run.recipe.train.epochs}" if "epoch" in facts else ""
+    epoch = f"{facts['epoch']:.1f}/{status.run.recipe.epochs}" if "epoch" in facts else ""
     if facts.get("phase") == "testing":
         epoch = f"test {facts['done']}/{facts['total']}"
     loss = f"{facts['loss']:.3f}" if "loss" in facts else ""

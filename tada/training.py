@@ -64,11 +64,14 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Train) -> float:
 
 
 def make_optimizer(model: nn.Module, recipe: Train) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; weight decay on convolution and linear weights, none on batch norm and biases."""
+    """SGD with Nesterov momentum, or AdamW; weight decay on convolution and linear weights alone, as SGD's L2 term or
+    AdamW's decoupled one."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in parameters if p.ndim > 1]
     plain = [p for p in parameters if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.base_lr)
     return torch.optim.SGD(groups, lr=recipe.base_lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 

@@ -94,7 +94,8 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
 
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
     """What has to be there before a run: in mini, the rendered videos; and the run whose weights it starts from."""
-    rendered = [f"data/mini/{wildcards.dataset}/manifest.json"] if wildcards.scale == "mini" else []
+    videos = recipes.videos_of(wildcards.dataset)
+    rendered = [f"data/mini/{videos}/manifest.json"] if wildcards.scale == "mini" else []
     first = _checked(lambda: _run(wildcards).initial)
     return rendered + ([str(first.file("outcome.json"))] if first else [])
 
@@ -186,6 +187,7 @@ def _is_runnable(dataset: str, model: str) -> bool:
 
 
 def _data_root(scale: str, dataset: str) -> str:
+    dataset = recipes.videos_of(dataset)
     if scale == "mini":
         return f"data/mini/{dataset}"
     place = _settings["data"].get(dataset) or ""

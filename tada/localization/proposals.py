@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from tada.localization.features import Features
+from tada.localization.settings import BmnSettings
 from tada.localization.targets import within
-from tada.localization.training import BmnSettings
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import Grid, Window, grid_of, windows_of
 from tada.models.bmn import BMN

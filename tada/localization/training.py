@@ -7,7 +7,6 @@ state is weights, optimiser and step, as in `tada.training`, whose schedule and 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,57 +17,12 @@ from torch import Tensor
 from tada.distributed import World
 from tada.errors import TadaError
 from tada.localization.losses import Losses, bmn_loss, sampling_generator
+from tada.localization.settings import BmnSettings
 from tada.localization.targets import Targets, targets_of
 from tada.localization.windows import Window
 from tada.models.bmn import BMN
 from tada.progress import Progress
 from tada.training import CHECKPOINT_SECONDS, Interrupted, State, epoch_order, learning_rate, load_state, save_state
-
-
-@dataclass(frozen=True)
-class BmnSettings:
-    """BMN, its windows, training and proposals; defaults are those published for EPIC-KITCHENS-100.
-
-    Attributes:
-        window: seconds of a window; None for the whole video (HACS).
-        stride: seconds from window to window.
-        temporal: cells of a window, T.
-        durations: cells of the longest proposal, D.
-        base, summed, confidence, groups, samples, per_bin, boundary_ratio: the network's, see `BMN`.
-        batch: windows in a step.
-        epochs, warmup_epochs, base_lr, warmup_lr: half a cosine entered by a linear warm-up.
-        weight_decay: AdamW's.
-        regression_weight, positive, high, low: the loss's, see `bmn_loss`.
-        peak: a position is a boundary if it is above this share of the video's highest, or a local peak.
-        classification_power, regression_power: exponents of the two confidences in a proposal's score.
-        most: proposals kept of those that start within a window's length of video, best first.
-    """
-
-    window: float | None = 53.33
-    stride: float | None = 26.67
-    temporal: int = 200
-    durations: int = 100
-    base: int = 256
-    summed: int = 512
-    confidence: int = 128
-    groups: int = 4
-    samples: int = 32
-    per_bin: int = 3
-    boundary_ratio: float = 0.5
-    batch: int = 16
-    epochs: int = 10
-    warmup_epochs: float = 1
-    base_lr: float = 2e-3
-    warmup_lr: float = 1e-5
-    weight_decay: float = 1e-4
-    regression_weight: float = 10.0
-    positive: float = 0.9
-    high: float = 0.7
-    low: float = 0.3
-    peak: float = 0.5
-    classification_power: float = 1.2
-    regression_power: float = 1.0
-    most: int = 500
 
 
 def build_bmn(channels: int, settings: BmnSettings) -> BMN:

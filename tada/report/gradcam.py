@@ -8,10 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tada.data.transforms import normalise
-from tada.errors import TadaError
-from tada.models import build_model
-from tada.run import Run
-from tada.training import load_state
 
 
 def activation_maps(network: nn.Module, layer: str, clip: Tensor, category: int) -> npt.NDArray[np.float32]:
@@ -31,20 +27,6 @@ def activation_maps(network: nn.Module, layer: str, clip: Tensor, category: int)
     heat = F.relu(found.detach())[0].transpose(0, 1)  # [T, 1, h, w]
     heat = F.interpolate(heat, size=clip.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     return (heat / heat.max().clamp(min=1e-12)).numpy()
-
-
-def load_trained(run: Run) -> nn.Module:
-    """The network that a finished run trained, in evaluation mode.
-
-    Raises:
-        TadaError: its checkpoint is missing, damaged or of another recipe.
-    """
-    recipe = run.recipe
-    network = build_model(run.model, recipe.classes, **recipe.network)
-    identity = {"signature": run.signature, "seed": run.seed}
-    if load_state(run.file("checkpoint.pt"), identity, network) is None:
-        raise TadaError(f"{run.file('checkpoint.pt')}: missing, or of another recipe")
-    return network.eval()
 
 
 def deterministic() -> None:

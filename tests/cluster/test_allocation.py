@@ -51,8 +51,8 @@ def test_memory_and_processors_of_the_settings_count_more_than_the_recipes():
 
 
 def test_most_processes_that_divide_the_groups():
-    train = replace(RECIPE.train, batch=24, batch_per_device=4)
-    assert [fitting_processes(train, most) for most in (0, 1, 2, 3, 4, 5, 6, 7, 100)] == [1, 1, 2, 3, 3, 3, 6, 6, 6]
+    recipe = replace(RECIPE, train=replace(RECIPE.train, batch=24, batch_per_device=4))
+    assert [fitting_processes(recipe, most) for most in (0, 1, 2, 3, 4, 5, 6, 7, 100)] == [1, 1, 2, 3, 3, 3, 6, 6, 6]
 
 
 def test_the_profiles_settings_are_valid_and_a_typo_is_named(tmp_path: Path):

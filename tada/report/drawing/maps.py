@@ -16,12 +16,13 @@ from tada.data.datasets import Place
 from tada.data.timeline import VideoError
 from tada.data.transforms import TestTransform
 from tada.errors import TadaError
+from tada.initial import load_trained
 from tada.models.definitions import model_options
 from tada.report.chosen import choose
 from tada.report.drawing.style import PAGE_WIDTH, Drawing, say
 from tada.report.estimates import finished
 from tada.report.figure_spec import Maps, Network
-from tada.report.gradcam import activation_maps, deterministic, load_trained
+from tada.report.gradcam import activation_maps, deterministic
 from tada.report.hits import Unusable, read_hits, read_scores
 from tada.report.results import DONE, FAILED, Problem, Results
 from tada.sources import sampling_of

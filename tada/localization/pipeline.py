@@ -1,0 +1,285 @@
+"""Localization by a trained network: features, proposals, classes, evaluation (section 6, Appendix A.2)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from tada.data.clips import too_many
+from tada.data.datasets import Place
+from tada.distributed import World
+from tada.errors import TadaError
+from tada.files import sha256
+from tada.initial import finished_run, load_trained
+from tada.localization.classification import Proposals, Scores, classify_proposals, classify_video
+from tada.localization.evaluation import action_precision, mean_average_precision
+from tada.localization.extraction import Extraction, extract
+from tada.localization.features import load_features
+from tada.localization.fusion import fuse_actions, fuse_video
+from tada.localization.nms import soft_nms
+from tada.localization.proposals import propose
+from tada.localization.recall import average_recall, uniform_proposals
+from tada.localization.submission import write_ek100, write_hacs
+from tada.localization.training import build_bmn, train_bmn
+from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
+from tada.localization.windows import TrainingWindows
+from tada.progress import Progress
+from tada.recipes import videos_of
+from tada.run import Run
+from tada.stop import StopFlag
+from tada.training import Interrupted, State
+
+LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Quantiles of the training segments' lengths that the uniform windows have, which proposals are compared with."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Located:
+    """What localization gives.
+
+    Attributes:
+        metrics: in percent: mAP at every threshold and their mean, per task if there are several; average recall of the
+            proposals that were kept, and of as many uniform windows.
+        counts: segments of each split, listed and used, and the names of those that could not be.
+        initial: the classification run whose network was used.
+        state: how the network of proposals was trained.
+        checkpoint: its file and SHA-256.
+    """
+
+    metrics: dict[str, float]
+    counts: dict[str, Any]
+    initial: dict[str, str]
+    state: State
+    checkpoint: dict[str, str]
+
+
+def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world: World) -> Located | None:
+    """Locate actions in whole videos with the network that another run has trained to classify them.
+
+    Beside the run's checkpoint, which is the proposal network's, it writes the features of every video, which are
+    computed once, and detections.json, the dataset's official submission file.
+
+    Args:
+        run: on "hacs-localization" or "ek100-localization".
+        data_root: folder of videos and annotations, as `Place.parse` takes it.
+        stop: asked after every step.
+        progress: told about all of it.
+        world: this process's place among those that share the videos. The first one alone trains.
+
+    Returns:
+        the results; nothing in other processes than the first.
+
+    Raises:
+        TadaError: the classification run is not done; or data, features or settings that do not fit.
+        Interrupted: `stop` said so; what is finished is saved.
+    """
+    return _Localization(run, stop, progress, world).everything(data_root)
+
+
+class _Localization:
+    """The steps, with what they share."""
+
+    def __init__(self, run: Run, stop: StopFlag, progress: Progress, world: World) -> None:
+        self.run, self.recipe, self.stop, self.progress, self.world = run, run.recipe, stop, progress, world
+        first = finished_run(run.initial)
+        self.initial = {"kind": run.initial.dataset, "signature": run.initial.signature, **first["checkpoint"]}
+
+    def everything(self, data_root: str) -> Located | None:
+        if not data_root:
+            raise TadaError(f"{self.run} needs the videos of {videos_of(self.run.dataset)}: set their folder in config")
+        model = load_trained(self.run.initial)
+        with self.world.leader_first():
+            splits = read_untrimmed(videos_of(self.run.dataset), Place.parse(data_root))
+        self.progress.say(splits.layout)
+        found = self._extract(model, splits)
+        for name, note in found.short.items():
+            self.progress.say(f"{name}: {note}")
+        counts = _counts(splits, found.skipped, self.recipe.max_skipped)
+        train, validation = (
+            [video for video in videos if video.name not in found.skipped]
+            for videos in (splits.train, splits.validation)
+        )
+        state = self._leading(lambda: self._train(train))
+        proposals = self.world.tell(self._leading(lambda: self._propose(validation)))
+        probabilities = self._classify(model, validation, proposals)
+        if not self.world.leads:
+            return None
+        self.progress.say("evaluating")
+        metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
+        metrics |= self._recall(train, validation, proposals)
+        checkpoint = {"file": "checkpoint.pt", "sha256": sha256(self.run.file("checkpoint.pt"))}
+        return Located(metrics, counts, self.initial, state, checkpoint)
+
+    def _extract(self, model: nn.Module, splits: UntrimmedSplits) -> Extraction:
+        found = extract(
+            model,
+            [*splits.train, *splits.validation],
+            self.run.file("features"),
+            self.recipe.clips,
+            checkpoint=self.initial["sha256"],
+            progress=self.progress,
+            world=self.world,
+            stop=self.stop,
+        )
+        return self.world.tell(found)
+
+    def _train(self, videos: Sequence[Untrimmed]) -> State:
+        """Train the network of proposals, in the first process alone, and keep it in `bmn`."""
+        run, settings = self.run, self.recipe.bmn
+        channels = self._features(videos[0]).values.shape[1] if videos else 1
+        torch.manual_seed(run.seed)
+        self.bmn = build_bmn(channels, settings)
+        places = (settings.window, settings.stride, settings.temporal)
+        return train_bmn(
+            self.bmn,
+            TrainingWindows(videos, self._features, *places, channels),
+            settings,
+            seed=run.seed,
+            checkpoint=run.file("checkpoint.pt"),
+            identity={"signature": run.signature, "seed": run.seed},
+            progress=self.progress,
+            device=self.world.device,
+            workers=self.recipe.clips.workers,
+            stop=self.stop,
+        )
+
+    def _propose(self, videos: Sequence[Untrimmed]) -> list[tuple[Proposals, np.ndarray]]:
+        """Proposals of each video after soft-NMS, best first, and their scores."""
+        suppression = self.recipe.suppression
+        milder = {"sigma": suppression.sigma, "low": suppression.low, "gain": suppression.gain}
+        self.progress.start(total=len(videos), unit="video", phase="proposals")
+        kept = []
+        for done, video in enumerate(videos, 1):
+            found = propose(self.bmn, video, self._features(video), self.recipe.bmn)
+            order, scores = soft_nms(*found, duration=video.duration, keep=suppression.keep, **milder)
+            kept.append((Proposals(video, found.starts[order], found.ends[order]), scores))
+            self.progress.step(done)
+        return kept
+
+    def _classify(
+        self, model: nn.Module, videos: Sequence[Untrimmed], proposals: Sequence[tuple[Proposals, np.ndarray]]
+    ) -> dict[str, Scores]:
+        """Class probabilities by video: of the whole of it, or of each of its proposals."""
+        if self.recipe.classification.of == "video":
+            model.to(self.world.device)
+            return {video.name: classify_video(model, self._features(video)) for video in videos}
+        found = classify_proposals(
+            model,
+            [of for of, _ in proposals if len(of.starts)],
+            self.recipe.clips,
+            clips=self.recipe.classification.clips,
+            progress=self.progress,
+            world=self.world,
+            stop=self.stop,
+        )
+        for name, reason in found.skipped.items():
+            self.progress.say(f"{name}: its proposals cannot be classified: {reason}")
+        return found.scores
+
+    def _detections(
+        self, proposals: Sequence[tuple[Proposals, np.ndarray]], probabilities: Mapping[str, Scores]
+    ) -> pd.DataFrame:
+        """Proposals with classes, as the dataset's official submission file holds them."""
+        how, tables = self.recipe.classification, []
+        for of, scores in proposals:
+            if of.video.name not in probabilities:
+                continue
+            classes, place = probabilities[of.video.name], (of.video.name, of.starts, of.ends, scores)
+            if isinstance(classes, dict):
+                limits = {"top_verbs": how.top_verbs, "top_nouns": how.top_nouns, "top": how.top}
+                tables.append(fuse_actions(*place, classes["verb"], classes["noun"], **limits))
+            else:
+                tables.append(fuse_video(*place, classes, how.top))
+        if not tables:
+            raise TadaError(f"{self.run}: no video has proposals that could be classified; the log says why")
+        return pd.concat(tables, ignore_index=True)
+
+    def _evaluate(
+        self, truth: pd.DataFrame, predictions: pd.DataFrame, classes: Sequence[str] | Mapping[str, Sequence[str]]
+    ) -> dict[str, float]:
+        """Write the submission file and score what it holds."""
+        path, thresholds = self.run.file("detections.json"), self.recipe.thresholds
+        if isinstance(classes, Mapping):
+            write_ek100(path, predictions)
+            tasks = action_precision(truth, predictions, thresholds)
+            named = [_named(f"map_{task}", found.percent()) for task, found in tasks.items()]
+            return {name: value for of_task in named for name, value in of_task.items()}
+        write_hacs(path, predictions, classes)
+        return _named("map", mean_average_precision(truth, predictions, thresholds).percent())
+
+    def _recall(
+        self,
+        train: Sequence[Untrimmed],
+        validation: Sequence[Untrimmed],
+        proposals: Sequence[tuple[Proposals, np.ndarray]],
+    ) -> dict[str, float]:
+        """Average recall of the proposals, and of as many windows that do not look at the video."""
+        ours = pd.concat(
+            pd.DataFrame({"video": of.video.name, "start": of.starts, "end": of.ends, "score": scores})
+            for of, scores in proposals
+        )
+        lengths = np.quantile([segment.end - segment.start for video in train for segment in video.segments], LENGTHS)
+        uniform = uniform_proposals({video.name: video.duration for video in validation}, lengths.tolist())
+        truth, at, thresholds = ground_truth(validation), self.recipe.recall_at, self.recipe.thresholds
+        return {
+            f"ar@{at}{suffix}": float(100.0 * average_recall(truth, table, (at,), thresholds).average[0])
+            for suffix, table in (("", ours), ("_uniform", uniform))
+        }
+
+    def _features(self, video: Untrimmed) -> Any:
+        return load_features(self.run.file("features"), video)
+
+    def _leading(self, work: Callable[[], T]) -> T | None:
+        """What the first process alone does; if it is asked to stop, all do."""
+        result, stopped = None, None
+        if self.world.leads:
+            try:
+                result = work()
+            except Interrupted as error:
+                stopped = error
+        if self.world.any(stopped is not None)[0]:
+            raise stopped or Interrupted("stopped with the first process, which has saved its state")
+        return result
+
+
+def ground_truth(videos: Sequence[Untrimmed]) -> pd.DataFrame:
+    """Segments of videos as a table: video, start, end (seconds), and label, or verb and noun."""
+    rows = [
+        {"video": video.name, "start": segment.start, "end": segment.end}
+        | (segment.label if isinstance(segment.label, dict) else {"label": segment.label})
+        for video in videos
+        for segment in video.segments
+    ]
+    return pd.DataFrame(rows)
+
+
+def _named(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    """{"0.5": ..., "average": ...} as "map@0.5" and "map"."""
+    return {prefix if name == "average" else f"{prefix}@{name}": value for name, value in values.items()}
+
+
+def _counts(splits: UntrimmedSplits, unreadable: Mapping[str, str], most: float) -> dict[str, Any]:
+    """Segments of each split that are listed and used, and the names of those that are not.
+
+    Raises:
+        TadaError: more than the share `most` of them cannot be used.
+    """
+    counts = {}
+    for name, videos in (("train", splits.train), ("validation", splits.validation)):
+        lost = {
+            f"{video.name} {segment.start:.2f}-{segment.end:.2f} s": unreadable[video.name]
+            for video in videos
+            if video.name in unreadable
+            for segment in video.segments
+        }
+        skipped = {**splits.skipped[name], **lost}
+        used = sum(len(video.segments) for video in videos if video.name not in unreadable)
+        too_many(name, skipped, used + len(skipped), most)
+        counts[name] = {"listed": used + len(skipped), "used": used, "skipped": sorted(skipped)}
+    return counts
