@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tada import cli_localization, cli_runs
+from tada import cli_front, cli_localization, cli_runs
 from tada.errors import TadaError
 
 
@@ -41,7 +41,7 @@ Seeds = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
 
 @app.command("list")
 def list_targets() -> None:
-    """Name every table and figure that can be asked for."""
+    """Name every table, figure and page that can be asked for."""
     from tada.report.spec import PAGES, figure_names, load_figure, load_table, table_names
 
     for name in table_names():
@@ -52,6 +52,9 @@ def list_targets() -> None:
     for name in figure_names():
         figure = load_figure(name)
         print(f"figures/{name}.svg".ljust(26), f"{figure.title}: {figure.caption.split('. ')[0].rstrip('.')}")
+    print(
+        "results/overview.html".ljust(26), "Overview: all of these on one page, with the verdicts and the cost in front"
+    )
 
 
 @app.command()
@@ -213,6 +216,8 @@ def figure(
 
 
 for command in (cli_runs.status, cli_runs.plan, cli_runs.cancel, cli_runs.logs, cli_localization.evaluate_detections):
+    app.command()(command)
+for command in (cli_front.snapshot, cli_front.readme):
     app.command()(command)
 
 
