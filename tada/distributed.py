@@ -67,7 +67,7 @@ class World:
         return nullcontext() if last or self.size == 1 else model.no_sync()
 
     def autocast(self, precision: str) -> Any:
-        """A context of the asked precision: "float32" or "bfloat16"."""
+        """A context of the asked precision: "float32", "bfloat16" or "float16"."""
         if precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, precision))

@@ -91,7 +91,8 @@ def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, prog
     precision = {"precision": recipe.test.precision}
     changed = None
     if world.leads and recipe.test.precision != "float32":
-        changed = half_precision.compare(model, sources.all_views(), batch=recipe.test.batch, world=world, **precision)
+        views = {"batch": recipe.test.batch, "workers": recipe.data.workers}
+        changed = half_precision.compare(model, sources.all_views(), world=world, **views, **precision)
         progress.say(half_precision.in_words(changed))
     scores = test(
         model,

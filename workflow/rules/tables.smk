@@ -2,6 +2,7 @@ rule table:
     """One table of the paper, reproduced beside reported, as Markdown, LaTeX, HTML and CSV."""
     input:
         spec="tables/{name}.yaml",
+        sentences="sentences/audit.yaml",
         files=targets.table_inputs,
     output:
         md="tables/{name}.md",
