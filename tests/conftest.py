@@ -1,5 +1,6 @@
 """A dataset and recipes so small that whole runs fit into a test."""
 
+import html
 import json
 import os
 import shutil
@@ -135,3 +136,54 @@ def tada_command(tiny_config) -> Callable[..., subprocess.Popen]:
         )
 
     return start
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
+WATCH = """<script>
+window.faults = [];
+addEventListener("error", event => faults.push(event.message || event.target.outerHTML), true);
+addEventListener("unhandledrejection", event => faults.push(String(event.reason)));
+</script>"""
+CHECK = """<script>
+window.checked = () => {
+    const missing = [...document.images].filter(image => !image.naturalWidth).length;
+    const fetched = performance.getEntriesByType("resource").filter(one => !one.name.startsWith("data:")).length;
+    const wide = document.documentElement.scrollWidth > window.innerWidth;
+    const found = `missing ${missing} of ${document.images.length}, fetched ${fetched}, too wide: ${wide}`;
+    return `${found}, faults: ${faults.join("; ") || "none"}`;
+};
+addEventListener("load", () => {
+    document.querySelectorAll("details").forEach(one => one.open = true);
+    document.title = checked();
+});
+</script>"""
+
+
+@pytest.fixture
+def browse(tmp_path) -> Callable[..., str]:
+    """Opens a page in a headless browser as wide as told and returns what the page finds missing in itself.
+
+    `script`, HTML at the end of the page, may look further and add to the title. Any message in the console fails, but
+    for the hint of a library in Snakemake's report that it is meant for development.
+    """
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+
+    def open_page(page: Path, width: int, script: str = "") -> str:
+        text = page.read_text(encoding="utf-8")
+        before, end, after = text.rpartition("</body>")
+        before = before.replace("<head>", f"<head>{WATCH}", 1)
+        (tmp_path / "checked.html").write_text(f"{before}{CHECK}{script}{end}{after}", encoding="utf-8")
+        # A window is at least 500 pixels wide; a frame is as narrow as it is told.
+        frame = tmp_path / "frame.html"
+        follow = "setInterval(() => document.title = document.querySelector('iframe').contentDocument.title, 50)"
+        frame.write_text(f'<iframe src="checked.html" width="{width}" height="900"></iframe><script>{follow}</script>')
+        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        command += ["--allow-file-access-from-files", "--enable-logging=stderr", "--virtual-time-budget=10000"]
+        command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", frame.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "tailwind" not in line]
+        assert not console, console
+        return html.unescape(done.stdout.partition("<title>")[2].partition("</title>")[0])
+
+    return open_page
