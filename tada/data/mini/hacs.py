@@ -1,10 +1,11 @@
 """Mini HACS Segments: untrimmed mp4 files in folders named after their one class, and the official JSON file.
 
 The classes are those of mini Kinetics-400. Actions last longer than there: the activity is repeated until its segment
-ends, and between two segments there is a pause in which nothing is there.
+ends. In the pauses its object rests, paler, as it begins after or has ended before.
 """
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ SPLITS = {"train": "training", "validation": "validation"}
 """Name of a split here -> there."""
 
 FILE = "HACS_segments_v1.1.1.json"
+FADED = 0.65
+"""Opacity of an object in a pause. At 0, what a network says of pauses outweighs all else; at 1, nothing marks where an
+action begins."""
+
 REPEATED = 36
 """About as many frames as an activity takes once."""
 
@@ -66,9 +71,12 @@ def _render(folder: Path, spec: RenderSpec, place: tuple[str, int]) -> tuple[str
     length, times = draw_times(spec, rng)
     background = draw_background((spec.height, spec.width), spec.texture, rng)
     frames = np.repeat(background[None], length, 0)
-    for begin, end in times:
+    middles = [(end + begin) // 2 for (_, end), (begin, _) in pairwise(times)]
+    for (begin, end), since, until in zip(times, [0, *middles], [*middles, length], strict=True):
         track = _repeated(ACTIVITIES[activity], end - begin, spec.strength, rng)
         frames[begin:end] = paint_track(background, draw_digit(OBJECTS[thing], rng), track, rng)
+        frames[since:begin] += FADED * (frames[begin] - background)
+        frames[end:until] += FADED * (frames[end - 1] - background)
     pixels = (255 * frames + 0.5).astype(np.uint8)
     write_video(folder / _folder_of(name) / f"v_{video}.mp4", pixels, spec.fps, keyframe_every=spec.fps)
     return video, {
