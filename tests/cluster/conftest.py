@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def slurm() -> Iterator[Slurm]:
         packages = "slurmctld slurmd slurm-client munge"
         pytest.skip(f"SLURM is not installed (no {', '.join(missing)}): apt-get install {packages}")
     running = Slurm()
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("terminated"))
     yield running
+    signal.signal(signal.SIGTERM, before)
     running.close()
 
 

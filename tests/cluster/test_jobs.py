@@ -52,6 +52,22 @@ def test_a_preempted_job_is_queued_again_and_ends_with_the_same_numbers(
     assert_same_numbers(run, undisturbed(long_config))
 
 
+def test_two_processes_stop_at_the_same_step_and_go_on_together(train, settings, long_config, run, tmp_path, slurm):
+    (tmp_path / "here").mkdir()
+    here = train(processes=2, config=long_config, folder=tmp_path / "here")
+    assert here.wait(180) == 0, here.output
+    command = train(cluster=settings(processes=2), config=long_config)
+    command.until((run / "checkpoint.pt").exists)
+    job = read(run, "job.json")["id"]
+    slurm.command("scancel", "--signal=USR2", job)
+    command.until(lambda: slurm.jobs()[job] == "PENDING", 60)
+    assert not (run / "metrics.json").exists(), "disturbed too late"
+    slurm.start_now(job)
+    assert command.wait(180) == 0, command.output
+    assert list(slurm.jobs()) == [job] and read(run, "metrics.json")["cost"]["requeues"] == 1
+    assert_same_numbers(run, tmp_path / "here" / RUN)
+
+
 def test_a_run_longer_than_the_time_limit_goes_through_several_jobs(
     train, settings, undisturbed, long_config, run, tmp_path, slurm
 ):

@@ -13,7 +13,7 @@ from tada.paths import PROJECT
 from tada.report.spec import load_table
 
 COPIED = ["Snakefile", "pyproject.toml", "environment.yml"]
-COPIED += ["tada", "workflow", "config", "profiles", "tables", "figures"]
+COPIED += ["tada", "workflow", "config", "profiles", "tables", "figures", "sentences"]
 RUNS = Path("results/mini/ssv2")
 
 
