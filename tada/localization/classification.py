@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from tada.data.sampling import IntervalSampling
 from tada.distributed import World
 from tada.localization.clips import Reading
-from tada.localization.extraction import ClipSettings, read_clips
+from tada.localization.extraction import read_clips
 from tada.localization.features import Features
+from tada.localization.settings import ClipSettings
 from tada.localization.videos import Untrimmed
 from tada.progress import Progress
 from tada.training import Interrupted

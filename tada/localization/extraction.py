@@ -3,9 +3,8 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,39 +14,13 @@ from tada.data.timeline import file_state
 from tada.distributed import World
 from tada.localization.clips import ClipBatch, ClipBatches, Reading
 from tada.localization.features import Features, Kept, read_kept, save_features
+from tada.localization.settings import ClipSettings
 from tada.localization.videos import Untrimmed
 from tada.progress import Progress
 from tada.training import Interrupted
 
 SHORT = 1.0
 """Seconds that a video may end before its annotation says without being noted."""
-
-
-@dataclass(frozen=True)
-class ClipSettings:
-    """Clips of an untrimmed video, and how they are computed with.
-
-    Attributes:
-        frames: of a clip.
-        interval: from a clip's frame to the next, in frames at `target_fps`.
-        stride: from a clip to the next, in frames at `target_fps`.
-        target_fps: rate at which a video is looked at, whatever its own.
-        short_side: to which frames are resized, in pixels; nothing is cut off.
-        batch: clips in a forward pass.
-        workers: processes that decode; 0 decodes in this one.
-    """
-
-    frames: int
-    interval: int
-    stride: int
-    target_fps: float
-    short_side: int
-    batch: int = 16
-    workers: int = 0
-
-    def identity(self) -> dict[str, Any]:
-        """What of this changes features."""
-        return {name: value for name, value in asdict(self).items() if name not in ("batch", "workers")}
 
 
 @dataclass

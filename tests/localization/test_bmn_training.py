@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tada.errors import TadaError
-from tada.localization.training import BmnSettings, batches, build_bmn, train_bmn
+from tada.localization.settings import BmnSettings
+from tada.localization.training import batches, build_bmn, train_bmn
 from tada.localization.windows import Window
 from tada.progress import Silent
 from tada.training import Interrupted, load_state

@@ -11,8 +11,9 @@ from tada.data.mini.writing import write_video
 from tada.data.transforms import normalise, resize_short_side
 from tada.data.video import Video
 from tada.localization.classification import Proposals, classify_proposals, classify_video, proposal_times
-from tada.localization.extraction import ClipSettings, dense_times, extract
+from tada.localization.extraction import dense_times, extract
 from tada.localization.features import Features, load_features
+from tada.localization.settings import ClipSettings
 from tada.localization.videos import Segment, Untrimmed
 from tada.models import build_model
 from tada.progress import Progress

@@ -10,7 +10,8 @@ import torch
 from tada.errors import TadaError
 from tada.localization.features import Features
 from tada.localization.proposals import Dense, average, boundaries, candidates, predict, propose
-from tada.localization.training import BmnSettings, build_bmn
+from tada.localization.settings import BmnSettings
+from tada.localization.training import build_bmn
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import grid_of, windows_of
 
