@@ -22,7 +22,8 @@ p { max-width: 62rem; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .55rem; text-align: right; vertical-align: top; }
 td { white-space: nowrap; }
-th.left, td.left { text-align: left; white-space: normal; }
+th.left, td.left { text-align: left; white-space: normal; text-wrap: balance; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 thead th { border-bottom: 1px solid #777; font-weight: 600; }
 thead th.shared { text-align: center; }
 tbody tr.rule td { border-top: 1px solid #bbb; }
@@ -34,7 +35,8 @@ img { max-width: 100%; height: auto; }
 figure { margin: 1rem 0; } figure img { width: 44rem; } figcaption { font-size: .87rem; max-width: 62rem; }
 nav a { margin-right: .8rem; white-space: nowrap; }
 details { border-top: 1px solid #ddd; padding: .3rem 0; } summary { cursor: pointer; font-weight: 600; }
-@media (max-width: 600px) { body { margin: .6rem; font-size: 14px; } th, td { padding: .18rem .35rem; } }
+@media (max-width: 600px) { body { margin: .6rem; font-size: 14px; } th, td { padding: .18rem .35rem; }
+  td:first-child { max-width: 8rem; } }
 """
 
 
