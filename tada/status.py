@@ -21,6 +21,11 @@ from tada.scheduler import View
 ORDER = ("running", "queued", "failed", "stopped", "outdated", "done")
 """What a person looks at first, first."""
 
+HEADINGS = ("run", "state", "epoch", "loss", "top-1/mAP", "left", "")
+
+MAIN_METRICS = ("top1", "top1_action", "map", "map_action")
+"""The one that a run is known by."""
+
 _COLOURS = {"running": "cyan", "queued": "yellow", "failed": "red", "stopped": "magenta", "done": "green"}
 
 
@@ -79,15 +84,17 @@ def summary(found: Sequence[Status]) -> str:
 
 
 def as_table(found: Sequence[Status]) -> Table:
-    """The states as a table for the terminal."""
+    """The states as a table for the terminal; scale and seed stand with a run only where there are several."""
     table = Table(title=summary(found), title_justify="left", box=None, pad_edge=False)
-    for name in ("run", "state", "epoch", "loss", "top-1", "left", ""):
-        table.add_column(
-            name, justify="right" if name in ("epoch", "loss", "top-1", "left") else "left", overflow="fold"
-        )
+    for name in HEADINGS:
+        number = name in ("epoch", "loss", "left") or name == HEADINGS[4]
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=bool(name))
+    scales, seeds = ({getattr(status.run, of) for status in found} for of in ("scale", "seed"))
     for status in found:
-        colour = _COLOURS.get(status.state, "white")
-        name = f"{status.run.scale}/{status.run.dataset}/{status.run.model}/seed{status.run.seed}"
+        run, colour = status.run, _COLOURS.get(status.state, "white")
+        scale = f"{run.scale}/" if len(scales) > 1 else ""
+        seed = f"/seed{run.seed}" if len(seeds) > 1 else ""
+        name = f"{scale}{run.dataset}/{run.model}{seed}"
         table.add_row(name, f"[{colour}]{status.state}[/]", *_figures(status), status.remark.replace("[", "\\["))
     return table
 
@@ -115,10 +122,10 @@ def _look(run: Run, view: View | None) -> Status:
 
 
 def _figures(status: Status) -> tuple[str, str, str, str]:
-    """Epoch, loss, top-1 and time left."""
+    """Epoch, loss, top-1 (or mAP) and time left."""
     facts = status.progress
     prefix = "" if status.state == "done" else "val_"
-    top1 = " ".join(f"{value:.1f}" for name, value in facts.items() if name.startswith(f"{prefix}top1"))
+    top1 = next((f"{facts[prefix + name]:.1f}" for name in MAIN_METRICS if prefix + name in facts), "")
     if status.state == "done":
         return "", "", top1, ""
     epoch = f"{facts['epoch']:.1f}/{status.run.recipe.epochs}" if "epoch" in facts else ""
