@@ -234,7 +234,8 @@ def _post_mortem(run: Run, record: Record, state: str) -> str:
 
 
 def _saved_since(run: Run, moment: float) -> bool:
-    return any(file.stat().st_mtime > moment for file in run.folder.glob("*") if file.suffix in (".pt", ".npz"))
+    saved = (file for file in run.folder.rglob("*") if file.suffix in (".pt", ".npz", ".npy"))
+    return any(file.stat().st_mtime > moment for file in saved)
 
 
 def _until_gone(queue: Queue, job: str) -> None:

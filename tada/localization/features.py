@@ -36,45 +36,52 @@ class Kept:
 
 def file_of(folder: Path, video: str) -> Path:
     """Where the features of a video lie."""
-    return folder / f"{video}.npz"
+    return folder / f"{video}.npy"
 
 
 def save_features(folder: Path, video: str, features: Features, kept: Kept) -> None:
-    """Write a video's features in one step."""
+    """Write a video's features in one step: a file of three arrays, the values, the times and what it was made from."""
     with replacing(file_of(folder, video)) as temporary, temporary.open("wb") as file:
-        note = kept.note or ""
-        np.savez(file, values=features.values, times=features.times, identity=kept.identity, note=note)
+        for array in (features.values, features.times, [kept.identity, kept.note or ""]):
+            np.save(file, array)
 
 
 def read_kept(folder: Path, video: str) -> Kept | None:
     """What a video's file tells of itself; None where there is none, or a damaged one."""
     try:
-        with np.load(file_of(folder, video)) as file:
-            return Kept(str(file["identity"]), str(file["note"]) or None)
-    except (OSError, ValueError, KeyError, EOFError):
+        return _read(file_of(folder, video))[1]
+    except (OSError, ValueError, EOFError):
         return None
 
 
 def load_features(folder: Path, video: Untrimmed) -> Features:
-    """The features of a video that `tada.localization.extraction.extract` has written.
+    """The features of a video that have been saved; the values are mapped, and read from disk where they are used.
 
     Raises:
         TadaError: there is no such file, or as `check_features`.
     """
     path = file_of(folder, video.name)
     try:
-        with np.load(path) as file:
-            features = Features(file["values"], file["times"])
+        features, _ = _read(path)
     except FileNotFoundError:
         raise TadaError(f"{path}: no features of {video.name} there") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise TadaError(f"{path}: no file of features: {error}") from None
     check_features(features, video, path)
     return features
 
 
+def _read(path: Path) -> tuple[Features, Kept]:
+    values = np.load(path, mmap_mode="r")
+    with path.open("rb") as file:
+        file.seek(values.offset + values.nbytes)
+        times = np.load(file)
+        identity, note = np.load(file).tolist()
+    return Features(values, times), Kept(identity, note or None)
+
+
 def check_features(features: Features, video: Untrimmed, where: Path, channels: int | None = None) -> None:
-    """Check features against what the video's annotation says.
+    """Check features against what the video's annotation says; their values are not looked at (`check_finite`).
 
     Args:
         features: to be checked.
@@ -83,8 +90,8 @@ def check_features(features: Features, video: Untrimmed, where: Path, channels: 
         channels: C that they should have; None: any.
 
     Raises:
-        TadaError: another number of times than of vectors, another width than `channels`, values that are not finite,
-            times that do not increase, or that go beyond the end of the video.
+        TadaError: another number of times than of vectors, another width than `channels`, times that do not increase,
+            or that go beyond the end of the video.
     """
     values, times = features.values, features.times
     about = f"{where}: features of {video.name}"
@@ -94,11 +101,16 @@ def check_features(features: Features, video: Untrimmed, where: Path, channels: 
         raise TadaError(f"{about}: there are none")
     if channels is not None and values.shape[1] != channels:
         raise TadaError(f"{about} have {values.shape[1]} channels, and {channels} are expected")
-    if not np.isfinite(values).all():
-        clip = int(np.flatnonzero(~np.isfinite(values).all(1))[0])
-        raise TadaError(f"{about}: those at {times[clip]:.2f} s are not finite")
     if not (np.diff(times) > 0).all():
         clip = int(np.flatnonzero(np.diff(times) <= 0)[0])
         raise TadaError(f"{about}: {times[clip + 1]:.2f} s follows {times[clip]:.2f} s")
     if times[-1] > video.duration + LATE:
         raise TadaError(f"{about} go on until {times[-1]:.2f} s, and it lasts {video.duration:.2f} s")
+
+
+def check_finite(features: Features, video: Untrimmed, where: Path) -> None:
+    """Raise a TadaError where a value, of which every one is looked at, is not finite; says at what time."""
+    finite = np.isfinite(features.values).all(1)
+    if not finite.all():
+        first = features.times[np.flatnonzero(~finite)[0]]
+        raise TadaError(f"{where}: features of {video.name}: those at {first:.2f} s are not finite")

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from tada.errors import TadaError, unknown
-from tada.localization.features import Features, check_features
+from tada.localization.features import Features, check_features, check_finite
 from tada.localization.videos import Untrimmed
 from tada.models.checkpoints import read_checkpoint
 
@@ -68,6 +68,10 @@ class ReleasedFeatures:
     def __contains__(self, video: str) -> bool:
         return bool(self._of(video))
 
+    def files(self, video: str) -> list[Path]:
+        """The files about a video, in the order of time."""
+        return [piece.path for piece in sorted(self._of(video))]
+
     def read(self, video: Untrimmed) -> Features:
         """The features of a video.
 
@@ -100,6 +104,7 @@ class ReleasedFeatures:
         inside = features.times <= video.duration
         features = Features(features.values[inside], features.times[inside])
         check_features(features, video, self.folder, self.channels)
+        check_finite(features, video, self.folder)
         return features
 
     def _add(self, path: Path) -> None:

@@ -152,7 +152,7 @@ def test_what_is_done_is_not_done_again(videos, model, tmp_path, monkeypatch):
     assert not run(replace(SETTINGS, batch=3))
     assert run(checkpoint="b")
     assert run(replace(SETTINGS, stride=6), checkpoint="b")
-    (tmp_path / "a.npz").write_bytes(b"cut short")
+    (tmp_path / "a.npy").write_bytes(b"cut short")
     assert run(replace(SETTINGS, stride=6), checkpoint="b")
 
 
@@ -162,7 +162,7 @@ def test_a_stop_keeps_what_is_finished(videos, model, tmp_path):
     with pytest.raises(Interrupted, match="after 2 of 6 videos"):
         stop = lambda: len(asked.append(1) or asked) == 2  # noqa: E731
         extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress(), stop=stop)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]
     assert extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress()).videos == 6
 
 
