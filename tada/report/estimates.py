@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tada.report import start
-from tada.report.hits import Hits, Unusable, read_hits
+from tada.report.hits import Hits, Shares, Unusable, read_hits, read_shares
 from tada.report.measures import Layer
 from tada.report.references import (
     CLASSES,
@@ -33,7 +33,7 @@ class Estimate:
     """
 
     by_seed: npt.NDArray[np.float64]
-    hits: Hits | None = None
+    hits: Hits | Shares | None = None
     variance: float = 0.0
     exact: bool = False
     problems: tuple[Problem, ...] = field(default=())
@@ -75,7 +75,7 @@ def _metric(reference: RunMetric, results: Results) -> Estimate | tuple[Problem,
     if not seeds:
         return problems
     try:
-        hits = read_hits(seeds, reference.name)
+        hits = (read_shares if reference.name.startswith("map") else read_hits)(seeds, reference.name)
         return Estimate(hits.by_seed, hits, problems=problems)
     except Unusable as error:
         values = [_recorded(runs, reference.name) for runs in seeds]

@@ -50,6 +50,47 @@ class Hits:
         return self.shares.mean(1)
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What each video adds to a metric that is no mean over them, in percent [seeds, V], by the jackknife.
+
+    `by_seed` is the metric itself, from which the shares' mean differs by the jackknife's correction for bias.
+    """
+
+    videos: npt.NDArray[np.str_]
+    shares: npt.NDArray[np.float64]
+    by_seed: npt.NDArray[np.float64]
+
+    def only(self, videos: npt.NDArray[np.str_]) -> "Shares":
+        """Those of the given videos, in that order; all of them must be there."""
+        order = np.argsort(self.videos)
+        chosen = order[np.searchsorted(self.videos, videos, sorter=order)]
+        return Shares(self.videos[chosen], self.shares[:, chosen], self.by_seed)
+
+
+def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
+    """What videos add to a metric of localization, e.g. "map" or "map_action@0.5"; see tada.localization.uncertainty.
+
+    Args:
+        seeds: finished runs, one for each seed.
+        metric: a key of their metrics.json.
+
+    Raises:
+        Unusable: no scores.npz, or one that does not hold the metric; or the runs are of an ensemble.
+    """
+    found, by_seed = [], []
+    for runs in seeds:
+        if len(runs) != 1:
+            raise Unusable("detections of several networks are not summed")
+        with _opened(runs[0]) as file:
+            order = np.argsort(file["videos"])
+            found.append((file["videos"][order], file[f"shares_{metric}"][order]))
+        by_seed.append(float(runs[0].record["metrics"][metric]))
+    videos = reduce(np.intersect1d, [names for names, _ in found])
+    shares = [values[np.searchsorted(names, videos)] for names, values in found]
+    return Shares(videos, np.stack(shares), np.array(by_seed))
+
+
 def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
     """Hits of runs: for each seed, the runs whose scores are summed (one, but for ensembles).
 

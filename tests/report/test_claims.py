@@ -235,8 +235,8 @@ def test_curves(plant, tmp_path):
     assert missing.verdict == FAILED
 
 
-def test_localization(plant, tmp_path):
-    """Average precision is no share of videos: one seed leaves its noise unknown, several tell it."""
+def test_localization_without_shares_of_videos(plant, tmp_path):
+    """Average precision is no mean over videos: one seed leaves its noise unknown, several tell it."""
     path = spec(tmp_path, "{hacs-localization/tada2d/map} > {hacs-localization/tsn/map}")
     assert judged(plant, path).verdict == PENDING
     for seed, gain in enumerate((4.0, 3.5, 4.5)):
@@ -246,6 +246,21 @@ def test_localization(plant, tmp_path):
     one = judged(plant, path, seeds=3)
     assert (one.verdict, one.weakest.noise) == (HOLDS, "seeds")
     assert one.weakest.value == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(8.0, HOLDS), (0.5, UNDECIDED), (-12.0, FAILS)])
+def test_localization_is_paired_over_videos(plant, tmp_path, gain, verdict):
+    path = spec(tmp_path, "{hacs-localization/tada2d/map} > {hacs-localization/tsn/map}")
+    generator = np.random.default_rng(0)
+    names = np.array([f"v{number:02d}" for number in range(80)])
+    common = generator.normal(28, 30, 80)  # some videos are easy for both
+    for model, by_video in (("tsn", common), ("tada2d", common + gain + generator.normal(0, 5, 80))):
+        order = generator.permutation(80)
+        run = plant.done(model, dataset="hacs-localization", map=by_video.mean())
+        np.savez(run.file("scores.npz"), videos=names[order], shares_map=by_video[order])
+    one = judged(plant, path)
+    assert (one.verdict, one.weakest.noise, one.weakest.videos) == (verdict, "videos", 80)
+    assert one.weakest.value == pytest.approx(gain, abs=2)
 
 
 @pytest.mark.parametrize(("macs", "verdict"), [(19_999_999, HOLDS), (20_000_000, FAILS)])
