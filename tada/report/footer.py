@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tada.provenance import environment, git_state
-from tada.recipes import RELEASED
+from tada.recipes import LOCALIZATION, RELEASED
 from tada.report.action_scores import action_scores
+from tada.report.localization import localization
 from tada.report.measures import Complexity, Delta, Layer, Library, Metric, Structure
 from tada.report.results import DONE, Results, RunResult
 from tada.report.table_spec import Table
@@ -50,7 +51,8 @@ def footer(table: Table, results: Results) -> list[Line]:
     environments += [record["environment"] for record in complexities]
     if any(isinstance(m, Layer | Library | Structure) for m in table.measures):
         environments.append(environment())  # counted while the table was built
-    lines += action_scores(table, results) + about_code(environments) + _conventions(table, complexities)
+    lines += action_scores(table, results) + localization(table, results)
+    lines += about_code(environments) + _conventions(table, complexities)
     return lines + (_tolerances(table) if results.scale != "mini" else [])
 
 
@@ -66,7 +68,8 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
         return lines
     for dataset in sorted({result.run.dataset for result in done}):
         records = [result.record["dataset"] for result in done if result.run.dataset == dataset]
-        lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part)}" for part in records[0])))
+        unit = "segments " if dataset.endswith(LOCALIZATION) else ""
+        lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part, unit)}" for part in records[0])))
     total = duration(sum(result.record["cost"]["wall_seconds"] for result in done))
     if any(result.record["environment"]["hardware"]["gpus"] for result in done):
         total += f" ({sum(result.record['cost']['device_hours'] for result in done):,.0f} GPU hours)"
@@ -105,13 +108,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def _counts(records: Sequence[dict[str, Any]], part: str) -> str:
-    """ "2,400 of 2,400 clips used", as a range where runs differ, with the number of skipped ones if any."""
+def _counts(records: Sequence[dict[str, Any]], part: str, unit: str = "") -> str:
+    """ "2,400 of 2,400 segments used", as a range where runs differ, with the number of skipped ones if any."""
     used = sorted({record[part]["used"] for record in records})
     listed = sorted({record[part]["listed"] for record in records})
     skipped = max(len(record[part]["skipped"]) for record in records)
     text = f"{used[0]:,}" if len(used) == 1 else f"{used[0]:,} to {used[-1]:,}"
-    text += f" of {' or '.join(f'{n:,}' for n in listed)} used"
+    text += f" of {' or '.join(f'{n:,}' for n in listed)} {unit}used"
     return text + (f" ({skipped} skipped, named in metrics.json)" if skipped else "")
 
 
