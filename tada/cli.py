@@ -117,10 +117,11 @@ def run(
 ) -> None:
     """Train and test one network, continuing where an interrupted attempt stopped."""
     from tada.launch import launch
+    from tada.recipes import videos_of
     from tada.run import Run
 
     if scale == "mini" and not data:
-        data = f"data/mini/{dataset}"
+        data = f"data/mini/{videos_of(dataset)}"
     settings = Path(cluster) if cluster else None
     outcome = launch(Run(scale, dataset, model, seed, results), data, attempt, processes, settings, weights)
     if outcome["status"] == "failed" and not record_failure:

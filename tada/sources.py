@@ -1,7 +1,7 @@
 """Where a run's clips come from: the dataset on disk, as the recipe samples, resizes and crops it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +123,18 @@ def _read(run: Run, data: str) -> Annotations:
             f"their folder; {datasets.READERS[run.dataset].EXPECTED}"
         )
     annotations = datasets.read(run.dataset, Place.parse(data))
-    names = annotations.classes
-    found = {task: len(of) for task, of in names.items()} if isinstance(names, dict) else len(names)
+    check_classes(annotations.classes, run, annotations.layout)
+    return annotations
+
+
+def check_classes(names: Sequence[str] | Mapping[str, Sequence[str]], run: Run, layout: str) -> None:
+    """Raise a TadaError where data, described by `layout`, has another number of classes than the run's recipe."""
+    found = {task: len(of) for task, of in names.items()} if isinstance(names, Mapping) else len(names)
     if found != run.recipe.classes:
         raise TadaError(
-            f"{annotations.layout}: these are {in_words(found)} classes, and the recipe of {run.dataset} at scale "
-            f"{run.scale} is for {in_words(run.recipe.classes)}"
+            f"{layout}: these are {in_words(found)} classes, and the recipe of {run.dataset} at scale {run.scale} is "
+            f"for {in_words(run.recipe.classes)}"
         )
-    return annotations
 
 
 def sampling_of(run: Run, frames: int) -> Sampling:

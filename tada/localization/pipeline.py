@@ -1,42 +1,40 @@
 """Localization by a trained network: features, proposals, classes, evaluation (section 6, Appendix A.2)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from tada.data.clips import too_many
 from tada.data.datasets import Place
 from tada.distributed import World
 from tada.errors import TadaError
 from tada.files import sha256
-from tada.initial import finished_run, load_trained
-from tada.localization.classification import Proposals, Scores, classify_proposals, classify_video
+from tada.localization.classification import Proposals, Scores
 from tada.localization.evaluation import action_precision, mean_average_precision
-from tada.localization.extraction import Extraction, extract
-from tada.localization.features import load_features
 from tada.localization.fusion import fuse_actions, fuse_video
+from tada.localization.leading import leading
 from tada.localization.nms import soft_nms
+from tada.localization.origins import GivenFeatures, TrainedNetwork
 from tada.localization.proposals import propose
 from tada.localization.recall import average_recall, uniform_proposals
 from tada.localization.submission import write_ek100, write_hacs
 from tada.localization.training import build_bmn, train_bmn
-from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
+from tada.localization.videos import Untrimmed, UntrimmedSplits
 from tada.localization.windows import TrainingWindows
 from tada.progress import Progress
 from tada.recipes import videos_of
 from tada.run import Run
+from tada.sources import check_classes
 from tada.stop import StopFlag
-from tada.training import Interrupted, State
+from tada.training import State
 
 LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Quantiles of the training segments' lengths that the uniform windows have, which proposals are compared with."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Located:
         metrics: in percent: mAP at every threshold and their mean, per task if there are several; average recall of the
             proposals that were kept, and of as many uniform windows.
         counts: segments of each split, listed and used, and the names of those that could not be.
-        initial: the classification run whose network was used.
+        initial: the classification run whose network was used, or the features that were given in its place.
         state: how the network of proposals was trained.
         checkpoint: its file and SHA-256.
     """
@@ -60,14 +58,15 @@ class Located:
 
 
 def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world: World) -> Located | None:
-    """Locate actions in whole videos with the network that another run has trained to classify them.
+    """Locate actions in whole videos with the network that another run has trained to classify them, or with features.
 
     Beside the run's checkpoint, which is the proposal network's, it writes the features of every video, which are
     computed once, and detections.json, the dataset's official submission file.
 
     Args:
         run: on "hacs-localization" or "ek100-localization".
-        data_root: folder of videos and annotations, as `Place.parse` takes it.
+        data_root: folder of videos and annotations, as `Place.parse` takes it; if it has "features", the folder of
+            those that the authors have released for this network, the videos and the classification run need not be.
         stop: asked after every step.
         progress: told about all of it.
         world: this process's place among those that share the videos. The first one alone trains.
@@ -79,25 +78,30 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world
         TadaError: the classification run is not done; or data, features or settings that do not fit.
         Interrupted: `stop` said so; what is finished is saved.
     """
-    return _Localization(run, stop, progress, world).everything(data_root)
+    if not data_root:
+        raise TadaError(f"{run} needs the videos of {videos_of(run.dataset)}: set their folder in config/config.yaml")
+    given = Place.parse(data_root)
+    place = Place(given.root, {key: value for key, value in given.options.items() if key != "features"})
+    shared = (run, place, stop, progress, world)
+    features = given.options.get("features")
+    origin = GivenFeatures(*shared, Path(features)) if features else TrainedNetwork(*shared)
+    return _Localization(origin, stop, progress, world).everything()
 
 
 class _Localization:
     """The steps, with what they share."""
 
-    def __init__(self, run: Run, stop: StopFlag, progress: Progress, world: World) -> None:
-        self.run, self.recipe, self.stop, self.progress, self.world = run, run.recipe, stop, progress, world
-        first = finished_run(run.initial)
-        self.initial = {"kind": run.initial.dataset, "signature": run.initial.signature, **first["checkpoint"]}
+    def __init__(
+        self, origin: GivenFeatures | TrainedNetwork, stop: StopFlag, progress: Progress, world: World
+    ) -> None:
+        self.origin, self.run, self.recipe = origin, origin.run, origin.recipe
+        self.stop, self.progress, self.world = stop, progress, world
 
-    def everything(self, data_root: str) -> Located | None:
-        if not data_root:
-            raise TadaError(f"{self.run} needs the videos of {videos_of(self.run.dataset)}: set their folder in config")
-        model = load_trained(self.run.initial)
-        with self.world.leader_first():
-            splits = read_untrimmed(videos_of(self.run.dataset), Place.parse(data_root))
+    def everything(self) -> Located | None:
+        splits = self.origin.read()
+        check_classes(splits.classes, self.run, splits.layout)
         self.progress.say(splits.layout)
-        found = self._extract(model, splits)
+        found = self.origin.extract([*splits.train, *splits.validation])
         for name, note in found.short.items():
             self.progress.say(f"{name}: {note}")
         counts = _counts(splits, found.skipped, self.recipe.max_skipped)
@@ -105,44 +109,31 @@ class _Localization:
             [video for video in videos if video.name not in found.skipped]
             for videos in (splits.train, splits.validation)
         )
-        state = self._leading(lambda: self._train(train))
-        proposals = self.world.tell(self._leading(lambda: self._propose(validation)))
-        probabilities = self._classify(model, validation, proposals)
+        state = leading(self.world, lambda: self._train(train))
+        proposals = self.world.tell(leading(self.world, lambda: self._propose(validation)))
+        probabilities = self.origin.classify(train, validation, [of for of, _ in proposals])
         if not self.world.leads:
             return None
         self.progress.say("evaluating")
         metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
         checkpoint = {"file": "checkpoint.pt", "sha256": sha256(self.run.file("checkpoint.pt"))}
-        return Located(metrics, counts, self.initial, state, checkpoint)
-
-    def _extract(self, model: nn.Module, splits: UntrimmedSplits) -> Extraction:
-        found = extract(
-            model,
-            [*splits.train, *splits.validation],
-            self.run.file("features"),
-            self.recipe.clips,
-            checkpoint=self.initial["sha256"],
-            progress=self.progress,
-            world=self.world,
-            stop=self.stop,
-        )
-        return self.world.tell(found)
+        return Located(metrics, counts, self.origin.initial, state, checkpoint)
 
     def _train(self, videos: Sequence[Untrimmed]) -> State:
         """Train the network of proposals, in the first process alone, and keep it in `bmn`."""
         run, settings = self.run, self.recipe.bmn
-        channels = self._features(videos[0]).values.shape[1] if videos else 1
+        channels = self.origin.load(videos[0]).values.shape[1] if videos else 1
         torch.manual_seed(run.seed)
         self.bmn = build_bmn(channels, settings)
         places = (settings.window, settings.stride, settings.temporal)
         return train_bmn(
             self.bmn,
-            TrainingWindows(videos, self._features, *places, channels),
+            TrainingWindows(videos, self.origin.load, *places, channels),
             settings,
             seed=run.seed,
             checkpoint=run.file("checkpoint.pt"),
-            identity={"signature": run.signature, "seed": run.seed},
+            identity={"signature": run.signature, "seed": run.seed} | self.origin.features,
             progress=self.progress,
             device=self.world.device,
             workers=self.recipe.clips.workers,
@@ -156,31 +147,11 @@ class _Localization:
         self.progress.start(total=len(videos), unit="video", phase="proposals")
         kept = []
         for done, video in enumerate(videos, 1):
-            found = propose(self.bmn, video, self._features(video), self.recipe.bmn)
+            found = propose(self.bmn, video, self.origin.load(video), self.recipe.bmn)
             order, scores = soft_nms(*found, duration=video.duration, keep=suppression.keep, **milder)
             kept.append((Proposals(video, found.starts[order], found.ends[order]), scores))
             self.progress.step(done)
         return kept
-
-    def _classify(
-        self, model: nn.Module, videos: Sequence[Untrimmed], proposals: Sequence[tuple[Proposals, np.ndarray]]
-    ) -> dict[str, Scores]:
-        """Class probabilities by video: of the whole of it, or of each of its proposals."""
-        if self.recipe.classification.of == "video":
-            model.to(self.world.device)
-            return {video.name: classify_video(model, self._features(video)) for video in videos}
-        found = classify_proposals(
-            model,
-            [of for of, _ in proposals if len(of.starts)],
-            self.recipe.clips,
-            clips=self.recipe.classification.clips,
-            progress=self.progress,
-            world=self.world,
-            stop=self.stop,
-        )
-        for name, reason in found.skipped.items():
-            self.progress.say(f"{name}: its proposals cannot be classified: {reason}")
-        return found.scores
 
     def _detections(
         self, proposals: Sequence[tuple[Proposals, np.ndarray]], probabilities: Mapping[str, Scores]
@@ -231,21 +202,6 @@ class _Localization:
             f"ar@{at}{suffix}": float(100.0 * average_recall(truth, table, (at,), thresholds).average[0])
             for suffix, table in (("", ours), ("_uniform", uniform))
         }
-
-    def _features(self, video: Untrimmed) -> Any:
-        return load_features(self.run.file("features"), video)
-
-    def _leading(self, work: Callable[[], T]) -> T | None:
-        """What the first process alone does; if it is asked to stop, all do."""
-        result, stopped = None, None
-        if self.world.leads:
-            try:
-                result = work()
-            except Interrupted as error:
-                stopped = error
-        if self.world.any(stopped is not None)[0]:
-            raise stopped or Interrupted("stopped with the first process, which has saved its state")
-        return result
 
 
 def ground_truth(videos: Sequence[Untrimmed]) -> pd.DataFrame:

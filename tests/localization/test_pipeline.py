@@ -1,0 +1,329 @@
+"""The whole chain from videos to mAP on tiny data, and what may disturb it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from tada import paths, recipes
+from tada.data import mini
+from tada.data.datasets import Place
+from tada.errors import TadaError
+from tada.execute import execute
+from tada.files import sha256, write_json
+from tada.localization.released_features import CLIPS
+from tada.localization.scoring import score_files
+from tada.localization.videos import read_untrimmed
+from tada.models import build_model
+from tada.run import Run
+from tada.training import Interrupted, State, save_state
+
+RENDERED = {
+    "seed": 0, "height": 24, "width": 32, "frames": [20, 40], "fps": 12, "untrimmed": [96, 130], "segments": [1, 2],
+    "pause": 8,
+}  # fmt: skip
+OF = {"hacs": {"train": 4, "validation": 3}, "ek100": {"train": 8, "validation": 5}}
+ANNOTATION = {"hacs": "HACS_segments_v1.1.1.json", "ek100": "EPIC_100_validation.csv"}
+PHASES = ["extracting features", "proposal network", "classifying proposals"]
+
+FIRST = {
+    "network": {"depth": [1, 1, 1, 1], "width": 8},
+    "sampling": {"kind": "interval", "interval": 2, "target_fps": 12},
+    "train": {
+        "epochs": 1, "warmup_epochs": 0, "base_lr": 0.02, "warmup_lr": 0.002, "batch": 4, "batch_per_device": 4,
+        "scale": [20, 24], "crop": 16, "flip": True, "initial": "scratch",
+    },
+    "test": {"clips": 2, "crops": 3, "short_side": 20, "crop": 20},
+}  # fmt: skip
+LOCATED = {
+    "clips": {"target_fps": 12, "interval": 1, "stride": 4, "short_side": 16, "batch": 8},
+    "suppression": {"keep": 40},
+    "recall_at": 40,
+    "max_skipped": 0.5,
+}
+SMALL = {"durations": 16, "base": 8, "summed": 8, "confidence": 8, "samples": 4, "epochs": 3, "batch": 2}
+RECIPES = {
+    "hacs": {**FIRST, "classes": 4, "data": {"render": {**RENDERED, **OF["hacs"]}}},
+    "ek100": {**FIRST, "classes": {"verb": 8, "noun": 6}, "data": {"render": {**RENDERED, **OF["ek100"]}}},
+    "hacs-localization": {
+        **LOCATED,
+        "bmn": {**SMALL, "window": None, "stride": None, "temporal": 16},
+        "classification": {"of": "video", "top": 4},
+        "thresholds": [round(0.5 + 0.05 * step, 2) for step in range(10)],
+    },
+    "ek100-localization": {
+        **LOCATED,
+        "bmn": {**SMALL, "window": 5.333, "stride": 2.667, "temporal": 16},
+        "classification": {"of": "proposals", "clips": 2, "top_verbs": 8, "top_nouns": 6, "top": 48},
+        "thresholds": [0.1, 0.2, 0.3, 0.4, 0.5],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("config")
+    (folder / "recipes").mkdir()
+    shutil.copy(paths.CONFIG / "models.yaml", folder)
+    (folder / "recipes" / "mini.yaml").write_text(yaml.safe_dump(RECIPES))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_recipes(config):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tada.run.load_recipe", partial(recipes.load_recipe, folder=config))
+        patch.setattr("tada.run.resolved", partial(recipes.resolved, folder=config))
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for dataset, recipe in RECIPES.items():
+        if "data" in recipe:
+            mini.render(folder / dataset, recipe["data"]["render"], dataset=dataset)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def locate(data):
+    """Runs the chain after a classification run that has not learnt anything."""
+
+    def run(dataset, results, root=None, stop=lambda: False):
+        located = Run("mini", f"{dataset}-localization", "tada2d", 0, results)
+        classify(located.initial)
+        execute(located, str(root or data / dataset), stop)
+        return located
+
+    return run
+
+
+@pytest.fixture(scope="module", params=["hacs", "ek100"])
+def finished(request, locate, tmp_path_factory):
+    return request.param, locate(request.param, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(locate, tmp_path_factory):
+    return locate("ek100", tmp_path_factory.mktemp("undisturbed"))
+
+
+def classify(run):
+    """Leave behind what a finished run of classification does."""
+    if run.read("metrics.json") is None:
+        torch.manual_seed(0)
+        model = build_model(run.model, run.recipe.classes, **run.recipe.network)
+        run.folder.mkdir(parents=True)
+        identity = {"signature": run.signature, "seed": run.seed}
+        save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), State())
+        checkpoint = {"file": "checkpoint.pt", "sha256": sha256(run.file("checkpoint.pt"))}
+        write_json(run.file("metrics.json"), {"signature": run.signature, "checkpoint": checkpoint})
+
+
+class Disturbance:
+    """A question whether to stop that does `what` the second time it is asked in a phase."""
+
+    def __init__(self, run, phase, what):
+        self.log, self.phase, self.what, self.asked = run.file("log.txt"), phase, what, 0
+
+    def __call__(self):
+        self.asked += f" {self.phase}: " in self.log.read_text()
+        return self.asked == 2 and self.what()
+
+
+def kill_in(phase, results, root):
+    """Run the chain in this process, which does not survive it."""
+    run = Run("mini", "ek100-localization", "tada2d", 0, Path(results))
+    execute(run, root, Disturbance(run, phase, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+def assert_same_numbers(run, expected):
+    assert run.read("metrics.json")["metrics"] == expected.read("metrics.json")["metrics"]
+    curves = [pd.read_csv(of.file("curves.csv")).drop(columns="seconds") for of in (run, expected)]
+    pd.testing.assert_frame_equal(*curves, check_exact=True)
+    assert run.file("detections.json").read_bytes() == expected.file("detections.json").read_bytes()
+
+
+def test_a_run_leaves_a_full_account(finished):
+    dataset, run = finished
+    record = run.read("metrics.json")
+    for split, count in OF[dataset].items():
+        counts = record["dataset"][split]
+        assert counts["used"] == counts["listed"] > 0 and counts["skipped"] == []
+        assert dataset == "hacs" or counts["used"] == count
+    first = run.initial.read("metrics.json")
+    assert record["initial"] == {"kind": dataset, "signature": first["signature"], **first["checkpoint"]}
+    assert record["checkpoint"]["sha256"] == sha256(run.file("checkpoint.pt"))
+    assert record["cost"]["training_seconds"] > 0 and record["cost"]["device_hours"] > 0
+    assert list(pd.read_csv(run.file("curves.csv"))["epoch"]) == [1, 2, 3]
+    assert record["config"]["recipe"]["bmn"]["temporal"] == 16
+    log = run.file("log.txt").read_text()
+    assert all(f" {phase}: " in log for phase in PHASES[: 2 if dataset == "hacs" else 3])
+
+
+def test_metrics_are_what_the_official_protocol_gives_the_submission_file(finished, data):
+    dataset, run = finished
+    metrics, recipe = run.read("metrics.json")["metrics"], run.recipe
+    score = score_files(data / dataset / ANNOTATION[dataset], run.file("detections.json"))
+    expected = {}
+    for task, precision in score.tasks.items():
+        prefix = "map" if task == "label" else f"map_{task}"
+        values = precision.percent()
+        expected |= {prefix if name == "average" else f"{prefix}@{name}": value for name, value in values.items()}
+        assert values["average"] > 0
+    recalls = {f"ar@{recipe.recall_at}", f"ar@{recipe.recall_at}_uniform"}
+    assert metrics.keys() == expected.keys() | recalls
+    assert {name: metrics[name] for name in expected} == expected
+    assert all(0 < metrics[name] <= 100 for name in recalls)
+    tasks = {"map"} if dataset == "hacs" else {"map_verb", "map_noun", "map_action"}
+    wanted = {f"{task}@{threshold:g}" for task in tasks for threshold in recipe.thresholds}
+    assert tasks | wanted == set(expected)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_stopped_run_ends_with_the_same_numbers(phase, locate, tmp_path, undisturbed):
+    run = Run("mini", "ek100-localization", "tada2d", 0, tmp_path)
+    with pytest.raises(Interrupted):
+        locate("ek100", tmp_path, stop=Disturbance(run, phase, lambda: True))
+    assert not run.file("metrics.json").exists()
+    assert_same_numbers(locate("ek100", tmp_path), undisturbed)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_killed_run_ends_with_the_same_numbers(phase, locate, data, config, tmp_path, undisturbed):
+    run = Run("mini", "ek100-localization", "tada2d", 0, tmp_path)
+    classify(run.initial)
+    script = "import sys, test_pipeline; test_pipeline.kill_in(*sys.argv[1:])"
+    environment = {"TADA_CONFIG": str(config), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(paths.PROJECT)}
+    process = subprocess.run(
+        [sys.executable, "-c", script, phase, str(tmp_path), str(data / "ek100")],
+        cwd=Path(__file__).parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert f" {phase}: " in process.stderr and not run.file("metrics.json").exists()
+    assert_same_numbers(locate("ek100", tmp_path), undisturbed)
+
+
+def break_videos(root, names):
+    """Truncate one video, and leave nothing of the others."""
+    for number, name in enumerate(names):
+        (path,) = root.rglob(f"{name}.*")
+        path.write_bytes(path.read_bytes()[: 0 if number else path.stat().st_size // 2])
+
+
+def videos_of(root):
+    entries = json.loads((root / ANNOTATION["hacs"]).read_text())["database"].items()
+    return [
+        [(f"v_{name}", len(entry["annotations"])) for name, entry in entries if entry["subset"] == subset]
+        for subset in ("training", "validation")
+    ]
+
+
+def test_unreadable_videos_are_counted_and_named(locate, data, tmp_path):
+    root = shutil.copytree(data / "hacs", tmp_path / "data")
+    (lost, *kept), (lost_too, *kept_too) = videos_of(root)
+    break_videos(root, [lost[0], lost_too[0]])
+    run = locate("hacs", tmp_path / "results", root)
+    for part, (name, segments), others in (("train", lost, kept), ("validation", lost_too, kept_too)):
+        counts = run.read("metrics.json")["dataset"][part]
+        used = sum(count for _, count in others)
+        assert (counts["listed"], counts["used"]) == (used + segments, used)
+        assert len(counts["skipped"]) == segments
+        assert all(one.startswith(name.removeprefix("v_")) for one in counts["skipped"])
+
+
+def test_too_many_unreadable_videos_fail_the_run(locate, data, tmp_path):
+    root = shutil.copytree(data / "hacs", tmp_path / "data")
+    break_videos(root, [name for name, _ in videos_of(root)[0]])
+    with pytest.raises(TadaError, match=r"train: \d of \d videos cannot be used, more than the 50.0%(.|\n)*empty file"):
+        locate("hacs", tmp_path / "results", root)
+
+
+def test_the_classification_run_comes_first(data, tmp_path):
+    run = Run("mini", "hacs-localization", "tada2d", 0, tmp_path)
+    with pytest.raises(TadaError, match="is not done; `tada run hacs tada2d --scale mini --seed 0` comes first"):
+        execute(run, str(data / "hacs"), lambda: False)
+
+
+def test_a_folder_must_be_given(locate, tmp_path):
+    run = Run("mini", "hacs-localization", "tada2d", 0, tmp_path)
+    classify(run.initial)
+    with pytest.raises(TadaError, match="needs the videos of hacs: set their folder in config"):
+        execute(run, "", lambda: False)
+
+
+def give_features(root, dataset, folder):
+    """Features in the layout of the released ones that tell actions and classes, and nothing else of the dataset."""
+    annotations, given = folder / "annotations", folder / "given"
+    for path in (annotations, given):
+        path.mkdir(parents=True)
+    for file in [*root.glob("*.csv"), *root.glob("*.json")]:
+        shutil.copy(file, annotations)
+    splits = read_untrimmed(dataset, Place(root))
+    stride, fps = CLIPS[dataset]
+    for video in [*splits.train, *splits.validation]:
+        pieces = [(0.0, video.duration)]
+        if dataset == "ek100":
+            starts = np.arange(0, video.duration, 5.0)
+            pieces = list(zip(starts, [*starts[1:], video.duration], strict=True))
+        for start, end in pieces:
+            times = start + np.arange(stride - 1, (end - start) * fps, stride) / fps
+            values = torch.zeros(len(times), 16)
+            for segment in video.segments:
+                inside = torch.from_numpy((times >= segment.start) & (times <= segment.end))
+                label = segment.label if dataset == "hacs" else segment.label["verb"]
+                values[inside] = torch.eye(16)[[0, 1 + label]].sum(0)
+                if dataset == "ek100":
+                    values[inside, 9 + segment.label["noun"]] = 1
+            name = video.name if dataset == "hacs" else f"{video.name}_{round(start * 1000)}_{round(end * 1000)}"
+            torch.save(values, given / f"{name}.pkl")
+    return json.dumps({"root": str(annotations), "features": str(given)})
+
+
+@pytest.mark.parametrize("dataset", ["hacs", "ek100"])
+def test_given_features_need_neither_videos_nor_a_classification_run(dataset, data, tmp_path):
+    place = give_features(data / dataset, dataset, tmp_path / "data")
+    run = Run("mini", f"{dataset}-localization", "tada2d", 0, tmp_path / "results")
+    phase = "linear classifier"
+    with pytest.raises(Interrupted):
+        execute(run, place, Disturbance(run, phase, lambda: True))
+    execute(run, place, lambda: False)
+    record = run.read("metrics.json")
+    assert record["initial"]["kind"] == "features" and "softmax regression" in record["initial"]["classifier"]
+    assert not run.initial.folder.exists()
+    assert record["metrics"]["map" if dataset == "hacs" else "map_action"] > 0
+    score = score_files(data / dataset / ANNOTATION[dataset], run.file("detections.json"))
+    task = {"hacs": "label", "ek100": "action"}[dataset]
+    assert score.tasks[task].percent()["average"] == record["metrics"]["map" if dataset == "hacs" else "map_action"]
+    truth = {video.name: video.segments[0].label for video in read_untrimmed(dataset, Place(data / dataset)).validation}
+    if dataset == "hacs":
+        names = read_untrimmed(dataset, Place(data / dataset)).classes
+        for video, detections in json.loads(run.file("detections.json").read_text())["results"].items():
+            best = max(detections, key=lambda detection: detection["score"])
+            assert best["label"] == names[truth[video]]
+
+
+def test_given_features_that_are_damaged_are_counted(data, tmp_path):
+    place = give_features(data / "hacs", "hacs", tmp_path / "data")
+    run = Run("mini", "hacs-localization", "tada2d", 0, tmp_path / "results")
+    cut = videos_of(data / "hacs")[0][0][0].removeprefix("v_")
+    path = tmp_path / "data" / "given" / f"{cut}.pkl"
+    path.write_bytes(path.read_bytes()[:100])
+    execute(run, place, lambda: False)
+    skipped = run.read("metrics.json")["dataset"]["train"]["skipped"]
+    assert skipped and all(one.startswith(cut) for one in skipped)
