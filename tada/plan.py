@@ -5,7 +5,7 @@ for a ResNet-50 on 8 frames; they are scaled with the network's FLOPs, where the
 finished runs of the same dataset took in comparison with their own recipes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tada.errors import TadaError, unknown
 from tada.files import read_json
+from tada.localization.given import given_features
 from tada.paths import CONFIG
 from tada.recipes import RELEASED, SCALES, LocalizationRecipe, is_runnable
 from tada.report.spec import figure_names, load_figure, load_table, table_names
@@ -143,6 +144,7 @@ def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path
         TadaError: a table, figure or key that does not exist.
     """
     config = _config(changes)
+    data = config["data"] if config["scale"] == "paper" else {}
     names = {name: load_table for name in table_names()} | {name: load_figure for name in figure_names()}
     wanted: list[str] = []
     for target in targets:
@@ -159,7 +161,7 @@ def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path
                 continue
             for seed in range(config["seeds"]):
                 run = Run(config["scale"], dataset, model, seed, results)
-                line.runs |= set(_with_those_before(run))
+                line.runs |= set(_with_those_before(run, data))
         lines.append(line)
     return Plan(config["scale"], lines, results)
 
@@ -190,11 +192,11 @@ def _figures(plan: Plan, runs: set[Run], shared: int | None) -> list[str]:
     ]
 
 
-def _with_those_before(run: Run | None) -> Iterator[Run]:
-    """The run, the one whose weights it starts from, and so on."""
+def _with_those_before(run: Run | None, data: Mapping[str, Any]) -> Iterator[Run]:
+    """The run, the one whose weights it starts from, and so on; `data` may give features in place of a network."""
     while run:
         yield run
-        run = run.initial
+        run = None if given_features(data, run.dataset, run.model) else run.initial
 
 
 def _same_but_seed(run: Run, other: Run) -> bool:

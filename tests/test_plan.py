@@ -65,6 +65,15 @@ def test_counted_flops_scale_the_hours_and_parameters_the_disk(tmp_path):
     assert plan.gigabytes([run]) - before == pytest.approx(24e6 * 8 / 1e9)
 
 
+def test_given_features_spare_the_runs_that_train_their_network(tmp_path):
+    given = "data={hacs: {root: /lists, features: {tada2d: /features}}}"
+    whole, spared = (
+        {(run.dataset, run.model) for run in make_plan(["table8"], ["scale=paper", *more], tmp_path).runs}
+        for more in ([], [given])
+    )
+    assert whole - spared == {("hacs", "tada2d")} and ("hacs-localization", "tada2d") in spared
+
+
 @pytest.mark.parametrize(
     ("targets", "changes", "message"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 from tada import recipes
 from tada.errors import TadaError, unknown
 from tada.files import read_json
+from tada.localization.given import given_features
 from tada.models.definitions import model_options
 from tada.paths import PROJECT
 from tada.report import spec
@@ -93,10 +94,11 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
 
 
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
-    """What has to be there before a run: in mini, the rendered videos; and the run whose weights it starts from."""
+    """What has to be there before a run: in mini, the rendered videos; and the run whose weights it starts from, or
+    whose network gives the features, unless these are given."""
     videos = recipes.videos_of(wildcards.dataset)
     rendered = [f"data/mini/{videos}/manifest.json"] if wildcards.scale == "mini" else []
-    first = _checked(lambda: _run(wildcards).initial)
+    first = None if _given(wildcards) else _checked(lambda: _run(wildcards).initial)
     return rendered + ([str(first.file("outcome.json"))] if first else [])
 
 
@@ -117,7 +119,7 @@ def run_attempt(wildcards: SimpleNamespace) -> int:
 
 def data_root(wildcards: SimpleNamespace) -> str:
     """Folder of a run's videos and annotations, or a mapping as JSON; empty where the user has set none."""
-    return _data_root(wildcards.scale, wildcards.dataset)
+    return _data_root(wildcards.scale, wildcards.dataset, _given(wildcards))
 
 
 def figure_data(wildcards: SimpleNamespace) -> str:
@@ -186,12 +188,22 @@ def _is_runnable(dataset: str, model: str) -> bool:
     return _checked(lambda: recipes.is_runnable(_settings["scale"], dataset, model))
 
 
-def _data_root(scale: str, dataset: str) -> str:
+def _data_root(scale: str, dataset: str, features: str = "") -> str:
     dataset = recipes.videos_of(dataset)
     if scale == "mini":
         return f"data/mini/{dataset}"
     place = _settings["data"].get(dataset) or ""
-    return json.dumps(place) if isinstance(place, dict) else place
+    if not isinstance(place, dict):
+        return place
+    place = {key: value for key, value in place.items() if key != "features"}
+    return json.dumps(place | ({"features": features} if features else {}))
+
+
+def _given(wildcards: SimpleNamespace) -> str:
+    """Folder of the features that a run is given, at full size; empty where it is to extract them."""
+    if wildcards.scale != "paper":
+        return ""
+    return _checked(lambda: given_features(_settings["data"], wildcards.dataset, wildcards.model))
 
 
 def _load(kind: str, name: str) -> Any:

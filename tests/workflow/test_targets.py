@@ -54,6 +54,60 @@ def test_a_run_waits_for_the_run_whose_weights_it_starts_from():
     assert targets.run_inputs(wildcards(scale="paper", dataset="k400")) == []
 
 
+def everything_before(name: str) -> set[str]:
+    """All files that come before a table."""
+    found, left = set(), targets.table_inputs(wildcards(name=name))
+    while left:
+        file = left.pop()
+        if file in found or "complexity" in file:
+            continue
+        found.add(file)
+        _, scale, dataset, model, seed, *_ = [*file.split("/"), *5 * [""]]
+        if file.endswith("outcome.json"):
+            left += targets.run_inputs(wildcards(scale=scale, dataset=dataset, model=model, seed=seed[4:]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "models"), [("table8", ("tsn", "tada2d")), ("tableA3", ("slowfast-8x8", "slowfast-8x8+tada"))]
+)
+def test_localization_waits_for_the_networks_and_all_that_comes_before_them(name, models):
+    datasets = ("k400", "ek100", "hacs", "ek100-localization", "hacs-localization")
+    runs = {f"results/{{}}/{dataset}/{model}/seed0/outcome.json" for dataset in datasets for model in models}
+    rendered = {f"data/mini/{dataset}/manifest.json" for dataset in datasets[:3]}
+    assert everything_before(name) == {run.format("mini") for run in runs} | rendered
+    targets.check_config({**CONFIG, "scale": "paper"})
+    assert everything_before(name) == {run.format("paper") for run in runs}
+
+
+def test_given_features_need_no_other_run():
+    place = {"root": "/annotations", "features": {"tada2d": "/features of tada2d"}}
+    targets.check_config({**CONFIG, "scale": "paper", "data": {"hacs": place}})
+    given = wildcards(scale="paper", dataset="hacs-localization", model="tada2d")
+    assert targets.run_inputs(given) == []
+    assert json.loads(targets.data_root(given)) == {"root": "/annotations", "features": "/features of tada2d"}
+    for dataset, model, before in (("hacs-localization", "tsn", "hacs"), ("hacs", "tada2d", "k400")):
+        other = wildcards(scale="paper", dataset=dataset, model=model)
+        assert targets.run_inputs(other) == [f"results/paper/{before}/{model}/seed0/outcome.json"]
+        assert json.loads(targets.data_root(other)) == {"root": "/annotations"}
+    mini = wildcards(dataset="hacs-localization", model="tada2d")
+    assert len(targets.run_inputs(mini)) == 2 and targets.data_root(mini) == "data/mini/hacs"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"hacs": {"root": "/x", "features": {"tada2": "/y"}}}, "unknown model 'tada2'; did you mean 'tada2d'"),
+        ({"hacs": {"root": "/x", "features": "/y"}}, "data.hacs.features: '/y' is not of type 'object'"),
+        ({"k400": {"root": "/x", "features": {"tada2d": "/y"}}}, "data.k400: unknown key 'features'"),
+    ],
+)
+def test_features_are_those_of_one_network_of_untrimmed_videos(data, message):
+    with pytest.raises(SystemExit, match=message):
+        targets.check_config({**CONFIG, "scale": "paper", "data": data})
+        targets.run_inputs(wildcards(scale="paper", dataset="hacs-localization", model="tsn"))
+
+
 def test_a_dataset_in_several_folders_is_handed_on_as_a_mapping():
     place = {"root": "/videos", "annotations": "/lists of mine", "layout": "list"}
     targets.check_config({**CONFIG, "data": {"k400": place}})
