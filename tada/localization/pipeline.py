@@ -24,6 +24,7 @@ from tada.localization.proposals import propose
 from tada.localization.recall import average_recall, uniform_proposals
 from tada.localization.submission import write_ek100, write_hacs
 from tada.localization.training import build_bmn, train_bmn
+from tada.localization.uncertainty import jackknife, units_of
 from tada.localization.videos import Untrimmed, UntrimmedSplits
 from tada.localization.windows import TrainingWindows
 from tada.progress import Progress
@@ -31,6 +32,7 @@ from tada.recipes import videos_of
 from tada.run import Run
 from tada.sources import check_classes
 from tada.stop import StopFlag
+from tada.testing import save_scores
 from tada.training import State
 
 LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -114,7 +116,6 @@ class _Localization:
         probabilities = self.origin.classify(train, validation, [of for of, _ in proposals])
         if not self.world.leads:
             return None
-        self.progress.say("evaluating")
         metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
         checkpoint = {"file": "checkpoint.pt", "sha256": sha256(self.run.file("checkpoint.pt"))}
@@ -174,15 +175,25 @@ class _Localization:
     def _evaluate(
         self, truth: pd.DataFrame, predictions: pd.DataFrame, classes: Sequence[str] | Mapping[str, Sequence[str]]
     ) -> dict[str, float]:
-        """Write the submission file and score what it holds."""
-        path, thresholds = self.run.file("detections.json"), self.recipe.thresholds
+        """Write the submission file and what each video adds to the metrics, scores.npz, and return these."""
+        path = self.run.file("detections.json")
         if isinstance(classes, Mapping):
             write_ek100(path, predictions)
-            tasks = action_precision(truth, predictions, thresholds)
-            named = [_named(f"map_{task}", found.percent()) for task, found in tasks.items()]
-            return {name: value for of_task in named for name, value in of_task.items()}
-        write_hacs(path, predictions, classes)
-        return _named("map", mean_average_precision(truth, predictions, thresholds).percent())
+        else:
+            write_hacs(path, predictions, classes)
+        calls = 0
+
+        def measure(videos: np.ndarray) -> dict[str, float]:
+            nonlocal calls
+            calls += 1
+            self.progress.step(calls)
+            parts = (table[table["video"].isin(videos)] for table in (truth, predictions))
+            return average_precisions(*parts, self.recipe.thresholds)
+
+        names = sorted(set(truth["video"]))
+        self.progress.start(total=1 + len(set(units_of(names))), unit="evaluation", phase="evaluating")
+        save_scores(self.run.file("scores.npz"), jackknife(names, measure))
+        return average_precisions(truth, predictions, self.recipe.thresholds)
 
     def _recall(
         self,
@@ -202,6 +213,15 @@ class _Localization:
             f"ar@{at}{suffix}": float(100.0 * average_recall(truth, table, (at,), thresholds).average[0])
             for suffix, table in (("", ours), ("_uniform", uniform))
         }
+
+
+def average_precisions(truth: pd.DataFrame, predictions: pd.DataFrame, thresholds: Sequence[float]) -> dict[str, float]:
+    """Mean average precision in percent: "map@0.5", ..., and their mean "map"; with verbs and nouns "map_verb", ..."""
+    if "verb" not in truth:
+        return _named("map", mean_average_precision(truth, predictions, thresholds).percent())
+    tasks = action_precision(truth, predictions, thresholds)
+    named = [_named(f"map_{task}", found.percent()) for task, found in tasks.items()]
+    return {name: value for of_task in named for name, value in of_task.items()}
 
 
 def ground_truth(videos: Sequence[Untrimmed]) -> pd.DataFrame:

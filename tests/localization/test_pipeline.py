@@ -21,8 +21,11 @@ from tada.data.datasets import Place
 from tada.errors import TadaError
 from tada.execute import execute
 from tada.files import sha256, write_json
+from tada.localization.evaluation import action_precision, mean_average_precision
+from tada.localization.ground_truth import read_ground_truth
 from tada.localization.released_features import CLIPS
 from tada.localization.scoring import score_files
+from tada.localization.submission import read_submission
 from tada.localization.videos import read_untrimmed
 from tada.models import build_model
 from tada.run import Run
@@ -170,6 +173,25 @@ def test_a_run_leaves_a_full_account(finished):
     assert record["config"]["recipe"]["bmn"]["temporal"] == 16
     log = run.file("log.txt").read_text()
     assert all(f" {phase}: " in log for phase in PHASES[: 2 if dataset == "hacs" else 3])
+
+
+def test_what_each_video_adds_is_kept(finished, data):
+    """By the jackknife; checked for one video, which is left out of the official files."""
+    dataset, run = finished
+    metrics = {name: value for name, value in run.read("metrics.json")["metrics"].items() if name.startswith("map")}
+    with np.load(run.file("scores.npz")) as kept:
+        assert set(kept.files) == {"videos", *(f"shares_{name}" for name in metrics)}
+        videos, shares = kept["videos"], kept["shares_map" if dataset == "hacs" else "shares_map_action"]
+    truth = read_ground_truth(data / dataset / ANNOTATION[dataset])
+    predictions, _ = read_submission(run.file("detections.json"), truth)
+    assert videos.tolist() == sorted(set(truth.segments["video"]))
+    rest = [table[table["video"] != videos[0]] for table in (truth.segments, predictions)]
+    if dataset == "hacs":
+        whole, without = metrics["map"], mean_average_precision(*rest, run.recipe.thresholds)
+    else:
+        whole, without = metrics["map_action"], action_precision(*rest, run.recipe.thresholds)["action"]
+    count = len(videos)
+    assert shares[0] == pytest.approx(count * whole - (count - 1) * 100 * without.mean)
 
 
 def test_metrics_are_what_the_official_protocol_gives_the_submission_file(finished, data):
