@@ -174,6 +174,22 @@ def test_table_6_asks_for_the_runs_that_its_networks_start_from(project):
     assert code == 0 and re.search(r"^run\s+4$", output, re.MULTILINE), output
 
 
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_table_8_is_planned_from_the_videos_on(project, scale):
+    recipes = project / "config/recipes/mini.yaml"
+    text = recipes.read_text()
+    shutil.copy(PROJECT / "config/recipes/mini.yaml", recipes)
+    try:
+        code, output = snakemake(project, "-n", "--config", f"scale={scale}", "--", "tables/table8.md")
+    finally:
+        recipes.write_text(text)
+    assert code == 0, output
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
+    # Of two networks: Kinetics-400, the two datasets that start from it, and localization in either.
+    expected = {"run": "10", "table": "1"} | ({"render_mini": "3"} if scale == "mini" else {})
+    assert jobs == expected | {"total": str(sum(map(int, expected.values())))}, output
+
+
 def test_released_checkpoints_are_planned_as_tests_alone(project):
     code, output = snakemake(project, "-n", "--config", "weights=released", "--", *CLASSIFICATION)
     assert code == 0, output
