@@ -12,10 +12,11 @@ pytest.importorskip("captum", reason="the pictures of activation maps need captu
 
 from tada.data.transforms import normalise
 from tada.errors import TadaError
+from tada.initial import load_trained
 from tada.models import build_model
 from tada.report.chosen import choose
 from tada.report.figures import build_figure
-from tada.report.gradcam import activation_maps, load_trained
+from tada.report.gradcam import activation_maps
 from tada.report.hits import Hits
 from tada.run import Run
 
