@@ -34,7 +34,7 @@ from tada.training import Interrupted, State, train
 def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
     """Train and test `run` from where it stands, and write its metrics.json, curves.csv and scores.npz.
 
-    A run of localization has detections.json in place of scores.
+    A run of localization writes detections.json besides, and what each video adds to its metrics in place of scores.
 
     Two processes that execute the same run take turns: the second finds the first one's result.
 

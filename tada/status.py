@@ -87,8 +87,8 @@ def as_table(found: Sequence[Status]) -> Table:
     """The states as a table for the terminal; scale and seed stand with a run only where there are several."""
     table = Table(title=summary(found), title_justify="left", box=None, pad_edge=False)
     for name in HEADINGS:
-        number = name in ("epoch", "loss", "left") or name == HEADINGS[4]
-        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=bool(name))
+        words = name in ("run", "state", "")
+        table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=bool(name))
     scales, seeds = ({getattr(status.run, of) for status in found} for of in ("scale", "seed"))
     for status in found:
         run, colour = status.run, _COLOURS.get(status.state, "white")

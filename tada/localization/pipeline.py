@@ -191,9 +191,10 @@ class _Localization:
             return average_precisions(*parts, self.recipe.thresholds)
 
         names = sorted(set(truth["video"]))
-        self.progress.start(total=1 + len(set(units_of(names))), unit="evaluation", phase="evaluating")
-        save_scores(self.run.file("scores.npz"), jackknife(names, measure))
-        return average_precisions(truth, predictions, self.recipe.thresholds)
+        self.progress.start(total=len(set(units_of(names))), unit="evaluation", phase="evaluating")
+        metrics = average_precisions(truth, predictions, self.recipe.thresholds)
+        save_scores(self.run.file("scores.npz"), jackknife(names, measure, metrics))
+        return metrics
 
     def _recall(
         self,

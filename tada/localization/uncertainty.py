@@ -25,6 +25,7 @@ def units_of(videos: Sequence[str], most: int = UNITS) -> npt.NDArray[np.str_]:
 def jackknife(
     videos: Sequence[str],
     measure: Callable[[npt.NDArray[np.str_]], dict[str, float]],
+    whole: dict[str, float] | None = None,
     most: int = UNITS,
 ) -> dict[str, npt.NDArray]:
     """Pseudo-values of every metric.
@@ -32,6 +33,7 @@ def jackknife(
     Args:
         videos: names of all videos.
         measure: the metrics on some of them, given by name.
+        whole: the metrics on all of them, where they are known already.
         most: units at most.
 
     Returns:
@@ -39,7 +41,7 @@ def jackknife(
     """
     names, units = np.array(videos), units_of(videos, most)
     distinct = np.unique(units)
-    whole, count = measure(names), len(distinct)
+    whole, count = whole or measure(names), len(distinct)
     without = [measure(names[units != unit]) for unit in distinct] if count > 1 else [whole]
     values = {
         f"shares_{metric}": np.array([count * value - (count - 1) * part[metric] for part in without])
