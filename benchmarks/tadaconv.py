@@ -23,13 +23,13 @@ import torch
 from tabulate import tabulate
 from torch import nn
 
+from benchmarks.folding import fold_for_testing
 from benchmarks.measure import Form, compare
+from tada.base.provenance import hardware
 from tada.conv import Calibration, TAdaConv2d, VideoConv
 from tada.models import build_model
 from tada.models.blocks import Bottleneck
-from tada.models.fold import fold_for_testing
-from tada.operations import PerFrameTAdaConv2d
-from tada.provenance import hardware
+from tada.models.cost import PerFrameTAdaConv2d
 
 LAYERS = ((64, 56), (128, 28), (256, 14), (512, 7))
 BATCH, FRAMES = 4, 8

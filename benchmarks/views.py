@@ -23,13 +23,13 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
+from tada.base.provenance import hardware
 from tada.data.clips import Clip
 from tada.data.dataset import TestClips
-from tada.data.frames import FileFrames
-from tada.data.mini.writing import write_video
+from tada.data.mini.rendering import write_video
 from tada.data.sampling import IntervalSampling
 from tada.data.transforms import TestTransform
-from tada.provenance import hardware
+from tada.data.video.random_access import FileFrames
 
 FRAMES, HEIGHT, WIDTH, FPS = 300, 256, 340, 30
 CLIPS, CROPS = 10, 3

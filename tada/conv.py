@@ -12,17 +12,23 @@ Departures from the paper's text, after the authors' released code:
 - the linear map of the global descriptor is added *before* the first local convolution, `F(v + FC(g))`, where Eq. 5
   prints it after. The local convolution's zero padding at the clip's ends therefore sees it;
 - the first of two local convolutions has a bias, the last has none (a linear calibration has just the last).
+
+The convolution of scaled frames, `W * (α_t · x_t)`, that keeps no scaled copy of its input while a network trains.
+
+Left to autograd, the scaled frames stay in memory until the backward pass, and the products with which it computes the
+gradients are as large again. Here the backward pass scales the frames anew, lets them go before the next large tensor
+is made, and works out the two gradients of the scaling piece by piece, in the place where one of them will stand.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tada.errors import TadaError, unknown
-from tada.scaled import convolve_scaled
+from tada.base.errors import TadaError, unknown
 
 DIMENSIONS = ("cin", "cout", "cin-cout", "k2")
 
@@ -166,7 +172,7 @@ class TAdaConv3d(VideoConv):
         if not 0 < proportion <= 1 or (dimension == "k2" and proportion != 1):
             raise TadaError(f"proportion {proportion} of {dimension}: expected a share of channels above 0, at most 1")
         self.dimension, self.proportion = dimension, proportion
-        self.overwrite = False  # the input may be scaled in place: see `tada.models.fold`
+        self.overwrite = False  # the input may be scaled in place: see `benchmarks.folding`
         self._inputs = max(1, round(proportion * in_channels)) if dimension in ("cin", "cin-cout") else 0
         self._outputs = max(1, round(proportion * out_channels)) if dimension in ("cout", "cin-cout") else 0
         emitted = math.prod(self.kernel_size) if dimension == "k2" else self._inputs + self._outputs
@@ -374,3 +380,80 @@ def _laid_out_like(x: Tensor, unrolled: Tensor) -> Tensor:
         return unrolled.contiguous()
     dense = unrolled.permute(0, 2, 3, 4, 1).contiguous()
     return dense.view(dense.shape).permute(0, 4, 1, 2, 3)  # a view, for the strides of a single clip to be regular
+
+
+_PIECE = {"cpu": 2**18}  # numbers that the second-level cache of a processor core holds
+
+
+_LARGE_PIECE = 2**24  # elsewhere, starting an operation costs more than memory that is soon free again
+
+
+Geometry = tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]
+"""Stride, padding, dilation and groups of a 2D convolution."""
+
+
+def convolve_scaled(
+    frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, overwrite: bool = False
+) -> Tensor:
+    """2D convolution of `frames` `[B, Cin, H, W]`, each channel of each frame times its `alpha` `[B, Cin]` before.
+
+    With `overwrite`, and where no gradients are recorded, the frames are scaled in place.
+    """
+    if overwrite and not torch.is_grad_enabled():
+        return F.conv2d(frames.mul_(alpha[..., None, None]), weight, bias, *geometry)
+    if torch.is_grad_enabled() and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        device = frames.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            kind = torch.get_autocast_dtype(device)  # autocast does not look into the function below
+            frames, alpha, weight = frames.to(kind), alpha.to(kind), weight.to(kind)
+            bias = None if bias is None else bias.to(kind)
+        return _ConvolveScaled.apply(frames, alpha, weight, bias, geometry)
+    return _convolve(frames, alpha, weight, bias, geometry)
+
+
+def _convolve(frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    return F.conv2d(frames * alpha[..., None, None], weight, bias, *geometry)
+
+
+class _ConvolveScaled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor:
+        ctx.save_for_backward(frames, alpha, weight, bias)
+        ctx.geometry = geometry
+        return _convolve(frames, alpha, weight, bias, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        frames, alpha, weight, bias = ctx.saved_tensors
+        needed = ctx.needs_input_grad[:4]
+        if torch.is_grad_enabled():  # a gradient of the gradient is wanted: leave it to autograd after all
+            inputs = [value for value, wanted in zip(ctx.saved_tensors, needed, strict=True) if wanted]
+            again = _convolve(frames, alpha, weight, bias, ctx.geometry)
+            found = iter(torch.autograd.grad(again, inputs, gradient, create_graph=True))
+            return *(next(found) if wanted else None for wanted in needed), None
+        to_frames = to_alpha = to_weight = to_bias = None
+        if needed[2] or needed[3]:
+            scaled = frames * alpha[..., None, None]
+            _, to_weight, to_bias = _gradients(gradient, scaled, weight, bias, ctx.geometry, (False, *needed[2:]))
+            del scaled
+        if needed[0] or needed[1]:
+            to_frames, _, _ = _gradients(gradient, frames, weight, bias, ctx.geometry, (True, False, False))
+            to_alpha = torch.empty_like(alpha)
+            step = max(1, _PIECE.get(frames.device.type, _LARGE_PIECE) // frames[0].numel())
+            for piece in (slice(first, first + step) for first in range(0, len(frames), step)):
+                to_alpha[piece] = (to_frames[piece] * frames[piece]).sum((2, 3))
+                to_frames[piece] *= alpha[piece, :, None, None]
+        return to_frames, to_alpha, to_weight, to_bias, None
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    """Gradients of a plain 2D convolution for its input, weight and bias, those that are `wanted`."""
+    stride, padding, dilation, groups = geometry
+    sizes = None if bias is None else list(bias.shape)
+    return torch.ops.aten.convolution_backward(
+        gradient, x, weight, sizes, stride, padding, dilation, False, (0, 0), groups, wanted
+    )

@@ -13,22 +13,21 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from tada import half_precision
-from tada.distributed import World
-from tada.errors import TadaError
-from tada.files import replacing, sha256, write_json
-from tada.initial import set_initial_weights
-from tada.launch import INTERRUPTED, record_outcome
+from tada.base.devices import World
+from tada.base.errors import TadaError
+from tada.base.files import replacing, sha256, write_json
+from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
+from tada.base.progress import Progress, Silent, reporting
+from tada.base.provenance import environment, peak_memory_bytes
+from tada.classification import evaluation
+from tada.classification.evaluation import accuracies, save_scores, test
+from tada.classification.inputs import Sources
 from tada.models import build_model
-from tada.progress import Progress, Silent, reporting
-from tada.provenance import environment, peak_memory_bytes
-from tada.recipes import RELEASED, LocalizationRecipe
-from tada.released import released_network
-from tada.run import Run
-from tada.sources import Sources
-from tada.stop import StopFlag
-from tada.testing import accuracies, save_scores, test
-from tada.training import Interrupted, State, train
+from tada.runs.checkpoints import State, released_network, set_initial_weights
+from tada.runs.recipes import RELEASED, LocalizationRecipe
+from tada.runs.record import record_outcome
+from tada.runs.run import Run
+from tada.runs.trainer import train
 
 
 def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
@@ -40,7 +39,7 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
 
     Args:
         run: dataset, model, seed, scale.
-        data_root: folder of its videos and annotations, as `tada.data.datasets.Place.parse` takes it; empty: none.
+        data_root: folder of its videos and annotations, as `tada.data.catalog.Place.parse` takes it; empty: none.
         stop: asked after every step.
         weights: local file of torchvision's ResNet-50 for runs that start from it (empty: torchvision downloads it), or
             the released checkpoint that is tested.
@@ -92,8 +91,8 @@ def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, prog
     changed = None
     if world.leads and recipe.test.precision != "float32":
         views = {"batch": recipe.test.batch, "workers": recipe.data.workers}
-        changed = half_precision.compare(model, sources.all_views(), world=world, **views, **precision)
-        progress.say(half_precision.in_words(changed))
+        changed = evaluation.compare(model, sources.all_views(), world=world, **views, **precision)
+        progress.say(evaluation.in_words(changed))
     scores = test(
         model,
         sources.all_views(),

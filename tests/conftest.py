@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tada import paths
-from tada.data.mini.writing import write_video
+from tada.base import files
+from tada.data.mini.rendering import write_video
 
 TEMPLATES = ["Pushing [something] left", "Pushing [something] right", "Holding [something]"]
 
@@ -96,8 +96,8 @@ def tiny_config(tmp_path_factory) -> Path:
     """A config folder with the real models and recipes of few steps; EPIC-KITCHENS-100 starts from Kinetics-400."""
     folder = tmp_path_factory.mktemp("config")
     (folder / "recipes").mkdir()
-    shutil.copy(paths.CONFIG / "models.yaml", folder)
-    shutil.copy(paths.CONFIG / "recipes" / "paper.yaml", folder / "recipes")
+    shutil.copy(files.CONFIG / "models.yaml", folder)
+    shutil.copy(files.CONFIG / "recipes" / "paper.yaml", folder / "recipes")
     train = {
         "epochs": 4, "warmup_epochs": 1, "base_lr": 0.02, "warmup_lr": 0.002, "batch": 12, "batch_per_device": 6,
         "scale": [20, 24], "crop": 16, "flip": True, "initial": "scratch",

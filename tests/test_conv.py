@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tada.base.errors import TadaError
 from tada.conv import DIMENSIONS, Calibration, TAdaConv1d, TAdaConv2d, TAdaConv3d, VideoConv, calibrated
-from tada.errors import TadaError
 
 
 def awaken(conv, seed=0):

@@ -3,7 +3,7 @@ import tomllib
 
 import yaml
 
-from tada.paths import PROJECT
+from tada.base.files import PROJECT
 
 NUMBERS_DEPEND_ON = {
     "torch", "torchvision", "numpy", "pandas", "decord", "av", "fvcore", "scikit-learn", "snakemake", "submitit",

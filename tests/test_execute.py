@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tada.metrics import topk_accuracy
+from tada.metrics.accuracy import topk_accuracy
 
 FOLDER = "results/mini/ssv2/tada2d/seed0"
 

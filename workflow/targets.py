@@ -7,15 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tada import recipes
-from tada.errors import TadaError, unknown
-from tada.files import read_json
-from tada.localization.given import given_features
-from tada.models.definitions import model_options
-from tada.paths import PROJECT
-from tada.report import spec
-from tada.run import Run
-from tada.settings import validate
+from tada.base.errors import TadaError, unknown
+from tada.base.files import PAPER, read_json
+from tada.base.yaml_files import validate
+from tada.models.registry import model_options
+from tada.report.paper.claims import Claims, load_claims
+from tada.report.paper.figures import Figure, load_figure
+from tada.report.paper.tables import Table, load_table
+from tada.runs import recipes
+from tada.runs.recipes import given_features
+from tada.runs.run import Run
 
 _settings: dict[str, Any] = {}
 _requested: set[Path] = set()
@@ -46,7 +47,8 @@ def use_this_python() -> None:
 
 def names(kind: str) -> list[str]:
     """Names of the specs of a kind: "tables", "figures", or "sentences", pages on the paper's text."""
-    return sorted(path.stem for path in (PROJECT / kind).glob("*.yaml"))
+    folder = PAPER if kind == "sentences" else PAPER / kind
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def everything() -> list[str]:
@@ -75,7 +77,7 @@ def about_figure(wildcards: SimpleNamespace) -> dict[str, str]:
 
 def table_specs() -> list[str]:
     """The specs of all tables, which hold all numbers of the paper's tables."""
-    return [f"tables/{name}.yaml" for name in names("tables")]
+    return [f"paper/tables/{name}.yaml" for name in names("tables")]
 
 
 def table_inputs(wildcards: SimpleNamespace) -> list[str]:
@@ -90,7 +92,7 @@ def figure_inputs(wildcards: SimpleNamespace) -> list[str]:
 
 def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
     """Results that the claims need at this scale."""
-    return _needed(_checked(spec.load_claims))
+    return _needed(_checked(load_claims))
 
 
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
@@ -168,7 +170,7 @@ def report_problems() -> None:
         raise SystemExit(1)
 
 
-def _needed(wanted: spec.Table | spec.Figure | spec.Claims) -> list[str]:
+def _needed(wanted: Table | Figure | Claims) -> list[str]:
     runs = [
         Run(_settings["scale"], dataset, model, seed)
         for dataset, model in sorted(wanted.runs)
@@ -210,7 +212,7 @@ def _load(kind: str, name: str) -> Any:
     def load() -> Any:
         if name not in names(f"{kind}s"):
             raise unknown(kind, name, names(f"{kind}s"))
-        return spec.load_table(name) if kind == "table" else spec.load_figure(name)
+        return load_table(name) if kind == "table" else load_figure(name)
 
     return _checked(load)
 

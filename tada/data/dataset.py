@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tada.base.errors import TadaError
 from tada.data.clips import Clip, Label
-from tada.data.frames import FileFrames, Source
+from tada.data.inspection import SkipLog
 from tada.data.sampling import Sampling
-from tada.data.skipped import SkipLog
-from tada.data.timeline import VideoError
 from tada.data.transforms import TestTransform, TrainTransform
-from tada.errors import TadaError
+from tada.data.video.random_access import FileFrames, Source
+from tada.data.video.timeline import VideoError
 
 IGNORED = -100
 """Label of a sample whose video turned out to be unusable: cross-entropy leaves it out, and so must every count."""

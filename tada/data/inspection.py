@@ -1,4 +1,7 @@
-"""Which videos of a split can be used: found out once for every file, and remembered."""
+"""Which videos of a split can be used: found out once for every file, and remembered.
+
+Videos that turn out to be unusable while a run goes on.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -8,10 +11,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tada.data import images, jsonlines, video
-from tada.data.clips import Clip, Split
-from tada.data.parallel import ordered_map
-from tada.data.timeline import VideoError, file_state
+from tada.base import files
+from tada.base.processes import ordered_map
+from tada.data.clips import Clip, Split, too_many
+from tada.data.video import images, random_access
+from tada.data.video.timeline import VideoError, file_state
 
 Told = Callable[[int, int], None]
 """Called with the number of files looked at and the number of those to look at."""
@@ -75,7 +79,7 @@ def look_at(
         looked = ordered_map(partial(_look, decode=decode), [(path, rates[path]) for path in new], workers)
         for done, (path, finding) in enumerate(zip(new, looked, strict=True), start=1):
             known[keys[path]] = finding
-            jsonlines.append(record, {"file": keys[path], **asdict(finding)})
+            files.append(record, {"file": keys[path], **asdict(finding)})
             told(done, len(new))
     return {path: known[key] for path, key in keys.items()}
 
@@ -90,7 +94,7 @@ def unusable(clip: Clip, finding: Finding) -> str | None:
 def _read(record: Path) -> dict[str, Finding]:
     """Every file's last finding."""
     findings: dict[str, Finding] = {}
-    for line in jsonlines.read(record):
+    for line in files.read(record):
         try:
             file = line.pop("file")
             findings[file] = Finding(**line)
@@ -107,7 +111,7 @@ def _look(file: tuple[Path, float | None], decode: bool) -> Finding:
     path, fps = file
     try:
         if fps is None:
-            info = video.check(path) if decode else video.probe(path)
+            info = random_access.check(path) if decode else random_access.probe(path)
         else:
             info = images.check(path, fps) if decode else images.FrameFolder(path, fps).info
     except VideoError as error:
@@ -124,3 +128,34 @@ def summarise(findings: Mapping[Path, Finding]) -> dict[str, float]:
         "frames": sum(finding.frames for finding in good),
         "hours": sum(finding.seconds for finding in good) / 3600,
     }
+
+
+class SkipLog:
+    """Notes unusable clips in a file, from whichever worker process meets them, and says when they are too many.
+
+    Args:
+        path: file of JSON lines, kept from one attempt of the run to the next.
+        split: the split that the clips belong to.
+        max_skipped: share of the split that may be unusable.
+    """
+
+    def __init__(self, path: Path, split: Split, max_skipped: float) -> None:
+        self.path = path
+        self.max_skipped = max_skipped
+        self._split, self._listed, self._before = split.name, split.listed, dict(split.skipped)
+
+    def add(self, name: str, reason: str) -> None:
+        """Note a clip.
+
+        Raises:
+            TadaError: with it, more clips are unusable than may be.
+        """
+        noted = self.read()
+        if name not in noted:
+            files.append(self.path, {"name": name, "reason": reason})
+            noted[name] = reason
+        too_many(self._split, {**self._before, **noted}, self._listed, self.max_skipped)
+
+    def read(self) -> dict[str, str]:
+        """The reason for every clip noted so far, by any process."""
+        return {line["name"]: line["reason"] for line in files.read(self.path)}

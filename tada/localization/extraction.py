@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from tada.data.timeline import file_state
-from tada.distributed import World
+from tada.base.devices import World
+from tada.base.processes import Interrupted
+from tada.base.progress import Progress
+from tada.data.video.timeline import file_state
 from tada.localization.clips import ClipBatch, ClipBatches, Reading
 from tada.localization.features import Features, Kept, read_kept, save_features
-from tada.localization.settings import ClipSettings
 from tada.localization.videos import Untrimmed
-from tada.progress import Progress
-from tada.training import Interrupted
+from tada.runs.settings import ClipSettings
 
 SHORT = 1.0
 """Seconds that a video may end before its annotation says without being noted."""

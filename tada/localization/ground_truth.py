@@ -10,15 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tada.data.ek100 import seconds
-from tada.data.listing import rows
-from tada.errors import TadaError, unknown
-from tada.localization.overlap import check_table, describe
+from tada.base.errors import TadaError, unknown
+from tada.data.readers.ek100 import seconds
+from tada.data.readers.listing import rows
+from tada.metrics.average_precision import check_table, describe
 
 NAMES = {"hacs": "HACS or ActivityNet", "ek100": "EPIC-KITCHENS-100"}
 
+
 _TOLERANCE = 0.05
 """Seconds by which a segment may leave its video before it is counted: about a frame, as times are rounded."""
+
 
 _INFO = "EPIC_100_video_info.csv"
 

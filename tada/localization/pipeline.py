@@ -9,31 +9,29 @@ import numpy as np
 import pandas as pd
 import torch
 
+from tada.base.devices import World, leading
+from tada.base.errors import TadaError
+from tada.base.files import sha256
+from tada.base.processes import StopFlag
+from tada.base.progress import Progress
+from tada.classification.evaluation import save_scores
+from tada.classification.inputs import check_classes
+from tada.data.catalog import Place
 from tada.data.clips import too_many
-from tada.data.datasets import Place
-from tada.distributed import World
-from tada.errors import TadaError
-from tada.files import sha256
-from tada.localization.classification import Proposals, Scores
-from tada.localization.evaluation import action_precision, mean_average_precision
-from tada.localization.fusion import fuse_actions, fuse_video
-from tada.localization.leading import leading
-from tada.localization.nms import soft_nms
-from tada.localization.origins import GivenFeatures, TrainedNetwork
-from tada.localization.proposals import propose
-from tada.localization.recall import average_recall, uniform_proposals
+from tada.localization.bmn_training import build_bmn, train_bmn
+from tada.localization.classes import Proposals, Scores
+from tada.localization.detections import fuse_actions, fuse_video
+from tada.localization.feature_sources import GivenFeatures, TrainedNetwork
+from tada.localization.proposals import propose, soft_nms
 from tada.localization.submission import write_ek100, write_hacs
-from tada.localization.training import build_bmn, train_bmn
-from tada.localization.uncertainty import jackknife, units_of
 from tada.localization.videos import Untrimmed, UntrimmedSplits
 from tada.localization.windows import TrainingWindows
-from tada.progress import Progress
-from tada.recipes import videos_of
-from tada.run import Run
-from tada.sources import check_classes
-from tada.stop import StopFlag
-from tada.testing import save_scores
-from tada.training import State
+from tada.metrics.average_precision import action_precision, mean_average_precision
+from tada.metrics.jackknife import jackknife, units_of
+from tada.metrics.recall import average_recall, uniform_proposals
+from tada.runs.checkpoints import State
+from tada.runs.recipes import videos_of
+from tada.runs.run import Run
 
 LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Quantiles of the training segments' lengths that the uniform windows have, which proposals are compared with."""

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tada.data import datasets, ek100, hacs, video
+from tada.base.errors import TadaError
+from tada.data import catalog
+from tada.data.catalog import Place
 from tada.data.clips import Clip, Label, Split
-from tada.data.datasets import Place
-from tada.data.images import FrameFolder
-from tada.data.segments import fault, inside
-from tada.data.timeline import VideoError, stated_seconds
-from tada.errors import TadaError
+from tada.data.readers import ek100, hacs
+from tada.data.readers.listing import fault, inside
+from tada.data.video import random_access
+from tada.data.video.images import FrameFolder
+from tada.data.video.timeline import VideoError, stated_seconds
 
 _READERS = {"hacs": hacs, "ek100": ek100}
 
@@ -73,7 +75,7 @@ def read_untrimmed(dataset: str, place: Place, files: bool = True) -> UntrimmedS
         raise TadaError(f"{dataset}: not annotated for localization; annotated: {', '.join(_READERS)}")
     reader, folder = _READERS[dataset], place.options.get("annotations")
     folder = Path(folder) if folder else None
-    annotations = datasets.read(dataset, place) if files else reader.read_annotated(place.root, folder)
+    annotations = catalog.read(dataset, place) if files else reader.read_annotated(place.root, folder)
     durations = reader.durations(place.root, folder)
     train, validation = (_videos(dataset, split, durations) for split in (annotations.train, annotations.validation))
     return UntrimmedSplits(
@@ -116,4 +118,4 @@ def _duration(clip: Clip) -> float:
     """Seconds of a clip's whole video by its file; raises VideoError where that cannot be read."""
     if clip.fps is not None:
         return FrameFolder(clip.path, clip.fps).info.duration
-    return stated_seconds(clip.path) or video.probe(clip.path).duration
+    return stated_seconds(clip.path) or random_access.probe(clip.path).duration

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tada.errors import TadaError
+from tada.base.errors import TadaError
 from tada.localization.features import Features
 from tada.localization.videos import Untrimmed
 

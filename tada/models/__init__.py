@@ -2,20 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tada.models.definitions import model_names, model_options
+from tada.models.registry import build_model, model_names, model_options
 
 if TYPE_CHECKING:
     from tada.models.weights import load_backbone, load_imagenet, load_released
-    from tada.models.zoo import build_model
 
 __all__ = ["build_model", "load_backbone", "load_imagenet", "load_released", "model_names", "model_options"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "build_model":
-        from tada.models import zoo
-
-        return zoo.build_model
     if name in __all__:
         from tada.models import weights
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tada.base.errors import TadaError
 from tada.conv import check_input
-from tada.errors import TadaError
 from tada.models.blocks import EXPANSION, Design, Head, Stem, draw_seed, initialise, stage
 
 STAGES = (2, 3, 4, 5)

@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tada.base.errors import TadaError
 from tada.conv import check_input
-from tada.errors import TadaError
 from tada.models.blocks import EXPANSION, Design, Head, Stem, draw_seed, initialise, stage, video_conv
 from tada.models.resnet import STAGES, tada_design
 
 NARROWER = 8  # 1 / beta: the fast pathway has an eighth of the slow one's channels
+
+
 FUSED = 2  # the lateral connections double the fast pathway's channels
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tada.allocation import Cluster, allocate, fitting_processes, load_cluster
-from tada.errors import TadaError
-from tada.paths import PROJECT
-from tada.recipes import load_recipe
+from tada.base.errors import TadaError
+from tada.base.files import PROJECT
+from tada.cluster.allocation import Cluster, allocate, fitting_processes, load_cluster
+from tada.runs.recipes import load_recipe
 
 RECIPE = load_recipe("paper", "ssv2", "tsn", PROJECT / "config")
 

@@ -3,19 +3,19 @@
 import pytest
 from background import read
 
-from tada import cluster, scheduler
-from tada.allocation import Cluster
-from tada.files import write_json
-from tada.launch import launch
-from tada.records import job_name
-from tada.run import Run
+from tada.base.files import write_json
+from tada.cluster import scheduler, slurm
+from tada.cluster.allocation import Cluster
+from tada.cluster.launch import launch
+from tada.cluster.records import job_name
+from tada.runs.run import Run
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Run:
     monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.1)
-    monkeypatch.setattr(cluster, "GRACE_SECONDS", 0.2)
-    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(slurm, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.05)
     monkeypatch.chdir(tmp_path)
     return Run("mini", "ssv2", "tsn", 0)
 
@@ -43,27 +43,27 @@ def jobs(slurm_says) -> int:
 
 def test_a_vanished_job_is_noticed(run, slurm_says, monkeypatch):
     slurm_says("")
-    problem = cluster.train_on_cluster(run, {}, Cluster())
+    problem = slurm.train_on_cluster(run, {}, Cluster())
     assert "job 8 vanished: SLURM no longer knows it" in problem and jobs(slurm_says) == 1
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "OUT_OF_MEMORY"])
 def test_a_lost_job_is_the_runs_failure(state, run, slurm_says):
     slurm_says(state)
-    problem = cluster.train_on_cluster(run, {}, Cluster())
+    problem = slurm.train_on_cluster(run, {}, Cluster())
     assert problem.startswith(f"job 8 {state.lower()}: ") and jobs(slurm_says) == 1
 
 
 @pytest.mark.parametrize("state", ["NODE_FAIL", "TIMEOUT", "PREEMPTED"])
 def test_another_job_goes_on_but_not_for_ever(state, run, slurm_says):
     slurm_says(state)
-    problem = cluster.train_on_cluster(run, {}, Cluster())
+    problem = slurm.train_on_cluster(run, {}, Cluster())
     assert "3 jobs in a row" in problem and jobs(slurm_says) == 3
 
 
 def test_jobs_that_save_something_go_on_until_the_run_is_finished(run, slurm_says, monkeypatch):
     slurm_says("TIMEOUT")
-    tell = cluster._tell
+    tell = slurm._tell
 
     def watch(told: Run, message: str) -> None:
         tell(told, message)
@@ -73,16 +73,16 @@ def test_jobs_that_save_something_go_on_until_the_run_is_finished(run, slurm_say
                 write_json(run.file("metrics.json"), {"signature": run.signature})
                 write_json(run.file("outcome.json"), {"signature": run.signature})
 
-    monkeypatch.setattr(cluster, "_tell", watch)
-    assert cluster.train_on_cluster(run, {}, Cluster()) is None
+    monkeypatch.setattr(slurm, "_tell", watch)
+    assert slurm.train_on_cluster(run, {}, Cluster()) is None
     assert jobs(slurm_says) == 5
 
 
 def test_an_attached_job_is_not_submitted_again(run, slurm_says, monkeypatch):
     slurm_says("RUNNING", jobs="7")
-    tell = cluster._tell
-    monkeypatch.setattr(cluster, "_tell", lambda told, message: (tell(told, message), slurm_says("")))
-    problem = cluster.train_on_cluster(run, {}, Cluster())
+    tell = slurm._tell
+    monkeypatch.setattr(slurm, "_tell", lambda told, message: (tell(told, message), slurm_says("")))
+    problem = slurm.train_on_cluster(run, {}, Cluster())
     assert "job 7 vanished" in problem and jobs(slurm_says) == 0
     assert read(run.folder, "job.json")["id"] == "7"
 

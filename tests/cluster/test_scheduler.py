@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from tada import scheduler
-from tada.errors import TadaError
-from tada.scheduler import Busy, Queue
+from tada.base.errors import TadaError
+from tada.cluster import scheduler
+from tada.cluster.scheduler import Busy, Queue
 
 BUSY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 

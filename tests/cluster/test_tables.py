@@ -9,11 +9,11 @@ import pytest
 import yaml
 from background import assert_same_numbers, read, training_process, wait_until
 
-from tada.paths import PROJECT
-from tada.report.spec import load_table
+from tada.base.files import PROJECT
+from tada.report.paper.tables import load_table
 
 COPIED = ["Snakefile", "pyproject.toml", "environment.yml"]
-COPIED += ["tada", "workflow", "config", "profiles", "tables", "figures", "sentences"]
+COPIED += ["tada", "workflow", "config", "profiles", "paper"]
 RUNS = Path("results/mini/ssv2")
 
 
@@ -42,7 +42,7 @@ def project(tmp_path, tiny_ssv2, slurm):
             "rows": [{"model": model, "cells": {"top1": "50.0"}} for model in models],
         }
         if models:
-            (root / "tables/small.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
+            (root / "paper/tables/small.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
         settings = root / "profiles/slurm/cluster.yaml"
         changes = {"gpus_per_node": 1, "cpus_per_process": 1, "memory_gb_per_process": 1}
         settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), **changes}))

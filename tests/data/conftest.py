@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tada.data.clips import Clip, Split
-from tada.data.mini.writing import write_video
+from tada.data.mini.rendering import write_video
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from tada.data import ek100
-from tada.data.checking import check, count_faults
-from tada.data.datasets import Place
-from tada.data.mini.writing import write_video
-from tada.errors import TadaError
+from tada.base.errors import TadaError
+from tada.data.catalog import Place
+from tada.data.mini.rendering import write_video
+from tada.data.readers import ek100
+from tada.data.validation import check, count_faults
 
 FOLDER = """it's "my" data, 100% (new)"""
 SIZES = {"ssv2": (36, 9), "k400": (24, 6), "ek100": (24, 6)}
@@ -102,7 +102,7 @@ def test_durations_that_disagree_with_the_list_of_videos(tmp_path):
 
 
 def test_a_frame_rate_that_is_not_true_is_a_finding_of_check_data(tiny_ek100, tmp_path, capsys):
-    from tada.check_data import check_data
+    from tada.data.validation import check_data
 
     root = shutil.copytree(tiny_ek100, tmp_path / "data")
     shutil.rmtree(root / ".cache", ignore_errors=True)

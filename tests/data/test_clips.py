@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from tada.base.errors import TadaError
 from tada.data.clips import Clip, Split, mirror_classes
-from tada.errors import TadaError
 
 
 def split(clips=8, skipped=2):

@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from tada.data import cache, dataset, video
+from tada.base.errors import TadaError
+from tada.data import dataset
 from tada.data.clips import Clip, Split
 from tada.data.dataset import IGNORED, TestClips, TrainClips
-from tada.data.mini.writing import write_video
+from tada.data.inspection import SkipLog
+from tada.data.mini.rendering import write_video
 from tada.data.sampling import IntervalSampling, SegmentSampling
-from tada.data.skipped import SkipLog
 from tada.data.transforms import TestTransform, TrainTransform
-from tada.data.video import VideoError
-from tada.errors import TadaError
+from tada.data.video import cache, random_access
+from tada.data.video.random_access import VideoError
 
 TRANSFORM = TrainTransform((32, 40), 32, flip=True)
 
@@ -107,8 +108,8 @@ def test_ten_clips_and_three_crops_of_an_mp4_equal_decoding_each_view_by_itself(
 
 def test_every_frame_of_a_video_is_decoded_once(split, monkeypatch):
     reads = []
-    real = video.Video.read
-    monkeypatch.setattr(video.Video, "read", lambda self, indices: reads.append(indices) or real(self, indices))
+    real = random_access.Video.read
+    monkeypatch.setattr(random_access.Video, "read", lambda self, indices: reads.append(indices) or real(self, indices))
     sampling = IntervalSampling(8, 2, 12.0)
     TestClips(split.clips, sampling, TestTransform(32, 32), clips_per_video=10)[0]
     (indices,) = reads

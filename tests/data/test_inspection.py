@@ -1,9 +1,10 @@
 import pytest
 
-from tada.data import inspection, jsonlines
+from tada.base import files
+from tada.base.processes import ordered_map
+from tada.data import inspection
 from tada.data.clips import Clip, Split
 from tada.data.inspection import inspect, look_at
-from tada.data.parallel import ordered_map
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -78,16 +79,16 @@ def test_what_was_decoded_is_known_to_be_readable_but_not_the_other_way_round(tm
 def test_records_of_older_versions_are_ignored(tmp_path, split):
     record = tmp_path / "record.jsonl"
     for line in ({"video": "x", "reason": None}, {"file": "x", "why": 3}, [1]):
-        jsonlines.append(record, line)
+        files.append(record, line)
     assert len(inspect(split, record).clips) == 6
 
 
 def test_json_lines(tmp_path):
     file = tmp_path / "new" / "a.jsonl"
-    assert list(jsonlines.read(file)) == []
-    jsonlines.append(file, {"a": "ü\n"})
-    jsonlines.append(file, 2)
-    assert list(jsonlines.read(file)) == [{"a": "ü\n"}, 2]
+    assert list(files.read(file)) == []
+    files.append(file, {"a": "ü\n"})
+    files.append(file, 2)
+    assert list(files.read(file)) == [{"a": "ü\n"}, 2]
 
 
 def test_ordered_map_keeps_order_and_hands_on_errors():

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from tada.base.errors import TadaError
 from tada.data.transforms import TestTransform, TrainTransform, normalise, resize_short_side
-from tada.errors import TadaError
 
 
 def coordinates(count=4, height=30, width=40):

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from tada.errors import TadaError
-from tada.localization.settings import BmnSettings
-from tada.localization.training import batches, build_bmn, train_bmn
+from tada.base.errors import TadaError
+from tada.base.processes import Interrupted
+from tada.base.progress import Silent
+from tada.localization.bmn_training import batches, build_bmn, train_bmn
 from tada.localization.windows import Window
-from tada.progress import Silent
-from tada.training import Interrupted, load_state
+from tada.runs.checkpoints import load_state
+from tada.runs.settings import BmnSettings
 
 SETTINGS = BmnSettings(
     window=8.0,

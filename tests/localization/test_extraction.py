@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from tada.data.mini.writing import write_video
+from tada.base.processes import Interrupted
+from tada.base.progress import Progress
+from tada.data.mini.rendering import write_video
 from tada.data.transforms import normalise, resize_short_side
-from tada.data.video import Video
-from tada.localization.classification import Proposals, classify_proposals, classify_video, proposal_times
+from tada.data.video.random_access import Video
+from tada.localization.classes import Proposals, classify_proposals, classify_video, proposal_times
 from tada.localization.extraction import dense_times, extract
 from tada.localization.features import Features, load_features
-from tada.localization.settings import ClipSettings
 from tada.localization.videos import Segment, Untrimmed
 from tada.models import build_model
-from tada.progress import Progress
-from tada.training import Interrupted
+from tada.runs.settings import ClipSettings
 
 SETTINGS = ClipSettings(frames=4, interval=3, stride=5, target_fps=12, short_side=16, batch=7)
 
@@ -126,7 +126,7 @@ def test_folders_of_images(model, tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode())
     images = replace(video, path=folder, fps=12.0)
-    from tada.data.images import FrameFolder
+    from tada.data.video.images import FrameFolder
 
     read = FrameFolder(folder, 12.0)
     extract(model, [images], tmp_path / "out", SETTINGS, checkpoint="a", progress=progress())

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tada.errors import TadaError
+from tada.base.errors import TadaError
 from tada.localization.features import Features, Kept, check_finite, file_of, load_features, read_kept, save_features
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import windows_of

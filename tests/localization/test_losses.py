@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from tada.localization.losses import balanced_logistic, balanced_sample, bmn_loss, sampling_generator
-from tada.localization.targets import Targets, targets_of, within
+from tada.localization.bmn_training import (
+    Targets,
+    balanced_logistic,
+    balanced_sample,
+    bmn_loss,
+    sampling_generator,
+    targets_of,
+    within,
+)
 from tada.models.bmn import Maps
 
 T, D = 16, 10

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tada.localization.nms import soft_nms
+from tada.localization.proposals import soft_nms
 
 
 def reference(starts, ends, scores, duration, sigma=0.4, low=0.25, gain=0.65):

@@ -15,21 +15,22 @@ import pytest
 import torch
 import yaml
 
-from tada import paths, recipes
+from tada.base import files
+from tada.base.errors import TadaError
+from tada.base.files import sha256, write_json
+from tada.base.processes import Interrupted
 from tada.data import mini
-from tada.data.datasets import Place
-from tada.errors import TadaError
+from tada.data.catalog import Place
 from tada.execute import execute
-from tada.files import sha256, write_json
-from tada.localization.evaluation import action_precision, mean_average_precision
+from tada.localization.features import CLIPS
 from tada.localization.ground_truth import read_ground_truth
-from tada.localization.released_features import CLIPS
-from tada.localization.scoring import score_files
-from tada.localization.submission import read_submission
+from tada.localization.submission import read_submission, score_files
 from tada.localization.videos import read_untrimmed
+from tada.metrics.average_precision import action_precision, mean_average_precision
 from tada.models import build_model
-from tada.run import Run
-from tada.training import Interrupted, State, save_state
+from tada.runs import recipes
+from tada.runs.checkpoints import State, save_state
+from tada.runs.run import Run
 
 RENDERED = {
     "seed": 0, "height": 24, "width": 32, "frames": [20, 40], "fps": 12, "untrimmed": [96, 130], "segments": [1, 2],
@@ -77,7 +78,7 @@ RECIPES = {
 def config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("config")
     (folder / "recipes").mkdir()
-    shutil.copy(paths.CONFIG / "models.yaml", folder)
+    shutil.copy(files.CONFIG / "models.yaml", folder)
     (folder / "recipes" / "mini.yaml").write_text(yaml.safe_dump(RECIPES))
     return folder
 
@@ -85,8 +86,8 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def tiny_recipes(config):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tada.run.load_recipe", partial(recipes.load_recipe, folder=config))
-        patch.setattr("tada.run.resolved", partial(recipes.resolved, folder=config))
+        patch.setattr("tada.runs.run.load_recipe", partial(recipes.load_recipe, folder=config))
+        patch.setattr("tada.runs.run.resolved", partial(recipes.resolved, folder=config))
         yield
 
 
@@ -227,7 +228,7 @@ def test_a_killed_run_ends_with_the_same_numbers(phase, locate, data, config, tm
     run = Run("mini", "ek100-localization", "tada2d", 0, tmp_path)
     classify(run.initial)
     script = "import sys, test_pipeline; test_pipeline.kill_in(*sys.argv[1:])"
-    environment = {"TADA_CONFIG": str(config), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(paths.PROJECT)}
+    environment = {"TADA_CONFIG": str(config), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(files.PROJECT)}
     process = subprocess.run(
         [sys.executable, "-c", script, phase, str(tmp_path), str(data / "ek100")],
         cwd=Path(__file__).parent,

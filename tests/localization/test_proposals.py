@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from tada.errors import TadaError
+from tada.base.errors import TadaError
+from tada.localization.bmn_training import build_bmn
 from tada.localization.features import Features
 from tada.localization.proposals import Dense, average, boundaries, candidates, predict, propose
-from tada.localization.settings import BmnSettings
-from tada.localization.training import build_bmn
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import grid_of, windows_of
+from tada.runs.settings import BmnSettings
 
 SETTINGS = BmnSettings(
     window=8.0, stride=4.0, temporal=16, durations=10, base=8, summed=8, confidence=4, samples=4, batch=2

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tada.errors import TadaError
-from tada.localization.released_features import ReleasedFeatures
+from tada.base.errors import TadaError
+from tada.localization.features import ReleasedFeatures
 from tada.localization.videos import Untrimmed
 
 KITCHEN = Untrimmed("P01_01", Path("P01_01.MP4"), 12.5, ())

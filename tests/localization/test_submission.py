@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from tada.base.errors import TadaError
 from tada.cli import app
-from tada.errors import TadaError
 from tada.localization.ground_truth import read_ground_truth
-from tada.localization.scoring import score_files
-from tada.localization.submission import read_submission, write_ek100, write_hacs
+from tada.localization.submission import read_submission, score_files, write_ek100, write_hacs
 
 WASH = "Hand car wash"
 

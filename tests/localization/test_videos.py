@@ -3,11 +3,10 @@ import csv
 import numpy as np
 import pytest
 
+from tada.base.errors import TadaError
 from tada.data import mini
-from tada.data.datasets import Place
-from tada.data.mini.spec import RenderSpec
-from tada.data.mini.writing import write_video
-from tada.errors import TadaError
+from tada.data.catalog import Place
+from tada.data.mini.rendering import RenderSpec, write_video
 from tada.localization.videos import Segment, read_untrimmed
 
 SPEC = RenderSpec(train=12, validation=6, frames=(10, 30), untrimmed=(60, 90), segments=(1, 2), pause=6)

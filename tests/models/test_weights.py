@@ -9,8 +9,8 @@ import pytest
 import torch
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from tada.errors import TadaError
-from tada.files import sha256
+from tada.base.errors import TadaError
+from tada.base.files import sha256
 from tada.models import build_model, load_backbone, load_imagenet, load_released, weights
 
 SHALLOW = {"depth": [1, 1, 1, 1]}

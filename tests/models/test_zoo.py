@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from tada.base.errors import TadaError
 from tada.conv import Calibration
-from tada.errors import TadaError
 from tada.models import build_model, model_names, model_options
 
 SMALL = {"depth": [1, 1, 1, 1], "width": 16}

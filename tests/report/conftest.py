@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tada.files import write_json
-from tada.report.tables import build_table
-from tada.run import Run
+from tada.base.files import write_json
+from tada.report.pages.tables import build_table
+from tada.runs.run import Run
 
 ENVIRONMENT = {
     "git_commit": "0123456789abcdef",

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tada.paths import PROJECT
+from tada.base.files import PROJECT
 
 TOP1 = {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"}
 SPECS = {
-    "tables/small.yaml": {
+    "paper/tables/small.yaml": {
         "title": "Table T",
         "place": "A test",
         "caption": "Two rows.",
@@ -26,7 +26,7 @@ SPECS = {
             {"model": "tada2d", "cells": {"name": "TAda2D", "top1": "63.8"}},
         ],
     },
-    "figures/picture.yaml": {
+    "paper/figures/picture.yaml": {
         "draws": "accuracies",
         "title": "Figure F",
         "place": "A test",
@@ -45,7 +45,7 @@ SPECS = {
             }
         ],
     },
-    "sentences/claims.yaml": {
+    "paper/claims.yaml": {
         "title": "Claims",
         "place": "A test",
         "caption": "One sentence.",
@@ -53,7 +53,7 @@ SPECS = {
             {"id": "one", "place": "A test", "says": "More", "quote": "More.", "holds": ["{ssv2/tada2d} > {ssv2/tsn}"]}
         ],
     },
-    "sentences/audit.yaml": {
+    "paper/audit.yaml": {
         "title": "Audit",
         "place": "A test",
         "caption": "One number.",

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tada.paths import PROJECT
-from tada.report.table_spec import load_table
+from tada.base.files import PROJECT
+from tada.report.paper.tables import load_table
 
 COPIED = ["Snakefile", "pyproject.toml", "environment.yml", "tada", "workflow", "config", "profiles"]
-COPIED += ["tables", "figures", "sentences"]
+COPIED += ["paper"]
 RESULTS = Path("results/mini/ssv2")
 
 TABLE = {
@@ -48,7 +48,7 @@ def project(tmp_path_factory, tiny_ssv2, tiny_config) -> Path:
     recipes = yaml.safe_load((tiny_config / "recipes" / "mini.yaml").read_text())
     recipes["ssv2"]["train"] |= {"epochs": 2, "warmup_epochs": 0}
     write_yaml(root / "config/recipes/mini.yaml", recipes)
-    write_yaml(root / "tables/small.yaml", TABLE)
+    write_yaml(root / "paper/tables/small.yaml", TABLE)
     shutil.copytree(tiny_ssv2, root / "data/mini/ssv2")
     (root / "data/mini/ssv2/manifest.json").write_text("{}")
     return root
@@ -111,7 +111,7 @@ def test_edited_code_retrains_nothing_and_an_edited_recipe_what_it_concerns(proj
 
 def test_a_failed_row_is_a_cell_and_the_next_call_repairs_it(project):
     spec = {**TABLE, "rows": [*TABLE["rows"], {"model": "tsn+avg", "cells": {"name": "Avg", "top1": "47.9"}}]}
-    write_yaml(project / "tables/small.yaml", spec)
+    write_yaml(project / "paper/tables/small.yaml", spec)
     models = project / "config/models.yaml"
     text = models.read_text()
     assert "tsn+avg: {extends: tsn," in text
@@ -135,7 +135,7 @@ def test_a_failed_row_is_a_cell_and_the_next_call_repairs_it(project):
 
 def test_a_killed_snakemake_is_simply_called_again(project):
     spec = {**TABLE, "rows": [*TABLE["rows"], {"model": "tada2d-max", "cells": {"name": "Max", "top1": "63.5"}}]}
-    write_yaml(project / "tables/small.yaml", spec)
+    write_yaml(project / "paper/tables/small.yaml", spec)
     process = start(project, "tables/small.md")
     state = project / RESULTS / "tada2d-max/seed0/checkpoint.pt"
     deadline = time.monotonic() + 90

@@ -1,7 +1,7 @@
 rule audit:
     """The paper's numbers that follow from others of its numbers, recomputed; trains nothing."""
     input:
-        spec="sentences/audit.yaml",
+        spec="paper/audit.yaml",
         tables=targets.table_specs(),
     output:
         md="tables/audit.md",
@@ -21,7 +21,7 @@ rule audit:
 rule claims:
     """Sentences of the paper as statements on runs and networks, with verdicts."""
     input:
-        spec="sentences/claims.yaml",
+        spec="paper/claims.yaml",
         tables=targets.table_specs(),
         files=targets.claims_inputs,
     output:

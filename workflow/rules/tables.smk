@@ -1,8 +1,8 @@
 rule table:
     """One table of the paper, reproduced beside reported, as Markdown, LaTeX, HTML and CSV."""
     input:
-        spec="tables/{name}.yaml",
-        sentences="sentences/audit.yaml",
+        spec="paper/tables/{name}.yaml",
+        sentences="paper/audit.yaml",
         files=targets.table_inputs,
     output:
         md="tables/{name}.md",

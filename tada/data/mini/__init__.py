@@ -12,15 +12,17 @@ from typing import Any
 
 from filelock import FileLock
 
+from tada.base.errors import TadaError, unknown
+from tada.base.files import read_json, write_json, write_text
 from tada.data.mini import ek100, hacs, k400, ssv2
-from tada.data.mini.spec import RenderSpec
-from tada.errors import TadaError, unknown
-from tada.files import read_json, write_json, write_text
+from tada.data.mini.rendering import RenderSpec
 
 WRITERS = {"ssv2": ssv2, "k400": k400, "ek100": ek100, "hacs": hacs}
 
+
 FORMATS = {"ssv2": 1, "k400": 1, "ek100": 2, "hacs": 1}
 """A dataset's number is raised whenever the same spec renders other videos."""
+
 
 MARK = ".rendered"
 

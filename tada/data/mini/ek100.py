@@ -13,12 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tada.data.mini.motions import draw_track
-from tada.data.mini.scenes import draw_background, draw_digit, paint_track
-from tada.data.mini.spec import RenderSpec
-from tada.data.mini.untrimmed import draw_times
-from tada.data.mini.writing import write_video
-from tada.data.parallel import ordered_map
+from tada.base.processes import ordered_map
+from tada.data.mini.rendering import RenderSpec, draw_times, write_video
+from tada.data.mini.scenes import draw_background, draw_digit, draw_track, paint_track
 
 VERBS = {
     "lift": "Moving [something] up",
@@ -32,15 +29,21 @@ VERBS = {
 }
 """By class: key of EPIC_100_verb_classes.csv -> the motion."""
 
+
 NOUNS = ("zero", "one", "two", "three", "four", "five")
 """By class, which is the digit."""
 
+
 SPLITS = ("train", "validation")
+
+
 HEADING = (
     "narration_id", "participant_id", "video_id", "narration_timestamp", "start_timestamp", "stop_timestamp",
     "start_frame", "stop_frame", "narration", "verb", "verb_class", "noun", "noun_class", "all_nouns",
     "all_noun_classes",
 )  # fmt: skip
+
+
 _VIDEOS_OF_A_PERSON = 10
 
 

@@ -11,25 +11,27 @@ from typing import Any
 
 import numpy as np
 
+from tada.base.files import write_json
+from tada.base.processes import ordered_map
 from tada.data.mini.k400 import ACTIVITIES, OBJECTS, draw_identifier
-from tada.data.mini.motions import Track, draw_track
-from tada.data.mini.scenes import draw_background, draw_digit, paint_track
-from tada.data.mini.spec import RenderSpec
-from tada.data.mini.untrimmed import draw_times
-from tada.data.mini.writing import write_video
-from tada.data.parallel import ordered_map
-from tada.files import write_json
+from tada.data.mini.rendering import RenderSpec, draw_times, write_video
+from tada.data.mini.scenes import Track, draw_background, draw_digit, draw_track, paint_track
 
 CLASSES = [f"{activity.capitalize()} {thing}" for activity in ACTIVITIES for thing in OBJECTS]
 """In alphabetical order, as the classes are numbered."""
 
+
 SPLITS = {"train": "training", "validation": "validation"}
 """Name of a split here -> there."""
 
+
 FILE = "HACS_segments_v1.1.1.json"
+
+
 FADED = 0.65
 """Opacity of an object in a pause. At 0, what a network says of pauses outweighs all else; at 1, nothing marks where an
 action begins."""
+
 
 REPEATED = 36
 """About as many frames as an activity takes once."""

@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tada.data.mini.motions import draw_track
-from tada.data.mini.scenes import draw_digit, draw_video
-from tada.data.mini.spec import RenderSpec
-from tada.data.mini.writing import write_video
-from tada.data.parallel import ordered_map
+from tada.base.processes import ordered_map
+from tada.data.mini.rendering import RenderSpec, write_video
+from tada.data.mini.scenes import draw_digit, draw_track, draw_video
 
 ACTIVITIES = {
     "approaching": "Approaching [something] with your camera",
@@ -27,16 +25,22 @@ ACTIVITIES = {
 }
 """What Kinetics would call it -> the motion."""
 
+
 OBJECTS = {"one": 1, "zero": 0}
 """Two digits that a network of this size tells apart."""
+
 
 CLASSES = [f"{activity} {thing}" for activity in ACTIVITIES for thing in OBJECTS]
 """In alphabetical order, as the classes are numbered."""
 
+
 SPLITS = {"train": "train", "validation": "val"}
 """Name of a split here -> there."""
 
+
 HEADING = ("label", "youtube_id", "time_start", "time_end", "split", "is_cc")
+
+
 _SIGNS = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
 
 

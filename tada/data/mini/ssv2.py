@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tada.data.mini.motions import MOTIONS, draw_track
-from tada.data.mini.scenes import draw_digit, draw_video
-from tada.data.mini.spec import RenderSpec
-from tada.data.mini.writing import write_video
-from tada.data.parallel import ordered_map
-from tada.files import write_json
+from tada.base.files import write_json
+from tada.base.processes import ordered_map
+from tada.data.mini.rendering import RenderSpec, write_video
+from tada.data.mini.scenes import MOTIONS, draw_digit, draw_track, draw_video
 
 
 def _class_name(template: str) -> str:
@@ -21,8 +19,13 @@ def _class_name(template: str) -> str:
 TEMPLATES = sorted(MOTIONS, key=_class_name)
 """By class, which are numbered in alphabetical order as those of the real dataset are."""
 
+
 SPLITS = ("train", "validation")
+
+
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
 FOLDER = "20bn-something-something-v2"
 
 

@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from tada.data import checking, datasets, ek100, hacs, k400, mini
-from tada.data.datasets import Place
+from tada.base.errors import TadaError
+from tada.data import catalog, mini, validation
+from tada.data.catalog import Place
 from tada.data.mini.ek100 import NOUNS, VERBS
-from tada.data.mini.spec import RenderSpec
-from tada.data.video import Video, probe
-from tada.errors import TadaError
+from tada.data.mini.rendering import RenderSpec
+from tada.data.readers import ek100, hacs, k400
+from tada.data.video.random_access import Video, probe
 
 SPECS = {
     "k400": RenderSpec(train=24, validation=12, frames=(8, 12)),
@@ -28,8 +29,8 @@ def rendered(tmp_path_factory, request):
 
 def test_no_fault_is_found_in_them(rendered, tmp_path):
     dataset, root, manifest = rendered
-    report = checking.check(dataset, Place(root), tmp_path / "record.jsonl")
-    assert checking.count_faults(report) == 0, report
+    report = validation.check(dataset, Place(root), tmp_path / "record.jsonl")
+    assert validation.count_faults(report) == 0, report
     counts = manifest["counts"]
     for split in ("train", "validation"):
         assert report["splits"][split]["usable"] == report["splits"][split]["expected"] == counts[split]
@@ -126,4 +127,4 @@ def test_long_segments_repeat_the_activity(tmp_path, monkeypatch):
 def test_unknown_dataset(tmp_path):
     with pytest.raises(TadaError, match="unknown dataset 'k600'; did you mean 'k400'"):
         mini.render(tmp_path / "k600", SPECS["k400"], dataset="k600")
-    assert datasets.READERS.keys() == mini.WRITERS.keys()
+    assert catalog.READERS.keys() == mini.WRITERS.keys()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tada.data.clips import mirror_classes
-from tada.data.mini.motions import MOTIONS, draw_track
+from tada.data.mini.scenes import MOTIONS, draw_track
 
 RIGHT, LEFT = "Pulling [something] from left to right", "Pulling [something] from right to left"
 

@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from tada.data import mini, ssv2
-from tada.data.mini.spec import RenderSpec
-from tada.data.video import probe
-from tada.errors import TadaError
+from tada.base.errors import TadaError
+from tada.data import mini
+from tada.data.mini.rendering import RenderSpec
+from tada.data.readers import ssv2
+from tada.data.video.random_access import probe
 
 SPEC = RenderSpec(train=26, validation=13, frames=(8, 12))
 

@@ -3,8 +3,7 @@ import pytest
 from sklearn.datasets import load_digits, load_sample_images
 
 from tada.data.mini import scenes
-from tada.data.mini.motions import Track
-from tada.data.mini.scenes import draw_digit, draw_video
+from tada.data.mini.scenes import Track, draw_digit, draw_video
 
 SIZE = (42, 56)
 

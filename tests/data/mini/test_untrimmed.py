@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
+from tada.base.errors import TadaError
 from tada.data import mini
-from tada.data.mini.spec import RenderSpec
-from tada.data.mini.untrimmed import draw_times
-from tada.errors import TadaError
-from tada.recipes import render_spec
+from tada.data.mini.rendering import RenderSpec, draw_times
+from tada.runs.recipes import render_spec
 
 SPEC = RenderSpec(frames=(24, 60), untrimmed=(240, 720), segments=(4, 9), pause=8)
 

@@ -1,0 +1,151 @@
+"""This process's place among those that train one network together, and its device.
+
+What one of several processes does for all.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from tada.base.processes import Interrupted
+
+WAIT = timedelta(hours=2)
+"""Longest that a process waits for its fellows, e.g. while the first one looks through a dataset's files."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Rank and number of processes, and the device of this one."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @classmethod
+    def single(cls) -> "World":
+        """One process on the first GPU, or on the CPU where there is none."""
+        return cls(0, 1, torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu"))
+
+    @classmethod
+    @contextmanager
+    def from_environment(cls) -> Iterator["World"]:
+        """The process group that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT describe, while in use.
+
+        NCCL between GPUs, gloo between CPU processes and for plain objects. Without these variables: a single process.
+        """
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size == 1:
+            yield cls.single()
+            return
+        cuda = torch.cuda.is_available()
+        local = int(os.environ["LOCAL_RANK"]) if torch.cuda.device_count() > 1 else 0
+        device = torch.device("cuda", local) if cuda else torch.device("cpu")
+        if cuda:
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=WAIT)
+        try:
+            yield cls(dist.get_rank(), size, device)
+        finally:
+            dist.destroy_process_group()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes the files and talks."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over the processes; batch-norm statistics stay each process's own."""
+        if self.size == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+    def synchronised(self, model: nn.Module, last: bool) -> Any:
+        """A context in which gradients are exchanged only for the last of the accumulated groups."""
+        return nullcontext() if last or self.size == 1 else model.no_sync()
+
+    def autocast(self, precision: str) -> Any:
+        """A context of the asked precision: "float32", "bfloat16" or "float16"."""
+        if precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=getattr(torch, precision))
+
+    def move(self, value: Any) -> Any:
+        """A tensor, or a dict of tensors, on this process's device."""
+        if isinstance(value, dict):
+            return {key: self.move(part) for key, part in value.items()}
+        return value.to(self.device, non_blocking=True)
+
+    def sum(self, values: dict[str, float]) -> dict[str, float]:
+        """Each value summed over all processes."""
+        if self.size == 1:
+            return values
+        total = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return dict(zip(values, total.tolist(), strict=True))
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether it is true in some process, so that all stop, or save, at the same step."""
+        return tuple(value > 0 for value in self.sum({str(i): float(flag) for i, flag in enumerate(flags)}).values())
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """The values of all processes, in the first of them; None in the others."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size if self.leads else None
+        dist.gather_object(value, values)
+        return values
+
+    def tell(self, value: Any) -> Any:
+        """The first process's value, in all of them."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's batch-norm statistics, which are those that are saved."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def barrier(self) -> None:
+        """Wait until all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """The first process does what follows before the others do, who then find what it has prepared."""
+        if not self.leads:
+            self.barrier()
+        yield
+        if self.leads:
+            self.barrier()
+
+
+T = TypeVar("T")
+
+
+def leading(world: World, work: Callable[[], T]) -> T | None:
+    """What the first process alone does: its result, in the others None.
+
+    Raises:
+        Interrupted: the work was asked to stop; in all processes.
+    """
+    result, stopped = None, None
+    if world.leads:
+        try:
+            result = work()
+        except Interrupted as error:
+            stopped = error
+    if world.any(stopped is not None)[0]:
+        raise stopped or Interrupted("stopped with the first process, which has saved its state")
+    return result

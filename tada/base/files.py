@@ -1,0 +1,104 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed.
+
+Where the suite's own files stand: at the top level of a checkout, under share/ of an installation.
+
+The end of a text file, and what is added to it.
+
+Files of JSON lines: appended to by several processes, readable even where one was killed in the middle of a line.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to write to; on success it replaces `path`, on an exception it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # otherwise a crash may leave the new name with empty content
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) to `path` in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path` in one step; NaN is refused since no standard reader takes it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+PROJECT = Path(__file__).parents[2]
+CHECKOUT = (PROJECT / "pyproject.toml").exists()
+
+_SHARE = Path(sys.prefix) / "share" / "tada"
+# TADA_CONFIG names another folder of models.yaml and recipes/, for a study of one's own.
+CONFIG = Path(os.environ.get("TADA_CONFIG") or (PROJECT / "config" if CHECKOUT else _SHARE / "config"))
+SCHEMAS = PROJECT / "workflow" / "schemas" if CHECKOUT else _SHARE / "schemas"
+# What the paper reports; TADA_PAPER names the folder of another paper.
+PAPER = Path(os.environ.get("TADA_PAPER") or (PROJECT / "paper" if CHECKOUT else _SHARE / "paper"))
+
+
+class Tail:
+    """Reads on from the last `lines` lines of `file`, which may not be there yet."""
+
+    def __init__(self, file: Path, lines: int) -> None:
+        """Nothing is read yet."""
+        self.file, self.lines = file, lines
+        self._read: int | None = None
+
+    def read(self) -> str:
+        """What was not read before."""
+        try:
+            with self.file.open("rb") as file:
+                if self._read is not None:
+                    file.seek(self._read)
+                text = file.read()
+                first, self._read = self._read is None, file.tell()
+        except OSError:
+            return ""
+        shown = text.decode("utf-8", errors="replace")
+        return "".join(shown.splitlines(keepends=True)[-self.lines :] if first else shown)
+
+
+def append(path: Path, value: Any) -> None:
+    """Add a line; lines of several processes do not mix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:  # one write, at whatever is the end of the file by then
+        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+
+
+def read(path: Path) -> Iterator[Any]:
+    """The values of all whole lines; none if there is no file."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            yield json.loads(line)
+        except ValueError:  # empty, or cut off
+            continue

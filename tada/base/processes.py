@@ -1,0 +1,86 @@
+"""A process that is asked to stop finishes its step, saves its state and ends.
+
+The same function on many items, in worker processes that never outlive the command that started them.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+
+class StopFlag:
+    """True once one of the signals (by default SIGTERM and Ctrl-C) has come; `number` is the last one's."""
+
+    def __init__(self, *signals: int, on_signal: Callable[[int], None] | None = None) -> None:
+        """Listen to `signals`; `on_signal` is called with the number of each that comes."""
+        self.number: int | None = None
+        self._on_signal = on_signal
+        for number in signals or (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.number is not None
+
+    def _note(self, number: int, _frame: Any) -> None:
+        self.number = number
+        if self._on_signal:
+            self._on_signal(number)
+
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """Results in the order of the items; with one worker they are computed in this process.
+
+    Args:
+        function: importable by name, since workers are fresh processes (forked ones may hang in threaded libraries).
+        items: what it is called with, one at a time.
+        workers: number of processes.
+    """
+    workers = min(workers, len(items))
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
+    try:
+        # Small enough that the last chunks even out, large enough that handing them over costs little.
+        yield from executor.map(function, items, chunksize=max(1, min(16, len(items) // (4 * workers))))
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it even where it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Interrupted(Exception):
+    """Training was asked to stop (Ctrl-C, SIGTERM, preemption); its state is saved."""
+
+
+INTERRUPTED = 130
+"""Exit status of a run that was asked to stop and saved its state."""
+
+
+def free_port() -> int:
+    """A TCP port that nothing on this machine listens to."""
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]

@@ -1,0 +1,125 @@
+"""Progress: a bar where a person watches one run, plain lines in a log, and a small file for `tada status`."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from tada.base.files import write_json
+
+STATUS_SECONDS = 5.0
+
+
+LINE_SECONDS = 30.0
+
+
+class Progress:
+    """Tells one run's progress to a terminal or a log, and to `status` (a JSON file) if given."""
+
+    def __init__(self, title: str, log: TextIO | None = None, status: Path | None = None) -> None:
+        """Write lines beginning with `title` to `log` and, where stderr is no terminal, to stderr."""
+        self.title, self.log, self.status = title, log, status
+        self.phase, self.total, self.first, self.began = "", 0, 0, time.monotonic()
+        self.facts: dict[str, Any] = {}
+        self._told = self._noted = 0.0
+        self._bar: RichProgress | None = None
+        if sys.stderr.isatty():
+            columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+            self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(title)
+
+    def say(self, message: str) -> None:
+        """One line, at once."""
+        line = f"[{self.title}] {message}"
+        if self.log:
+            print(line, file=self.log, flush=True)
+        if self._bar:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def start(self, total: int, done: int = 0, unit: str = "step", phase: str = "training") -> None:
+        """A phase of `total` units begins, `done` of which an earlier attempt did."""
+        self.phase, self.total, self.first, self.began = phase, total, done, time.monotonic()
+        self._told = self._noted = self.began
+        self.say(f"{phase}: {total - done} {unit}s" + (f", {done} done before" if done else ""))
+        if self._bar:
+            self._bar.update(self._task, description=f"{self.title} {phase}", total=total, completed=done)
+
+    def step(self, done: int, **facts: float) -> None:
+        """`done` units are finished; `facts` (loss, epoch, ...) are shown and noted."""
+        self.facts.update(facts)
+        now = time.monotonic()
+        if self._bar:
+            self._bar.update(self._task, completed=done)
+        elif now - self._told > LINE_SECONDS:
+            self._told = now
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+            self.say(f"{self.phase} {done}/{self.total}, {duration(self._left(done, now))} left; {shown}")
+        if self.status and now - self._noted > STATUS_SECONDS:
+            self._noted = now
+            self._note(done, now)
+
+    def epoch(self, epoch: int, epochs: int, row: dict[str, float]) -> None:
+        """An epoch is finished, with its row of the curves."""
+        self.facts.update(row)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "lr"))
+        self.say(f"epoch {epoch}/{epochs}: {shown}")
+        self._told = time.monotonic()
+
+    def close(self) -> None:
+        """The bar goes; the status file stays as it was."""
+        if self._bar:
+            self._bar.stop()
+
+    def _left(self, done: int, now: float) -> float:
+        return (now - self.began) / max(done - self.first, 1) * (self.total - done)
+
+    def _note(self, done: int, now: float) -> None:
+        facts = {"phase": self.phase, "done": done, "total": self.total, "seconds_left": self._left(done, now)}
+        write_json(self.status, {**facts, **self.facts, "time": time.time()})
+
+
+class Silent(Progress):
+    """Progress of something too short to be told, or told by another process."""
+
+    def __init__(self) -> None:
+        pass
+
+    def start(self, total: int, done: int = 0, unit: str = "step", phase: str = "training") -> None:
+        """Nothing."""
+
+    def step(self, done: int, **facts: float) -> None:
+        """Nothing."""
+
+    def epoch(self, epoch: int, epochs: int, row: dict[str, float]) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def reporting(title: str, log_file: Path, status: Path | None = None) -> Iterator[Progress]:
+    """A `Progress` that appends to `log_file` while in use."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("a", encoding="utf-8") as log:
+        progress = Progress(title, log, status)
+        try:
+            yield progress
+        finally:
+            progress.close()
+
+
+def duration(seconds: float) -> str:
+    """A time in words, e.g. "3 h 07 min"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,0 +1,61 @@
+"""YAML files, checked against their JSON schema so that a typo is an error that names file, key and nearest key."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from tada.base.errors import TadaError, unknown
+from tada.base.files import SCHEMAS
+
+
+def load_yaml(path: Path, schema: str) -> Any:
+    """The content of a YAML file after a check against `workflow/schemas/<schema>.schema.yaml`.
+
+    Raises:
+        TadaError: the file is missing or is not YAML, or breaks the schema; the message names file and key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        neighbours = (file.stem for file in path.parent.glob(f"*{path.suffix}"))
+        raise unknown("file", path.stem, neighbours, where=str(path.parent)) from None
+    except yaml.YAMLError as error:
+        raise TadaError(f"{path}: not valid YAML: {error}") from None
+    validate(content, schema, where=str(path))
+    return content
+
+
+def validate(content: Any, schema: str, where: str) -> None:
+    """Check `content` against a schema of `workflow/schemas`; every fault found is one line of the error.
+
+    Raises:
+        TadaError: one line a fault: `where`, the key's path, what is wrong, and the nearest valid key of a typo.
+    """
+    rules = yaml.safe_load((SCHEMAS / f"{schema}.schema.yaml").read_text(encoding="utf-8"))
+    faults = [
+        message
+        for error in jsonschema.Draft202012Validator(rules).iter_errors(content)
+        for message in _messages(error, where)
+    ]
+    if faults:
+        raise TadaError("\n".join(faults))
+
+
+def _messages(error: jsonschema.ValidationError, where: str) -> Iterable[str]:
+    place = ": ".join([where, *([".".join(map(str, error.absolute_path))] if error.absolute_path else [])])
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        valid = set(error.schema.get("properties", {}))
+        patterns = error.schema.get("patternProperties")
+        extra = set(error.instance) - valid
+        if not patterns:
+            return [str(unknown("key", str(key), valid, place)) for key in sorted(extra, key=str)]
+    if error.validator == "enum":
+        return [str(unknown("value", str(error.instance), map(str, error.validator_value), place))]
+    if error.validator in ("oneOf", "anyOf") and error.context:
+        # Of the alternatives, the one that fits best: whose fault lies deepest, or that is at least of the right type.
+        deepest = max(error.context, key=lambda inner: (len(inner.absolute_path), inner.validator != "type"))
+        return _messages(deepest, where)
+    return [f"{place}: {error.message}"]

@@ -1,0 +1,259 @@
+"""Testing: every view of every video once; scores are saved, so that later questions need no second pass.
+
+What testing in half precision changes: the first videos are also scored in float32, and both are compared.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tada.base.devices import World
+from tada.base.errors import TadaError
+from tada.base.files import replacing
+from tada.base.processes import Interrupted
+from tada.base.progress import Progress
+from tada.data.dataset import IGNORED
+from tada.data.transforms import normalise
+from tada.metrics.accuracy import action_ranks, topk_accuracy
+
+SAVE_SECONDS = 300.0
+
+
+class _Indexed(torch.utils.data.Dataset):
+    """(index, views, label) of the videos that are still to be tested."""
+
+    def __init__(self, dataset: torch.utils.data.Dataset, indices: list[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> tuple[int, Tensor, Any]:
+        index = self.indices[place]
+        return index, *self.dataset[index]
+
+
+def test(
+    model: nn.Module,
+    dataset: torch.utils.data.Dataset,
+    *,
+    videos: list[str],
+    batch: int,
+    progress: Progress,
+    world: World | None = None,
+    workers: int = 0,
+    precision: str = "float32",
+    partial: Path | None = None,
+    identity: str = "",
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, np.ndarray]:
+    """Softmax scores of every video, averaged over its views (section 5), and of every view.
+
+    Args:
+        model: maps [N, 3, T, H, W] to logits; used in evaluation mode.
+        dataset: maps index to (uint8 views [views, 3, T, H, W], label).
+        videos: identifiers, in the dataset's order.
+        batch: videos per forward pass.
+        progress: told about every batch.
+        world: this process's place among those that share the videos out among them.
+        workers: processes that decode; 0 decodes in this one.
+        precision: "float32", or what the network computes in where it can: "bfloat16" or "float16". What that changes
+            is told by `tada.classification.evaluation.compare`.
+        partial: file that keeps finished videos' scores, from which an interrupted pass goes on, with whatever number
+            of processes; all but the first process write files beside it.
+        identity: what the partial file must belong to, e.g. the checkpoint's hash.
+        stop: asked after every batch; once true, what is done is saved and `Interrupted` raised.
+
+    Returns:
+        arrays `videos` [V] of str, `labels` [V], `scores` [V, classes] float32, `views` [V, views, classes] float16;
+        with several tasks the last three once per task, as `labels_verb`, ...; nothing in other processes than the
+        first.
+
+    Raises:
+        Interrupted: `stop` said so, in whichever process.
+    """
+    world = world or World.single()
+    identity = identity if precision == "float32" else f"{identity} {precision}"
+    model.to(world.device).eval()
+    world.share_buffers(model)
+    kept = _load_kept(partial, identity)
+    world.barrier()  # everybody has read what is there before anybody writes
+    finished = {index for records in kept.values() for index in records}
+    share = [index for index in range(len(dataset)) if index not in finished][world.rank :: world.size]
+    loader = torch.utils.data.DataLoader(_Indexed(dataset, share), batch_size=batch, num_workers=workers)
+    file = _file_of(partial, world.rank)
+    mine = kept.pop(file, {})
+    progress.start(total=len(dataset), done=len(finished), unit="video", phase="testing")
+    saved, done, stopping = time.monotonic(), 0, False
+    with torch.inference_mode():
+        for indices, views, labels in loader:
+            mine.update(zip(indices.tolist(), _score(model, views, labels, world, precision), strict=True))
+            done += len(indices)
+            progress.step(min(len(finished) + done * world.size, len(dataset)))
+            stopping = stop() and done < len(share)
+            if file and (stopping or time.monotonic() - saved > SAVE_SECONDS):
+                saved = time.monotonic()
+                _save_kept(file, identity, mine)
+            if stopping:
+                break
+    if world.any(stopping)[0]:
+        if file and mine:
+            _save_kept(file, identity, mine)
+        raise Interrupted(f"testing stopped after {len(finished) + done} of {len(dataset)} videos; scores are saved")
+    gathered = world.gather(mine)
+    if gathered is None:
+        return {}
+    records = {index: record for part in (*kept.values(), *gathered) for index, record in part.items()}
+    if partial:
+        for old in _files(partial):
+            old.unlink(missing_ok=True)
+    return {"videos": np.array(videos)} | {
+        name: np.stack([records[index][name] for index in range(len(dataset))]) for name in records[0]
+    }
+
+
+def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    """Top-1 and top-5 in percent of what `test` returned; with several tasks per task, as `top1_verb`, ...
+
+    With verbs and nouns also of their pairs: `top1_action` by the product in each view, which is the paper's way, and
+    `top1_action_joint` by the product of what is averaged over views. Videos that turned out to be undecodable (label
+    IGNORED) count nowhere.
+    """
+    figures = {}
+    for suffix in (name.removeprefix("labels") for name in scores if name.startswith("labels")):
+        counted = scores[f"labels{suffix}"] != IGNORED
+        for k in (1, 5):
+            values, labels = scores[f"scores{suffix}"][counted], scores[f"labels{suffix}"][counted]
+            figures[f"top{k}{suffix}"] = topk_accuracy(values, labels, k)
+    return figures | (_action_accuracies(scores) if {"views_verb", "views_noun"} <= scores.keys() else {})
+
+
+def _action_accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    counted = scores["labels_verb"] != IGNORED
+    parts = [scores[name][counted] for name in ("views_verb", "views_noun", "labels_verb", "labels_noun")]
+    figures = {}
+    for name, joint in (("action", False), ("action_joint", True)):
+        ranks = action_ranks(*parts, joint=joint)
+        figures |= {f"top{k}_{name}": float(100.0 * (ranks < k).mean()) for k in (1, 5)}
+    return figures
+
+
+def save_scores(path: Path, scores: dict[str, np.ndarray]) -> None:
+    """Write what `test` returned as a compressed .npz file, in one step."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **scores)
+
+
+def view_scores(model: nn.Module, views: Tensor, world: World, precision: str = "float32") -> dict[str, Tensor]:
+    """Softmax scores of uint8 views [N, V, 3, T, H, W]: float32 [N, V, classes] on the CPU.
+
+    By the suffix that names carry in what `test` returns: "", or "_verb" and "_noun" where there are several tasks.
+    """
+    with world.autocast(precision):
+        logits = model(normalise(world.move(views.flatten(0, 1))))
+    tasks = {f"_{task}": value for task, value in logits.items()} if isinstance(logits, dict) else {"": logits}
+    return {suffix: value.float().softmax(1).unflatten(0, (len(views), -1)).cpu() for suffix, value in tasks.items()}
+
+
+def _score(model: nn.Module, views: Tensor, labels: Any, world: World, precision: str) -> list[dict[str, np.ndarray]]:
+    """A record per video of a batch: views [N, V, 3, T, H, W]."""
+    records: list[dict[str, np.ndarray]] = [{} for _ in range(len(views))]
+    for suffix, shares in view_scores(model, views, world, precision).items():
+        truth = labels[suffix.removeprefix("_")] if suffix else labels
+        for record, share, label in zip(records, shares, truth, strict=True):
+            record[f"labels{suffix}"] = np.int64(label)
+            record[f"scores{suffix}"] = share.mean(0).numpy()
+            record[f"views{suffix}"] = share.half().numpy()
+    return records
+
+
+def _file_of(partial: Path | None, rank: int) -> Path | None:
+    return partial.with_suffix(f".{rank}.npz") if partial and rank else partial
+
+
+def _files(partial: Path) -> list[Path]:
+    return sorted(partial.parent.glob(f"{partial.stem}*.npz"))
+
+
+def _save_kept(path: Path, identity: str, done: dict[int, dict[str, np.ndarray]]) -> None:
+    indices = sorted(done)
+    arrays = {name: np.stack([done[index][name] for index in indices]) for name in done[indices[0]]}
+    save_scores(path, {"identity": np.array(identity), "indices": np.array(indices), **arrays})
+
+
+def _load_kept(partial: Path | None, identity: str) -> dict[Path | None, dict[int, dict[str, np.ndarray]]]:
+    """Records by video, of each file that some process of an interrupted pass left."""
+    kept = {}
+    for path in _files(partial) if partial else []:
+        with np.load(path) as file:
+            if str(file["identity"]) != identity:
+                continue
+            arrays = {name: file[name] for name in file.files if name not in ("identity", "indices")}
+            kept[path] = {
+                int(index): {name: values[place] for name, values in arrays.items()}
+                for place, index in enumerate(file["indices"])
+            }
+    return kept
+
+
+VIDEOS = 32
+"""Videos that are scored twice."""
+
+
+def compare(
+    model: nn.Module,
+    dataset: torch.utils.data.Dataset,
+    *,
+    precision: str,
+    batch: int,
+    world: World | None = None,
+    workers: int = 0,
+    videos: int = VIDEOS,
+) -> dict[str, Any]:
+    """Largest difference of softmax scores and videos of another top-1 between `precision` and float32.
+
+    It always looks at the first videos, so that it is the same however often a test pass is interrupted. Of several
+    processes only one has to call it.
+
+    Args:
+        model: maps [N, 3, T, H, W] to logits; used in evaluation mode.
+        dataset: maps index to (uint8 views [views, 3, T, H, W], label).
+        precision: "bfloat16" or "float16".
+        batch: videos per forward pass.
+        world: whose device computes.
+        workers: processes that decode; 0 decodes in this one.
+        videos: how many are compared, from the first.
+
+    Returns:
+        `precision`, `videos` compared, `largest_difference` of any score of any view, and `changed_top1`, the videos
+        whose most probable class over all views is another one (with several tasks, in any of them).
+
+    Raises:
+        TadaError: scores in half precision that are not finite.
+    """
+    world = world or World.single()
+    model.to(world.device).eval()
+    first = torch.utils.data.Subset(dataset, range(min(videos, len(dataset))))
+    largest, changed = 0.0, 0
+    with torch.inference_mode():
+        for views, _ in torch.utils.data.DataLoader(first, batch_size=batch, num_workers=workers):
+            full, half = (view_scores(model, views, world, name) for name in ("float32", precision))
+            if not all(scores.isfinite().all() for scores in half.values()):
+                raise TadaError(f"test.precision {precision} gives scores that are not finite; use bfloat16 or float32")
+            largest = max(largest, *(float((full[task] - half[task]).abs().max()) for task in full))
+            moved = [full[task].mean(1).argmax(1) != half[task].mean(1).argmax(1) for task in full]
+            changed += int(torch.stack(moved).any(0).sum())
+    return {"precision": precision, "videos": len(first), "largest_difference": largest, "changed_top1": changed}
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """What `compare` found, as a line of a log."""
+    return (
+        f"testing in {found['precision']}: on {found['videos']} videos the scores are within "
+        f"{found['largest_difference']:.2g} of float32, top-1 changes for {found['changed_top1']}"
+    )

@@ -1,0 +1,167 @@
+"""How the runs are doing: queued, running (how far), done, failed. Imports no torch, so that it answers at once."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.table import Table
+
+from tada.base.errors import TadaError, first_line, unknown
+from tada.base.files import read_json
+from tada.base.progress import duration
+from tada.cluster.records import is_active, read_record, scheduler_queue
+from tada.cluster.scheduler import View
+from tada.runs.recipes import RELEASED, SCALES
+from tada.runs.run import Run
+
+ORDER = ("running", "queued", "failed", "stopped", "outdated", "done")
+"""What a person looks at first, first."""
+
+
+HEADINGS = ("run", "state", "epoch", "loss", "top-1/mAP", "left", "")
+
+
+MAIN_METRICS = ("top1", "top1_action", "map", "map_action")
+"""The one that a run is known by."""
+
+
+_COLOURS = {"running": "cyan", "queued": "yellow", "failed": "red", "stopped": "magenta", "done": "green"}
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run's state, one of `ORDER`; `progress` is what its process last noted, `remark` a reason or a job."""
+
+    run: Run
+    state: str
+    progress: dict[str, Any] = field(default_factory=dict)
+    remark: str = ""
+
+
+def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
+    """The runs that have a folder in `results`; those that `names` mean, if there are any.
+
+    Args:
+        results: folder of all results.
+        names: parts of a run's place from left to right, e.g. "ssv2/tada2d", "paper/ssv2/tsn/seed0" or its folder.
+
+    Raises:
+        TadaError: a name that means no run; the nearest are given.
+    """
+    folders = sorted(folder for scale in (*SCALES, RELEASED) for folder in (results / scale).glob("*/*/seed*"))
+    runs = {
+        f"{folder.parts[-4]}/{folder.parts[-3]}/{folder.parts[-2]}/{folder.name}": Run(
+            *folder.parts[-4:-1], int(folder.name.removeprefix("seed")), results
+        )
+        for folder in folders
+        if folder.name.removeprefix("seed").isdigit()
+    }
+    if not names:
+        return list(runs.values())
+    found: dict[str, Run] = {}
+    for name in names:
+        asked = f"/{name.rstrip('/').removeprefix(f'{results}/')}/"
+        meant = {place: run for place, run in runs.items() if asked in f"/{place}/"}
+        if not meant:
+            raise unknown("run", name, {*runs, *(f"{run.dataset}/{run.model}" for run in runs.values())})
+        found |= meant
+    return list(found.values())
+
+
+def look(runs: Iterable[Run], results: Path) -> list[Status]:
+    """The state of every run, in the order in which a person wants to see them."""
+    view = _view(results)
+    found = [_look(run, view) for run in runs]
+    return sorted(found, key=lambda status: (ORDER.index(status.state), str(status.run)))
+
+
+def summary(found: Sequence[Status]) -> str:
+    """E.g. "12 runs: 2 running, 3 queued, 7 done"."""
+    counts = Counter(status.state for status in found)
+    parts = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+    return f"{len(found)} runs" + (f": {parts}" if parts else "")
+
+
+def as_table(found: Sequence[Status]) -> Table:
+    """The states as a table for the terminal; scale and seed stand with a run only where there are several."""
+    table = Table(title=summary(found), title_justify="left", box=None, pad_edge=False)
+    for name in HEADINGS:
+        words = name in ("run", "state", "")
+        table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=bool(name))
+    scales, seeds = ({getattr(status.run, of) for status in found} for of in ("scale", "seed"))
+    for status in found:
+        run, colour = status.run, _COLOURS.get(status.state, "white")
+        scale = f"{run.scale}/" if len(scales) > 1 else ""
+        seed = f"/seed{run.seed}" if len(seeds) > 1 else ""
+        name = f"{scale}{run.dataset}/{run.model}{seed}"
+        table.add_row(name, f"[{colour}]{status.state}[/]", *_figures(status), status.remark.replace("[", "\\["))
+    return table
+
+
+def _look(run: Run, view: View | None) -> Status:
+    try:
+        metrics, outcome = run.read("metrics.json"), run.read("outcome.json")
+    except TadaError as error:
+        return Status(run, "outdated", remark=str(error))
+    if metrics is not None:
+        return Status(run, "done", metrics["metrics"])
+    state, remark = "stopped", "the next call continues it"
+    record = read_record(run)
+    if record and view and is_active(view, record.id):
+        job = view.jobs[record.id]
+        state = "running" if job.state in ("RUNNING", "COMPLETING") else "queued"
+        remark = f"job {job.id} " + (f"on {job.nodes}" if job.nodes else f"({job.reason})")
+    elif _locked(run):
+        state, remark = "running", "on this machine"
+    elif outcome is not None:
+        state, remark = "failed", first_line(outcome["error"])
+    elif run.file("metrics.json").exists():
+        return Status(run, "outdated", remark="its results are of another recipe or network")
+    return Status(run, state, _progress(run), remark)
+
+
+def _figures(status: Status) -> tuple[str, str, str, str]:
+    """Epoch, loss, top-1 (or mAP) and time left."""
+    facts = status.progress
+    prefix = "" if status.state == "done" else "val_"
+    top1 = next((f"{facts[prefix + name]:.1f}" for name in MAIN_METRICS if prefix + name in facts), "")
+    if status.state == "done":
+        return "", "", top1, ""
+    epoch = f"{facts['epoch']:.1f}/{status.run.recipe.epochs}" if "epoch" in facts else ""
+    if facts.get("phase") == "testing":
+        epoch = f"test {facts['done']}/{facts['total']}"
+    loss = f"{facts['loss']:.3f}" if "loss" in facts else ""
+    left = duration(facts["seconds_left"]) if status.state == "running" and "seconds_left" in facts else ""
+    return epoch, loss, top1, left
+
+
+def _progress(run: Run) -> dict[str, Any]:
+    try:
+        return read_json(run.file("progress.json"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _locked(run: Run) -> bool:
+    """Whether a process holds the run's folder; locks vanish with their process, however that ends."""
+    if not run.file(".lock").exists():
+        return False
+    try:
+        with FileLock(run.file(".lock"), timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def _view(results: Path) -> View | None:
+    """What SLURM says, or last said; None where there is none, or nothing was ever submitted."""
+    queue = scheduler_queue(results)
+    if not queue.file.exists():
+        return None
+    try:
+        return queue.look()
+    except TadaError:
+        return None

@@ -1,0 +1,88 @@
+"""What lies in a dataset's folders, and rows of its tables: shared by the datasets' readers.
+
+Annotated parts of untrimmed videos: which of them can be used.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from math import isfinite
+from pathlib import Path
+
+from tada.base.errors import TadaError
+
+SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov")
+
+
+def walk(folder: Path, depth: int, closed: Callable[[str], bool] = lambda name: False) -> Iterator[Path]:
+    """Video files up to `depth` folders below `folder`, and folders whose name is `closed`, which are not entered.
+
+    In order of their paths; what is hidden is left out.
+    """
+    with os.scandir(folder) as listing:
+        entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.lower().endswith(SUFFIXES):
+            yield Path(entry.path)
+        elif entry.is_dir():
+            if closed(entry.name):
+                yield Path(entry.path)
+            elif depth > 0:
+                yield from walk(Path(entry.path), depth - 1, closed)
+
+
+def rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows of a CSV file with a heading, quoted or not.
+
+    Raises:
+        TadaError: the file is missing or no text, or a column is not there.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="", skipinitialspace=True)
+            if missing := [name for name in columns if name not in (reader.fieldnames or [])]:
+                found = ", ".join(reader.fieldnames or []) or "nothing"
+                raise TadaError(f"{path}: no column {missing[0]!r}; its heading has {found}")
+            return list(reader)
+    except FileNotFoundError:
+        raise TadaError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TadaError(f"{path}: no CSV file: {error}") from None
+
+
+def check_layout(layout: str | None, valid: tuple[str, ...]) -> None:
+    """Raise a TadaError for a `layout` that the user asks for and that does not exist."""
+    from tada.base.errors import unknown
+
+    if layout is not None and layout not in valid:
+        raise unknown("layout", layout, valid)
+
+
+def check_root(root: Path, expected: str) -> None:
+    """Raise a TadaError, telling what is `expected`, where a dataset's folder is not there."""
+    if not root.is_dir():
+        raise TadaError(f"{root}: no such folder; {expected}")
+
+
+SLACK = 1.0
+"""Seconds that a segment may lie outside its video: annotators and containers round, and count seconds differently."""
+
+
+def fault(start: float, end: float, duration: float | None = None) -> str | None:
+    """Why a segment (seconds) of a video that lasts `duration` cannot be used; None if it can, cut by `inside`."""
+    if not (isfinite(start) and isfinite(end)):
+        return f"its times {start} and {end} are not finite"
+    if end == start:
+        return f"no length: begins and ends at {start:.2f} s"
+    if end < start:
+        return f"ends at {end:.2f} s, before it starts at {start:.2f} s"
+    if start < -SLACK:
+        return f"begins at {start:.2f} s, before its video does"
+    if duration is not None and (start >= duration or end > duration + SLACK):
+        return f"lasts from {start:.2f} s to {end:.2f} s, outside its video of {duration:.2f} s"
+    return None
+
+
+def inside(start: float, end: float, duration: float) -> tuple[float, float]:
+    """The part of a segment that lies inside its video."""
+    return max(start, 0.0), min(end, duration)

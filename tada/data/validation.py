@@ -1,0 +1,253 @@
+"""Is a dataset on a user's disk whole? Every fault by name, counts beside the official ones, balance of the classes.
+
+`tada check-data`: looks through a dataset, says what it found, and leaves a report for programs.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tada.base.files import read_json, write_json
+from tada.base.progress import Progress
+from tada.data import catalog
+from tada.data.catalog import Place
+from tada.data.clips import Clip, Split
+from tada.data.inspection import Finding, Told, look_at, summarise, unusable
+from tada.data.readers import ek100
+
+Classes = tuple[str, ...] | dict[str, tuple[str, ...]]
+
+
+OFFICIAL = {
+    "ssv2": {"train": 168_913, "validation": 24_777},
+    "k400": {"train": 246_534, "validation": 19_906},
+    "ek100": {"train": 67_217, "validation": 9_668},
+}
+"""Annotated clips of the published datasets."""
+
+
+KINDS = {
+    "missing": "annotated, and no video is there",
+    "invalid": "annotations that cannot be used",
+    "unreadable": "videos that cannot be decoded",
+    "short": "videos with too few frames, or cut off",
+}
+"""Kinds of faults of annotated clips, and what they are in words."""
+
+
+def check(
+    dataset: str,
+    place: Place,
+    record: Path,
+    *,
+    workers: int = 1,
+    decode: bool = True,
+    min_frames: int = 8,
+    told: Told = lambda done, total: None,
+) -> dict[str, Any]:
+    """Everything that is wrong with a dataset, as plain values for JSON.
+
+    Args:
+        dataset: "ssv2", "k400", "ek100" or "hacs".
+        place: where it lies.
+        record: file of JSON lines that remembers what was looked at (`tada.data.inspection.look_at`).
+        workers: processes that look.
+        decode: decode every frame; otherwise packets alone are read, which finds what is cut short but not all that is
+            damaged.
+        min_frames: videos with fewer frames count as short.
+        told: told about the progress.
+
+    Returns:
+        layout; splits, each with its clips listed, expected and usable, its faults by kind and name with their reasons,
+        and the balance of its classes; files that no annotation names; files with their hours.
+
+    Raises:
+        TadaError: the folder or its annotations are missing or malformed.
+    """
+    annotations = catalog.read(dataset, place)
+    splits = (annotations.train, annotations.validation)
+    findings = look_at([clip for split in splits for clip in split.clips], record, workers, told, decode)
+    expected = _expected(dataset, place.root)
+    return {
+        "dataset": dataset,
+        "root": str(place.root),
+        "layout": annotations.layout,
+        "decoded": decode,
+        "splits": {
+            split.name: _account(split, findings, expected.get(split.name), annotations.classes, min_frames)
+            for split in splits
+        },
+        "unlisted": [str(path) for path in annotations.unlisted],
+        "files": summarise(findings),
+    }
+
+
+def count_faults(report: dict[str, Any]) -> int:
+    """Faults of a report; a split with another number of annotations than expected is one."""
+    splits = report["splits"].values()
+    wrong = sum(split["expected"] not in (None, split["listed"]) for split in splits)
+    return wrong + sum(len(names) for split in splits for names in split["faults"].values()) + len(report["unlisted"])
+
+
+def _expected(dataset: str, root: Path) -> dict[str, int]:
+    """Clips that the annotations should list: as rendered, if it is a mini dataset, else as published."""
+    manifest = root / "manifest.json"
+    return read_json(manifest)["counts"] if manifest.exists() else OFFICIAL.get(dataset, {})
+
+
+def _account(
+    split: Split, findings: dict[Path, Finding], expected: int | None, classes: Classes, min_frames: int
+) -> dict[str, Any]:
+    faults: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    for name, reason in split.skipped.items():
+        faults["missing" if reason.startswith("no video") else "invalid"][name] = reason
+    usable = []
+    for clip in split.clips:
+        finding = findings[clip.path]
+        if reason := unusable(clip, finding):
+            faults["unreadable"][clip.name] = reason
+            continue
+        usable.append(clip)
+        if reason := _short(clip, finding, min_frames):
+            faults["short"][clip.name] = reason
+    return {
+        "listed": split.listed,
+        "expected": expected,
+        "usable": len(usable),
+        "faults": faults,
+        "classes": _balance(usable, classes),
+    }
+
+
+def _short(clip: Clip, finding: Finding, min_frames: int) -> str | None:
+    if clip.end is None:
+        return f"{finding.frames} frames" if finding.frames < min_frames else None
+    lost = clip.end - finding.seconds
+    if lost > 0.1 * (clip.end - (clip.start or 0.0)):
+        return f"its video ends {lost:.2f} s before it does"
+    return None
+
+
+def _balance(clips: list[Clip], classes: Classes) -> dict[str, Any]:
+    """Usable clips of each class, by task where there are several."""
+    if isinstance(classes, dict):
+        return {task: _counts([clip.label[task] for clip in clips], names) for task, names in classes.items()}
+    return _counts([clip.label for clip in clips], classes)
+
+
+def _counts(labels: list[int], names: tuple[str, ...]) -> dict[str, Any]:
+    found = Counter(labels)
+    counts = [found[number] for number in range(len(names))]
+    return {
+        "classes": len(names),
+        "fewest": min(counts),
+        "median": median(counts),
+        "most": max(counts),
+        "empty": [name for name, count in zip(names, counts, strict=True) if not count],
+        "counts": dict(zip(names, counts, strict=True)),
+    }
+
+
+EXAMPLES = 5
+
+
+def check_data(
+    dataset: str, place: Place, *, results: Path, out: Path | None, workers: int, decode: bool, min_frames: int
+) -> int:
+    """Check a dataset, print a summary, and write the whole report to `out`.
+
+    What was looked at is remembered below `results`, where runs look for it too, so that an interrupted check goes on
+    where it stopped. Returns the exit status: 0 without a fault, else 1.
+
+    Raises:
+        TadaError: the folder or its annotations are missing or malformed.
+        SystemExit: Ctrl-C (status 130).
+    """
+    progress = Progress(dataset)
+    looked = [0, 0]
+
+    def told(done: int, total: int) -> None:
+        if not looked[1]:
+            progress.start(total=total, unit="file", phase="decoding" if decode else "reading packets of")
+        looked[:] = done, total
+        progress.step(done)
+
+    record = results / "inspected" / f"{dataset}.jsonl"
+    try:
+        report = check(dataset, place, record, workers=workers, decode=decode, min_frames=min_frames, told=told)
+    except KeyboardInterrupt:
+        print(f"stopped after {looked[0]} of {looked[1]} files; the same command goes on there")
+        raise SystemExit(130) from None
+    finally:
+        progress.close()
+    report["durations"] = _durations(dataset, place, record)
+    out = out or results / "data" / f"{dataset}.json"
+    write_json(out, report)
+    print("\n".join(summary(report)))
+    print(f"whole report: {out}")
+    return 1 if _count(report) else 0
+
+
+def _count(report: Mapping[str, Any]) -> int:
+    return count_faults(report) + len(report.get("durations", {}))
+
+
+def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
+    """Videos of EPIC-KITCHENS-100 that last longer or shorter than its list of videos says."""
+    if dataset != "ek100":
+        return {}
+    folder = place.options.get("annotations")
+    stated = ek100.durations(place.root, Path(folder) if folder else None)
+    annotations = catalog.read(dataset, place)
+    files = look_at([*annotations.train.clips, *annotations.validation.clips], record)  # all of them are remembered
+    reasons = {
+        path.stem: ek100.disagreement(found.seconds, stated[path.stem], found.fps)
+        for path, found in files.items()
+        if found.reason is None and path.stem in stated
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def summary(report: Mapping[str, Any]) -> list[str]:
+    """What a person wants to know first, a line each."""
+    files = report["files"]
+    how = "every frame decoded" if report["decoded"] else "packets read, nothing decoded"
+    lines = [
+        f"{report['dataset']}: {report['layout']}",
+        f"{files['usable_files']:,} of {files['files']:,} files can be used: {files['frames']:,} frames, "
+        f"{files['hours']:,.1f} hours ({how})",
+    ]
+    for name, split in report["splits"].items():
+        expected = split["expected"]
+        counts = f"{split['listed']:,} clips annotated"
+        if expected is not None:
+            counts += " as expected" if expected == split["listed"] else f", and {expected:,} expected"
+        lines.append(f"{name}: {counts}, {split['usable']:,} can be used")
+        lines += [f"  {line}" for line in _class_balance(split["classes"])]
+        for kind, faults in split["faults"].items():
+            if faults:
+                lines.append(f"  {len(faults):,} {kind} ({KINDS[kind]}): {_examples(faults)}")
+    if durations := report.get("durations"):
+        lines.append(f"videos that last longer or shorter than stated, {len(durations):,}: {_examples(durations)}")
+    if unlisted := report["unlisted"]:
+        names = dict.fromkeys((Path(path).name for path in unlisted), "")
+        lines.append(f"{len(unlisted):,} video files that no annotation names: {_examples(names)}")
+    faults = _count(report)
+    lines.append("no fault found" if not faults else f"{faults:,} fault{'s' * (faults > 1)} found")
+    return lines
+
+
+def _class_balance(classes: Mapping[str, Any]) -> list[str]:
+    if "counts" not in classes:
+        return [f"{task}: {line}" for task, counts in classes.items() for line in _class_balance(counts)]
+    sizes = f"{classes['fewest']} to {classes['most']} clips, {classes['median']:g} the median"
+    line = f"{classes['classes']} classes of {sizes}"
+    empty = dict.fromkeys(classes["empty"], "")
+    return [line + (f"; {len(empty)} without any: {_examples(empty)}" if empty else "")]
+
+
+def _examples(faults: Mapping[str, str]) -> str:
+    shown = [f"{name} ({reason})" if reason else name for name, reason in list(faults.items())[:EXAMPLES]]
+    return ", ".join(shown) + (", ..." if len(faults) > EXAMPLES else "")

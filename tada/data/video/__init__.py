@@ -1,0 +1,1 @@
+"""From video files and folders of images to frames."""

@@ -1,0 +1,219 @@
+"""What a video file holds, by its packets: its frames in order of presentation and their times. Decodes nothing."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from tada.base.errors import TadaError
+
+TRUNCATED_SHARE = 0.1
+"""A file that lacks more than this share of its claimed duration is truncated; containers round by less."""
+
+
+HOLE_SECONDS = 1.0
+"""Two frames may be so far apart in any video; beyond that, and that share of it, something between them is lost."""
+
+
+RATE_SHARE = 0.1
+"""A container's frame rate that is further off than this from the times of its frames is not believed."""
+
+
+DECORD_FRAMES = 20_000
+"""Longer videos are left to PyAV, which seeks in them."""
+
+
+class VideoError(TadaError):
+    """A video file that cannot be used: which one, and why."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = Path(path), reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.reason)  # worker processes hand it on by pickling
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a file, or a part of it, holds: frames, frames per second, width and height in pixels, seconds."""
+
+    frames: int
+    fps: float
+    width: int
+    height: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Presentation times of the frames, in order and in the stream's unit, and which of them are keyframes.
+
+    Attributes:
+        exact: the times tell the frames apart.
+        plain: besides, these are all frames of the file, and nothing in it is known to mislead decord.
+        whole: the first of these is the file's first.
+        first: where the part begins that was asked for; the frames before it are there for the keyframe.
+    """
+
+    times: np.ndarray
+    keys: np.ndarray
+    exact: bool
+    plain: bool
+    whole: bool = True
+    first: int = 0
+
+
+def file_state(path: Path) -> list[str | int | None]:
+    """Name, size in bytes and date of a file: what is known about the file holds as long as these do."""
+    try:
+        status = path.stat()
+    except OSError:
+        return [path.name, None, None]
+    return [path.name, status.st_size, status.st_mtime_ns]
+
+
+def stated_seconds(path: Path) -> float:
+    """Duration by the head of a file, 0 where that says nothing; raises VideoError for what is no video."""
+    with opened(path) as (container, stream):
+        return _claimed_seconds(container, stream)
+
+
+def scan(path: Path) -> tuple[VideoInfo, Timeline]:
+    """All frames of a file.
+
+    Raises:
+        VideoError: the file is missing or empty, is no video, or ends before its container says.
+    """
+    with opened(path) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        shown = [packet for packet in packets if not packet.is_discard]
+        unit = float(stream.time_base)
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        width, height = stream.codec_context.width, stream.codec_context.height
+        claimed_frames, claimed_seconds = stream.frames, _claimed_seconds(container, stream)
+    if not shown or not width or not height:
+        raise VideoError(path, "no video frame in it")
+    exact = _tell_apart(shown)
+    if exact:
+        shown.sort(key=lambda packet: packet.pts)
+        times = np.array([packet.pts for packet in shown], dtype=np.int64)
+        seconds = (times[-1] + (shown[-1].duration or 0) - min(times[0], 0)) * unit
+        fps = _frame_rate(rate, times, unit)
+    else:
+        times = np.arange(len(shown))
+        seconds = len(shown) / rate if rate else 0.0
+        fps = rate or (len(shown) / claimed_seconds if claimed_seconds else 0.0)
+    slack = max(TRUNCATED_SHARE * claimed_seconds, 2 / fps if fps else 0)
+    if len(packets) < (1 - TRUNCATED_SHARE) * claimed_frames:
+        raise VideoError(path, f"truncated: {len(packets)} of {claimed_frames} frames are there")
+    if seconds < claimed_seconds - slack:
+        raise VideoError(path, f"truncated: its frames end at {seconds:.2f} s of {claimed_seconds:.2f} s")
+    if exact and len(times) > 1:
+        hole = int(np.diff(times).argmax())
+        begin, end = times[hole] * unit, times[hole + 1] * unit
+        if end - begin > max(TRUNCATED_SHARE * seconds, HOLE_SECONDS):
+            raise VideoError(path, f"damaged: no frame from {begin:.2f} s to {end:.2f} s")
+    plain = exact and len(shown) == len(packets) <= DECORD_FRAMES and times[0] >= 0
+    info = VideoInfo(len(shown), fps, width, height, float(claimed_seconds or seconds))
+    return info, Timeline(times, _keyframes(shown), exact, plain)
+
+
+def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, Timeline] | None:
+    """The frames from `start` to `end` (seconds; None: the end of the file), found without reading the rest.
+
+    A frame belongs to the part if it is nearer to a time in it than to any outside. None where the file's times do not
+    tell, or where no frame is there: the whole file has to be scanned then.
+
+    Raises:
+        VideoError: the file is missing or empty, or is no video.
+    """
+    with opened(path) as (container, stream):
+        unit = float(stream.time_base)
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        if not rate:
+            return None
+        origin = stream.start_time or 0
+        low = origin + (start - 0.5 / rate) / unit
+        high = inf if end is None else origin + (end - 0.5 / rate) / unit
+        if whole := low <= origin:
+            low = -inf
+        else:
+            container.seek(int(low), stream=stream)
+        shown = []
+        for packet in container.demux(stream):
+            if packet.dts is not None and packet.dts >= high:  # whatever follows is presented later still
+                break
+            if packet.size and not packet.is_discard:
+                shown.append(packet)
+        width, height = stream.codec_context.width, stream.codec_context.height
+    if not shown or not _tell_apart(shown):
+        return None
+    shown.sort(key=lambda packet: packet.pts)
+    times = np.array([packet.pts for packet in shown], dtype=np.int64)
+    keys = _keyframes(shown)
+    first, behind = int(np.searchsorted(times, low, side="right")), int(np.searchsorted(times, high))
+    if first >= behind or not keys.size or keys[0] > first:
+        return None
+    times = times[:behind]
+    fps = _frame_rate(rate, times[first:], unit)
+    info = VideoInfo(behind - first, fps, width, height, (behind - first) / fps)
+    return info, Timeline(times, keys[keys < behind], exact=True, plain=False, whole=whole, first=first)
+
+
+def part_of(whole: tuple[VideoInfo, Timeline], start: float, end: float | None) -> tuple[VideoInfo, Timeline]:
+    """The same from a scan of the whole file, by counting frames at its rate; of no frame where there is none."""
+    info, timeline = whole
+    first = int(np.floor(start * info.fps + 0.5))
+    behind = info.frames if end is None else min(int(np.floor(end * info.fps + 0.5)), info.frames)
+    frames = min(max(behind - first, 1), max(info.frames - first, 0))
+    part = VideoInfo(frames, info.fps, info.width, info.height, frames / info.fps if info.fps else 0.0)
+    return part, Timeline(timeline.times, timeline.keys, timeline.exact, timeline.plain, True, first)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The file's container and its picture stream; whatever FFmpeg has against the file becomes a VideoError."""
+    try:
+        if path.stat().st_size == 0:
+            raise VideoError(path, "empty file (0 bytes)")
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError(path, "no video stream in it")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # the caller's processes are the parallelism
+            yield container, stream
+    except FileNotFoundError:
+        raise VideoError(path, "no such file") from None
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(path, f"damaged, or no video: {error.strerror or error}") from None
+
+
+def _tell_apart(packets: Sequence[av.Packet]) -> bool:
+    return all(packet.pts is not None for packet in packets) and len({p.pts for p in packets}) == len(packets)
+
+
+def _keyframes(packets: Sequence[av.Packet]) -> np.ndarray:
+    return np.flatnonzero([packet.is_keyframe for packet in packets])
+
+
+def _frame_rate(claimed: float, times: np.ndarray, unit: float) -> float:
+    """Frames per second: what the container claims, unless the frames' own times say something else."""
+    span = float(times[-1] - times[0]) * unit
+    if len(times) < 5 or span <= 0:
+        return claimed or len(times) / max(span + unit, unit)
+    measured = (len(times) - 1) / span
+    return claimed if abs(claimed - measured) <= RATE_SHARE * measured else measured
+
+
+def _claimed_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Duration of the stream by its container; 0 where that says nothing."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    # A WebM file states one duration for all its streams: the picture's, only if the picture is alone.
+    return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0

@@ -1,0 +1,231 @@
+"""Which action a proposal, or a whole video, shows (Appendix A.2).
+
+Softmax regression on the mean features of segments: the classes of proposals where there are features alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tada.base.devices import World
+from tada.base.processes import Interrupted
+from tada.base.progress import Progress
+from tada.data.sampling import IntervalSampling
+from tada.localization.clips import Reading
+from tada.localization.extraction import read_clips
+from tada.localization.features import Features
+from tada.localization.videos import Untrimmed
+from tada.metrics.average_precision import Floats
+from tada.runs.settings import ClipSettings
+
+Scores = np.ndarray | dict[str, np.ndarray]
+"""Probabilities of the classes, or of each task's classes."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Proposals of a video: [P] seconds each."""
+
+    video: Untrimmed
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+@dataclass
+class Classified:
+    """Scores of proposals.
+
+    Attributes:
+        scores: by video, float32 [P, classes], or a dict of them; in the order of the proposals.
+        skipped: the reason for every video that could not be read.
+    """
+
+    scores: dict[str, Scores] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def classify_video(model: nn.Module, features: Features) -> Scores:
+    """Class probabilities of a whole video, float32 [classes] or a dict of them: those of its mean feature (HACS).
+
+    Args:
+        model: has `head`, which maps features [N, C] to logits; used in evaluation mode.
+        features: of the video.
+    """
+    model.eval()
+    mean = torch.from_numpy(features.values.mean(0, dtype=np.float64)).float()
+    with torch.inference_mode():
+        logits = model.head(mean[None].to(next(model.head.parameters()).device))
+    return _apply(lambda value: value.softmax(1)[0].cpu().numpy(), logits)
+
+
+def proposal_times(starts: np.ndarray, ends: np.ndarray, clips: int, settings: ClipSettings) -> np.ndarray:
+    """When the frames of `clips` clips of each proposal are seen, in seconds [P * clips, T].
+
+    They are spread over a proposal as test clips are over a video (tada.data.sampling.IntervalSampling): the first
+    begins with it, and in one that is shorter than a clip the last frame is repeated.
+    """
+    rate = settings.target_fps
+    sampling = IntervalSampling(settings.frames, settings.interval, rate)
+    first = np.rint(np.maximum(starts, 0) * rate).astype(np.int64)
+    lengths = np.maximum(np.rint(ends * rate).astype(np.int64) - first, 1)
+    places = [sampling.test(int(length), rate, clip, clips) for length in lengths for clip in range(clips)]
+    return (np.repeat(first, clips)[:, None] + np.stack(places)) / rate
+
+
+def classify_proposals(
+    model: nn.Module,
+    proposals: Sequence[Proposals],
+    settings: ClipSettings,
+    *,
+    clips: int,
+    progress: Progress,
+    world: World | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Classified:
+    """Class probabilities of proposals, the mean over `clips` clips of each; a video is decoded once for all of them.
+
+    As for dense features, the whole picture is looked at. What a clip shows of a proposal beyond the end of its video
+    is the last frame.
+
+    Args:
+        model: maps [N, 3, T, H, W] to logits; used in evaluation mode.
+        proposals: of different videos; of each at least one.
+        settings: which clips; `stride` plays no part.
+        clips: of each proposal; EPIC-KITCHENS-100: 6.
+        progress: told about every video.
+        world: this process's place among those that share the videos.
+        stop: asked after every batch.
+
+    Returns:
+        what was found; in other processes than the first, of this process's share.
+
+    Raises:
+        Interrupted: `stop` said so, in whichever process.
+    """
+    world = world or World.single()
+    model.to(world.device).eval()
+    share = proposals[world.rank :: world.size]
+    readings = [
+        Reading(of.video.path, of.video.fps, proposal_times(of.starts, of.ends, clips, settings)) for of in share
+    ]
+    progress.start(total=len(share), unit="video", phase="classifying proposals")
+    result, sums, stopping, done = Classified(), {}, False, 0
+    with torch.inference_mode():
+        for batch in read_clips(readings, settings):
+            name, count = share[batch.video].video.name, len(share[batch.video].starts)
+            if len(batch.indices):
+                logits = model(batch.clips(world.device))
+                which = (batch.indices // clips).to(world.device)
+                for task, value in (logits if isinstance(logits, dict) else {"": logits}).items():
+                    total = sums.setdefault((name, task), value.new_zeros((count, value.shape[1]), dtype=torch.float64))
+                    total.index_add_(0, which, value.double().softmax(1))
+            if batch.last:
+                found = {task: (sums.pop(key) / clips) for key in list(sums) if key[0] == name for task in [key[1]]}
+                if batch.fault and batch.ended is None:
+                    result.skipped[name] = batch.fault
+                else:
+                    arrays = {task: value.float().cpu().numpy() for task, value in found.items()}
+                    result.scores[name] = arrays.get("", arrays)
+                done += 1
+                progress.step(done)
+            if stopping := stop() and done < len(share):
+                break
+    if world.any(stopping)[0]:
+        raise Interrupted(f"classifying proposals stopped after {done} of {len(share)} videos")
+    for part in (world.gather(result) or [])[1:]:
+        result.scores |= part.scores
+        result.skipped |= part.skipped
+    return result
+
+
+def _apply(function: Callable[[Tensor], np.ndarray], value: Tensor | dict[str, Tensor]) -> Scores:
+    return {task: function(of) for task, of in value.items()} if isinstance(value, dict) else function(value)
+
+
+PENALTY = 1e-3
+"""Of half the squared weights, beside the mean loss of a segment; features have a variance of 1."""
+
+
+ITERATIONS = 200
+
+
+class LinearClassifier(nn.Module):
+    """Standardises features [N, C] and maps them to logits [N, classes], or a dict of them."""
+
+    def __init__(self, mean: Tensor, spread: Tensor, classes: int | Mapping[str, int]) -> None:
+        """`mean` and `spread` [C] of each channel; weights begin with zeros, since where they end is the same."""
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", spread)
+        sizes = classes if isinstance(classes, Mapping) else {"": classes}
+        self.names = list(sizes)
+        self.linear = nn.ModuleList(nn.Linear(len(mean), size) for size in sizes.values())
+        for parameter in self.linear.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor) -> Tensor | dict[str, Tensor]:
+        """Logits of features [N, C]."""
+        features = (features - self.mean) / self.spread
+        logits = {name: linear(features) for name, linear in zip(self.names, self.linear, strict=True)}
+        return logits.get("", logits)
+
+
+def mean_features(features: Features, starts: Floats, ends: Floats) -> npt.NDArray[np.float32]:
+    """The mean over the clips whose centres lie in each segment (seconds, [P]), [P, C]; if none does, the nearest's."""
+    times = np.asarray(features.times)
+    first, last = np.searchsorted(times, starts, "left"), np.searchsorted(times, ends, "right")
+    nearest = np.searchsorted((times[1:] + times[:-1]) / 2, (np.asarray(starts) + np.asarray(ends)) / 2)
+    empty = last <= first
+    first, last = np.where(empty, nearest, first), np.where(empty, nearest + 1, last)
+    means = [features.values[since:until].mean(0, dtype=np.float64) for since, until in zip(first, last, strict=True)]
+    return np.array(means, np.float32).reshape(len(first), features.values.shape[1])
+
+
+def fit_linear(
+    features: npt.NDArray[np.float32],
+    labels: Sequence[int] | Sequence[Mapping[str, int]],
+    classes: int | Mapping[str, int],
+    device: torch.device | None = None,
+) -> LinearClassifier:
+    """The classifier with the least cross entropy (the sum over tasks) and penalty: a convex problem, without chance.
+
+    Args:
+        features: [n, C], of training segments; finite.
+        labels: [n], classes, or a class for each task.
+        classes: how many there are, of each task.
+        device: where to compute; the CPU if None.
+    """
+    inputs = torch.from_numpy(features).to(device)
+    model = LinearClassifier(inputs.mean(0), inputs.std(0, correction=0).clamp_min(1e-6), classes).to(device)
+    targets = {
+        name: torch.tensor([label[name] if isinstance(label, Mapping) else label for label in labels], device=device)
+        for name in model.names
+    }
+    weights = [linear.weight for linear in model.linear]
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        logits = model(inputs)
+        of_task = logits if isinstance(logits, dict) else {"": logits}
+        value = sum(F.cross_entropy(of_task[name], target) for name, target in targets.items())
+        value = value + 0.5 * PENALTY * sum(weight.square().sum() for weight in weights)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return model.eval()
+
+
+def probabilities(model: LinearClassifier, features: npt.NDArray[np.float32]) -> Scores:
+    """Class probabilities of features [P, C]: [P, classes], or a dict of them."""
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(features).to(model.mean.device))
+    if isinstance(logits, dict):
+        return {task: value.softmax(1).cpu().numpy() for task, value in logits.items()}
+    return logits.softmax(1).cpu().numpy()

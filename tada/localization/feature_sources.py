@@ -1,0 +1,186 @@
+"""Where features and classes come from: a network that another run has trained, or features that were given."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tada.base.devices import World, leading
+from tada.base.errors import TadaError
+from tada.base.processes import Interrupted, StopFlag
+from tada.base.progress import Progress
+from tada.data.catalog import Place
+from tada.data.video.timeline import file_state
+from tada.localization.classes import (
+    Proposals,
+    Scores,
+    classify_proposals,
+    classify_video,
+    fit_linear,
+    mean_features,
+    probabilities,
+)
+from tada.localization.extraction import Extraction, extract
+from tada.localization.features import (
+    Features,
+    Kept,
+    ReleasedFeatures,
+    check_finite,
+    load_features,
+    read_kept,
+    save_features,
+)
+from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
+from tada.runs.checkpoints import finished_run, load_trained
+from tada.runs.recipes import videos_of
+from tada.runs.run import Run
+
+
+class _Origin:
+    """What both have in common.
+
+    Attributes:
+        initial: what metrics.json tells of it.
+        features: what tells given features from others, for the checkpoint of what is trained on them.
+    """
+
+    initial: dict[str, str]
+    features: Mapping[str, str] = {}
+
+    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World) -> None:
+        self.run, self.recipe, self.place = run, run.recipe, place
+        self.stop, self.progress, self.world = stop, progress, world
+
+    def load(self, video: Untrimmed) -> Features:
+        """The features of a video that `extract` has brought in."""
+        return load_features(self.run.file("features"), video)
+
+    def _read(self, files: bool) -> UntrimmedSplits:
+        with self.world.leader_first():
+            return read_untrimmed(videos_of(self.run.dataset), self.place, files)
+
+
+class TrainedNetwork(_Origin):
+    """The network of the same model and seed that was trained to classify the segments.
+
+    Raises:
+        TadaError: that run is not done.
+    """
+
+    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World) -> None:
+        super().__init__(run, place, stop, progress, world)
+        first = finished_run(run.initial)
+        self.initial = {"kind": run.initial.dataset, "signature": run.initial.signature, **first["checkpoint"]}
+        self.network = load_trained(run.initial)
+
+    def read(self) -> UntrimmedSplits:
+        """The videos."""
+        return self._read(files=True)
+
+    def extract(self, videos: Sequence[Untrimmed]) -> Extraction:
+        """Compute the features that are missing; see `tada.localization.extraction.extract`."""
+        found = extract(
+            self.network,
+            videos,
+            self.run.file("features"),
+            self.recipe.clips,
+            checkpoint=self.initial["sha256"],
+            progress=self.progress,
+            world=self.world,
+            stop=self.stop,
+        )
+        return self.world.tell(found)
+
+    def classify(
+        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
+    ) -> dict[str, Scores]:
+        """Class probabilities by video: of the whole of it, or of each of its proposals."""
+        if self.recipe.classification.of == "video":
+            self.network.to(self.world.device)
+            return {video.name: self._of_video(video) for video in validation}
+        found = classify_proposals(
+            self.network,
+            [of for of in proposals if len(of.starts)],
+            self.recipe.clips,
+            clips=self.recipe.classification.clips,
+            progress=self.progress,
+            world=self.world,
+            stop=self.stop,
+        )
+        for name, reason in found.skipped.items():
+            self.progress.say(f"{name}: its proposals cannot be classified: {reason}")
+        return found.scores
+
+    def _of_video(self, video: Untrimmed) -> Scores:
+        features = self.load(video)
+        check_finite(features, video, self.run.file("features"))
+        return classify_video(self.network, features)
+
+
+class GivenFeatures(_Origin):
+    """Features as the authors have released them, which a linear classifier gives classes; no video is looked at."""
+
+    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World, folder: Path) -> None:
+        super().__init__(run, place, stop, progress, world)
+        self.released = ReleasedFeatures(videos_of(run.dataset), folder)
+        how = "softmax regression on the mean features of the training segments"
+        self.features = {"features": str(folder)}
+        self.initial = {"kind": "features", "folder": str(folder), "classifier": how}
+
+    def read(self) -> UntrimmedSplits:
+        """The videos, by their annotations."""
+        return self._read(files=False)
+
+    def extract(self, videos: Sequence[Untrimmed]) -> Extraction:
+        """Put the files of each video together into one, which can be read in parts, unless that is done."""
+        return self.world.tell(leading(self.world, lambda: self._bring_in(videos)))
+
+    def classify(
+        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
+    ) -> dict[str, Scores]:
+        """Class probabilities by video: of its mean feature, or of the mean feature inside each of its proposals."""
+        return leading(self.world, lambda: self._classify(train, validation, proposals)) or {}
+
+    def _bring_in(self, videos: Sequence[Untrimmed]) -> Extraction:
+        folder, found = self.run.file("features"), Extraction()
+        self.progress.start(total=len(videos), unit="video", phase="reading features")
+        for done, video in enumerate(videos, 1):
+            states = [file_state(path)[:2] for path in self.released.files(video.name)]
+            identity = hashlib.sha256(json.dumps(["given", states, video.duration]).encode()).hexdigest()
+            try:
+                if read_kept(folder, video.name) != (kept := Kept(identity, None)):
+                    save_features(folder, video.name, self.released.read(video), kept)
+                found.videos += 1
+            except TadaError as error:
+                found.skipped[video.name] = str(error)
+            self._finished(done, len(videos))
+        return found
+
+    def _classify(
+        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
+    ) -> dict[str, Scores]:
+        self.progress.start(total=len(train), unit="video", phase="linear classifier")
+        means = []
+        for done, video in enumerate(train, 1):
+            segments = np.array([(segment.start, segment.end) for segment in video.segments])
+            means.append(mean_features(self.load(video), *segments.T))
+            self._finished(done, len(train))
+        labels = [segment.label for video in train for segment in video.segments]
+        classifier = fit_linear(np.concatenate(means), labels, self.recipe.classes, self.world.device)
+        if self.recipe.classification.of == "video":
+            whole = {
+                video.name: self.load(video).values.mean(0, keepdims=True, dtype=np.float64) for video in validation
+            }
+            return {name: probabilities(classifier, mean.astype(np.float32))[0] for name, mean in whole.items()}
+        return {
+            of.video.name: probabilities(classifier, mean_features(self.load(of.video), of.starts, of.ends))
+            for of in proposals
+            if len(of.starts)
+        }
+
+    def _finished(self, done: int, total: int) -> None:
+        self.progress.step(done)
+        if self.stop() and done < total:
+            raise Interrupted(f"stopped after {done} of {total} videos; the features that were read are saved")

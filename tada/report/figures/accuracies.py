@@ -1,0 +1,149 @@
+"""Accuracies over networks, with the points that the paper reports (Figure 3).
+
+At the paper's scale the reported points stand among the reproduced ones. The mini datasets have levels of their own, so
+there the reported points get a panel below, with the same x axis and another y axis.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, MARKERS, REPORTED, Drawing, grid
+from tada.report.measure.results import DONE, Results
+from tada.report.measure.values import Value, accuracy
+from tada.report.paper.figures import Accuracies, Point, Series
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A series with the value of each of its points."""
+
+    series: Series
+    values: tuple[Value, ...]
+
+    @property
+    def positions(self) -> np.ndarray:
+        """x of each point; every series spans 0 to 1."""
+        return np.linspace(0.0, 1.0, len(self.values))
+
+
+def draw(figure: Accuracies, results: Results) -> Drawing:
+    """The picture; a failed or missing run is a cross at its foot that says so."""
+    values = {model: accuracy(figure.dataset, [model], figure.metric, results) for _, model in sorted(figure.runs)}
+    drawn = [Drawn(series, tuple(values[point.model] for point in series.points)) for series in figure.series]
+    baseline = values[figure.baseline.model]
+    problems = list(dict.fromkeys(str(problem) for value in values.values() for problem in value.problems))
+    return Drawing(_canvas(figure, drawn, baseline, results.scale), to_csv(figure, drawn, baseline), problems)
+
+
+def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: str) -> Canvas:
+    """The picture: one panel, or, in mini, one of what was reproduced and one of what was reported."""
+    mini = scale == "mini"
+    canvas = Canvas(figsize=(COLUMN_WIDTH, 4.1 if mini else 3.1), layout="constrained")
+    if mini:
+        here, paper = canvas.subplots(2, 1, height_ratios=(2, 1))
+        here.set_title("here: mini scale (rendered videos, small networks)", fontsize="medium", loc="left")
+        paper.set_title("paper: the points that its text reports", fontsize="medium", loc="left")
+    else:
+        here = paper = canvas.subplots()
+    _x_axes(here, drawn)
+    handles = _reproduced(here, figure, drawn, baseline)
+    handles[_reported(paper, figure, drawn, label=mini)] = "reported in the paper"
+    if mini:
+        _x_axes(paper, drawn, top=False)
+        paper.axhline(float(figure.baseline.reported), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9)
+        paper.margins(y=0.3)
+    for axes in {here, paper}:
+        axes.set_ylabel(figure.label)
+        grid(axes, "y")
+    canvas.legend(
+        list(handles),
+        list(handles.values()),
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        handlelength=3,
+    )
+    return canvas
+
+
+def to_csv(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> str:
+    """The figure's data, one line a point."""
+    lines = [_line("baseline", figure.baseline, baseline)]
+    lines += [
+        _line(one.series.name, point, value)
+        for one in drawn
+        for point, value in zip(one.series.points, one.values, strict=True)
+    ]
+    return pd.DataFrame(lines).astype({"n": "Int64"}).to_csv(index=False)
+
+
+def _line(series: str, point: Point, value: Value) -> dict[str, object]:
+    return {
+        "series": series,
+        "x": point.x,
+        "model": point.model,
+        "reported": point.reported,
+        "reproduced": None if value.mean is None else f"{float(value.mean):.10g}",
+        "std": None if value.std is None else f"{value.std:.10g}",
+        "n": len(value.numbers) or None,
+        "status": value.status,
+        "source": "; ".join(path.as_posix() for path in value.sources),
+    }
+
+
+def _x_axes(axes: Axes, drawn: Sequence[Drawn], top: bool = True) -> None:
+    """The first series' positions below, the second's above."""
+    axes.set_xlim(-0.06, 1.06)
+    axes.set_xticks(drawn[0].positions, [point.x for point in drawn[0].series.points])
+    if not top or len(drawn) == 1:
+        axes.spines["top"].set_visible(False)
+    axes.set_xlabel(drawn[0].series.axis)
+    if top and len(drawn) > 1:
+        above = axes.secondary_xaxis("top")
+        above.set_xticks(drawn[1].positions, [point.x for point in drawn[1].series.points])
+        above.set_xlabel(drawn[1].series.axis)
+
+
+def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> dict[object, str]:
+    """Draw lines, error bars and crosses of missing points; returns what the legend shows, with its texts."""
+    handles: dict[object, str] = {}
+    if baseline.mean is not None:
+        line = axes.axhline(float(baseline.mean), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9, gid="baseline")
+        handles[line] = figure.baseline.x
+    for number, one in enumerate(drawn):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        means = np.array([np.nan if value.mean is None else float(value.mean) for value in one.values])
+        line = axes.plot(one.positions, means, linestyle=one.series.line, marker=marker, color=colour, zorder=3)[0]
+        line.set_gid(one.series.name)
+        handles[line] = one.series.label
+        spread = np.array([value.std or 0.0 for value in one.values])
+        if spread.any():
+            axes.errorbar(one.positions, means, spread, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2, zorder=2)
+        foot = axes.get_xaxis_transform()  # x in data, y as a share of the panel's height
+        for x, value in zip(one.positions, one.values, strict=True):
+            if value.status != DONE:
+                axes.plot(x, 0.05, "x", color=colour, transform=foot, gid=f"{one.series.name}-{value.status}")
+                place = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": "small"}
+                behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+                axes.text(x, 0.1, value.status, color=colour, transform=foot, bbox=behind, **place)
+    return handles
+
+
+def _reported(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], label: bool) -> object:
+    """Draw the reported points, those that two series share once, with their values if `label`."""
+    points = {
+        (float(x), float(point.reported)): str(point.reported)
+        for one in drawn
+        for x, point in zip(one.positions, one.series.points, strict=True)
+        if point.reported is not None
+    }
+    marks = axes.scatter(*zip(*points, strict=True), **REPORTED, gid="reported")
+    if label:
+        for (x, y), text in points.items():
+            axes.annotate(text, (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize="small")
+    return marks

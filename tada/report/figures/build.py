@@ -1,0 +1,72 @@
+"""Builds a figure of the paper as SVG, PNG and CSV."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure as Canvas
+
+from tada.base.files import replacing, write_text
+from tada.report.figures import accuracies, categories, curves
+from tada.report.figures.style import STYLE, Drawing
+from tada.report.measure.results import DONE, Results
+from tada.report.pages.footer import about_code, about_runs
+from tada.report.paper.figures import FIGURES, Accuracies, Categories, Curves, Figure, Maps, load_figure
+
+
+def build_figure(
+    name: str, scale: str, seeds: int, results: Path, out: Path, *, data: str = "", specs: Path = FIGURES
+) -> list[str]:
+    """Write `<out>/<name>.svg`, `.png` and `.csv` from what is under `results`.
+
+    A failed or missing run is a place in the picture that says so.
+
+    Args:
+        name: a spec's name, e.g. "figure3".
+        scale: "mini" or "paper", whose runs are shown.
+        seeds: runs shown of each (dataset, model): seeds 0 to seeds - 1.
+        results: the folder `results`.
+        out: folder of the files.
+        data: folder of the figure's dataset (or more about it, see `Place.parse`), whose videos and classes'
+            names some figures show; by default, in mini, the rendered one.
+        specs: folder of the specs.
+
+    Returns:
+        One line for each failed or missing run; empty if the figure is complete.
+
+    Raises:
+        TadaError: the spec is unknown or faulty.
+    """
+    figure = load_figure(name, specs)
+    available = Results(results, scale, seeds)
+    if not data and scale == "mini" and isinstance(figure, Categories | Maps):
+        data = f"data/mini/{figure.dataset}"
+    with mpl.rc_context(STYLE):
+        drawing = _draw(figure, available, data)
+        _save(drawing.canvas, out / name, figure, available)
+    write_text(out / f"{name}.csv", drawing.csv)
+    return drawing.problems
+
+
+def _draw(figure: Figure, results: Results, data: str) -> Drawing:
+    match figure:
+        case Accuracies():
+            return accuracies.draw(figure, results)
+        case Categories():
+            return categories.draw(figure, results, data)
+        case Curves():
+            return curves.draw(figure, results)
+        case Maps():
+            from tada.report.figures import gradcam  # loads networks
+
+            return gradcam.draw(figure, results, data)
+
+
+def _save(canvas: Canvas, path: Path, figure: Figure, results: Results) -> None:
+    """Write SVG and PNG, which carry caption and provenance as metadata."""
+    runs = results.all_runs(figure.runs)
+    lines = about_runs(runs, results) + about_code([run.record["environment"] for run in runs if run.status == DONE])
+    about = "\n".join([figure.caption, *(f"{label}: {text}" for label, text in lines)])
+    with replacing(path.with_suffix(".svg")) as temporary:
+        canvas.savefig(temporary, format="svg", metadata={"Title": figure.title, "Description": about, "Date": None})
+    with replacing(path.with_suffix(".png")) as temporary:
+        canvas.savefig(temporary, format="png", dpi=300, metadata={"Title": figure.title, "Description": about})

@@ -1,0 +1,184 @@
+"""The gain of one network over another in each category, sorted (Figure A1).
+
+Where names are the paper's own, its reported gains stand among the bars; in mini they get a panel of their own below.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from tada.data.catalog import class_names
+from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, REPORTED, Drawing, grid, say
+from tada.report.measure.results import FAILED, Problem, Results
+from tada.report.measure.samples import Hits, Unusable, read_hits
+from tada.report.measure.values import finished
+from tada.report.paper.figures import Categories
+
+ROWS = 90
+"""Bars in a column at most; more are spread over several columns, and the print gets smaller."""
+
+
+LARGE, SMALL = (0.125, 5.6), (0.1, 4.6)
+"""Height in inches of a bar with its name, and size in points of the name."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A category's accuracies in percent, the half width of the 95% interval of their difference, and its videos."""
+
+    category: int
+    name: str
+    base: float
+    other: float
+    half: float
+    videos: int
+
+    @property
+    def value(self) -> float:
+        """Points that the other network is above the base."""
+        return self.other - self.base
+
+
+def draw(figure: Categories, results: Results, data: str) -> Drawing:
+    """The picture, sorted by gain; without both networks' runs, only what the paper reports."""
+    seeds, problems = finished(figure.dataset, (figure.base.model, figure.other.model), results)
+    gains: list[Gain] = []
+    if seeds:
+        try:
+            base, other = (read_hits([(runs[place],) for runs in seeds], "top1") for place in (0, 1))
+            classes = seeds[0][0].run.recipe.classes
+            gains = category_gains(base, other, class_names(figure.dataset, data, classes))
+        except Unusable as error:
+            run = seeds[0][0].run
+            problems = (*problems, Problem(str(run), FAILED, str(error), run.file("log.txt")))
+    told = [str(problem) for problem in problems]
+    return Drawing(_canvas(figure, gains, results.scale, told), _to_csv(figure, gains), told)
+
+
+def category_gains(base: Hits, other: Hits, names: Sequence[str]) -> list[Gain]:
+    """The gain of every category that has videos, largest first."""
+    videos = np.intersect1d(base.videos, other.videos)
+    base, other = base.only(videos), other.only(videos)
+    gains = []
+    for category in np.unique(base.labels):
+        of = base.labels == category
+        pair = [hits.right[:, of].mean(0) * 100.0 for hits in (base, other)]
+        # As for the claims, a made-up video each way keeps categories of few videos from looking certain.
+        spread = np.append(pair[1] - pair[0], [100.0, -100.0]).std(ddof=1)
+        half = 1.96 * spread / np.sqrt(of.sum())
+        gains.append(Gain(int(category), names[category], pair[0].mean(), pair[1].mean(), half, int(of.sum())))
+    return sorted(gains, key=lambda gain: (-gain.value, gain.category))
+
+
+def _canvas(figure: Categories, gains: list[Gain], scale: str, problems: list[str]) -> Canvas:
+    columns = max(1, -(-len(gains) // ROWS))
+    rows = max(-(-len(gains) // columns), 3)
+    below = scale == "mini" or not gains
+    line, size = LARGE if columns == 1 else SMALL
+    heights = [rows * line + 0.55, len(figure.reported) * LARGE[0] + 0.6 if below else 0.0]
+    canvas = Canvas(figsize=(COLUMN_WIDTH * columns, sum(heights) + 0.3), layout="constrained")
+    parts = canvas.subfigures(2, 1, height_ratios=heights) if below else [canvas]
+    if gains:
+        _reproduced(parts[0], figure, gains, scale, columns, size)
+    else:
+        axes = parts[0].subplots()
+        say(axes, "\n".join(problem.split(" (log")[0] for problem in problems))
+    if below:
+        _reported(parts[-1], figure)
+    return canvas
+
+
+def _reproduced(part: Canvas, figure: Categories, gains: list[Gain], scale: str, columns: int, size: float) -> None:
+    rows = -(-len(gains) // columns)
+    mean = float(np.mean([gain.value for gain in gains]))
+    ends = [end for gain in gains for end in (gain.value - gain.half, gain.value + gain.half)]
+    where = "here: mini scale (rendered videos, small networks)"
+    if scale != "mini":
+        ends += [float(value) for value in (figure.mean, *figure.reported.values())]
+        where = "here: paper scale; ◇ reported in the paper's text"
+    part.suptitle(where, fontsize="medium", x=0.01, ha="left")
+    for column, axes in enumerate(np.atleast_1d(part.subplots(1, columns))):
+        shown = gains[column * rows : (column + 1) * rows]
+        places = np.arange(len(shown))
+        values = np.array([gain.value for gain in shown])
+        colours = [COLOURS[0] if value >= 0 else COLOURS[1] for value in values]
+        axes.barh(places, values, 0.72, color=colours, gid=f"gains-{column}")
+        axes.errorbar(values, places, xerr=[gain.half for gain in shown], fmt="none", ecolor=GREY, elinewidth=0.6)
+        if scale != "mini":
+            for place, gain in enumerate(shown):
+                if gain.name in figure.reported:
+                    axes.scatter(float(figure.reported[gain.name]), place, **REPORTED, gid=f"reported-{gain.category}")
+            axes.axvline(float(figure.mean), color="black", linestyle="dotted", linewidth=0.9)
+        axes.axvline(mean, color=GREY, linestyle=(0, (5, 3)), linewidth=0.9, gid="mean")
+        _names(axes, [gain.name for gain in shown], size)
+        axes.set_xlim(min(*ends, 0.0) - 2, max(*ends, mean) + 2)
+        paper = "" if scale == "mini" else f"; paper {figure.mean} (dotted)"
+        axes.set_xlabel(f"{_axis(figure)}\nmean {mean:.1f} (dashed){paper}", loc="right")
+
+
+def _reported(part: Canvas, figure: Categories) -> None:
+    """The categories that the paper's text names."""
+    part.suptitle("paper: the largest gains, as its text names them", fontsize="medium", x=0.01, ha="left")
+    axes = part.subplots()
+    names = list(figure.reported)
+    values = [float(value) for value in figure.reported.values()]
+    axes.scatter(values, range(len(names)), **REPORTED, gid="reported")
+    for place, value in enumerate(figure.reported.values()):
+        axes.annotate(
+            str(value),
+            (float(value), place),
+            (-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize="small",
+        )
+    axes.axvline(float(figure.mean), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9)
+    _names(axes, names, LARGE[1])
+    axes.set_xlim(0, 90)
+    axes.set_xlabel(f"{_axis(figure)}\nmean over all categories {figure.mean} (dashed)", loc="right")
+
+
+def _names(axes: Axes, names: Sequence[str], size: float) -> None:
+    axes.set_yticks(range(len(names)), [name.replace("omething", "th.") for name in names], fontsize=size)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["top"].set_visible(False)
+    grid(axes, "x")
+
+
+def _axis(figure: Categories) -> str:
+    return f"gain over {figure.base.label} (points)"
+
+
+def _to_csv(figure: Categories, gains: Sequence[Gain]) -> str:
+    """One line for each category, and those that the paper names without a counterpart here."""
+    lines = [
+        {
+            "category": gain.category,
+            "name": gain.name,
+            figure.base.model: f"{gain.base:.10g}",
+            figure.other.model: f"{gain.other:.10g}",
+            "gain": f"{gain.value:.10g}",
+            "half_interval": f"{gain.half:.10g}",
+            "videos": gain.videos,
+            "reported": figure.reported.get(gain.name),
+        }
+        for gain in gains
+    ]
+    lines += [
+        {"name": name, "reported": value}
+        for name, value in figure.reported.items()
+        if name not in {gain.name for gain in gains}
+    ]
+    mean = {"name": "mean over categories", "reported": figure.mean}
+    if gains:
+        mean["gain"] = f"{np.mean([gain.value for gain in gains]):.10g}"
+    columns = ["category", "name", figure.base.model, figure.other.model]
+    columns += ["gain", "half_interval", "videos", "reported"]
+    frame = pd.DataFrame([*lines, mean], columns=columns)
+    return frame.astype({"category": "Int64", "videos": "Int64"}).to_csv(index=False)

@@ -1,0 +1,1 @@
+"""Measured against reported: verdicts, noise, cells, order of rows, claims, audit."""

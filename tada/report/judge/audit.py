@@ -1,0 +1,196 @@
+"""The audit: numbers of the paper that follow from others of its numbers, recomputed from the printed digits.
+
+Printed numbers are rounded, so three things can be told apart: a number that is what the printed digits give, one that
+they do not give but that the digits lost to rounding could, and one that no rounding explains.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from tada.base.errors import TadaError, unknown
+from tada.report.paper.audit import Audit, Bounds, Ordering, Sum
+from tada.report.paper.expressions import Comparison, Expression
+from tada.report.paper.printed import Interval, Printed, parse, show
+from tada.report.paper.reported import Paper
+
+ADDS_UP, ROUNDING, DIFFERS, UNCHECKED = "adds up", "rounding", "differs", "unchecked"
+
+
+ORDER = (DIFFERS, ROUNDING, UNCHECKED, ADDS_UP)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number or statement: what is printed, what the others give, and by how much they differ."""
+
+    id: str
+    place: str
+    quote: str
+    printed: str
+    recomputed: str
+    how: str
+    difference: str
+    verdict: str
+    note: str = ""
+    group: str = ""
+
+
+def recompute(audit: Audit, paper: Paper) -> list[Finding]:
+    """A finding for each check of the audit, one for each statement of an ordering."""
+    look_up = _Numbers(audit, paper)
+    findings: list[Finding] = []
+    for check in audit.checks:
+        match check:
+            case Sum():
+                findings.append(_sum(check, look_up))
+            case Bounds():
+                findings.append(_bounds(check, look_up))
+            case Ordering():
+                findings += _ordering(check, look_up)
+    findings += [Finding("", one.place, one.quote, "", "", "", "", UNCHECKED, one.why) for one in audit.unchecked]
+    return sorted(findings, key=lambda finding: ORDER.index(finding.verdict))  # keeps the paper's order within
+
+
+class _Numbers:
+    """Looks numbers up by name, for arithmetic and for print."""
+
+    def __init__(self, audit: Audit, paper: Paper) -> None:
+        self.known, self.paper = audit.known, paper
+
+    def __call__(self, name: str) -> Interval:
+        if not name.startswith("known/"):
+            return self.paper.interval(name, "paper/audit.yaml")
+        return Interval.exact(Fraction(str(self._known(name))))
+
+    def text(self, name: str) -> str:
+        if name.startswith("known/"):
+            return f"{self._known(name):,}"
+        number = self.paper.printed(name, "paper/audit.yaml")
+        return show(number.value, number.decimals)
+
+    def printed(self, text: str, where: str) -> Printed:
+        """A text, or the text that a reference in braces points to."""
+        references = Expression(text).references
+        number = self.paper.printed(references[0], where) if references else parse(text)
+        if number is None:
+            raise TadaError(f"paper/audit.yaml: {where}: {text!r} is not a number")
+        return number
+
+    def statement(self, statement: Comparison) -> str:
+        """A comparison in the rows' names, e.g. "tada2d > tanet-8 (Top-5)": its place tells the table."""
+        columns = {column.name: column for table in self.paper.tables.values() for column in table.columns}
+        compared = [name for name in statement.references if not self.paper.printed(name).below]
+        about = [columns[name] for name in dict.fromkeys(name.rsplit("/", 1)[1] for name in compared)]
+        header = f" ({f'{about[0].over} {about[0].header}'.strip()})" if len(about) == 1 else ""
+        return statement.shown(self._row) + header
+
+    def _row(self, name: str) -> str:
+        number = self.paper.printed(name)
+        return show(number.value, number.decimals) if number.below else name.split("/", 1)[1].rsplit("/", 1)[0]
+
+    def _known(self, name: str) -> float:
+        key = name.removeprefix("known/")
+        if key not in self.known:
+            raise unknown("number", key, self.known, where="paper/audit.yaml: known")
+        return self.known[key][0]
+
+
+def _sum(check: Sum, look_up: _Numbers) -> Finding:
+    """The reading that fits best; the others, where none fits, are in the note."""
+    printed = [look_up.printed(text, check.id) for text in check.printed]
+    read = []
+    for how, expressions in check.readings.items():
+        if len(expressions) != len(printed):
+            raise TadaError(f"paper/audit.yaml: {check.id}: {len(printed)} numbers, {len(expressions)} expressions")
+        values = [expression.evaluate(look_up) for expression in expressions]
+        values = [value if isinstance(value, Interval) else Interval.exact(value) for value in values]
+        verdicts = [_fits(value, number) for value, number in zip(values, printed, strict=True)]
+        gaps = [number.fraction - value.value for value, number in zip(values, printed, strict=True)]
+        worst = min(verdicts, key=ORDER.index)
+        read.append((how, worst, sum(map(abs, gaps)), values, gaps, expressions))
+    how, verdict, _, values, gaps, expressions = min(read, key=lambda one: (-ORDER.index(one[1]), one[2]))
+    texts = _both(values, printed)
+    note = check.note
+    if len(read) > 1 and verdict != ADDS_UP:
+        others = (f"{' and '.join(_both(one[3], printed))} ({one[0]})" for one in read)
+        note = f"{note} Recomputed: {'; '.join(others)}.".strip()
+    return Finding(
+        check.id,
+        check.place,
+        check.quote,
+        " and ".join(number.text for number in printed),
+        " and ".join(texts),
+        "; ".join(expression.shown(look_up.text) for expression in expressions) + (f" ({how})" if how else ""),
+        ""
+        if verdict == ADDS_UP
+        else " and ".join(_gap(gap, number) for gap, number in zip(gaps, printed, strict=True)),
+        verdict,
+        note,
+        check.group,
+    )
+
+
+def _fits(value: Interval, number: Printed) -> str:
+    if abs(value.value - number.fraction) <= Fraction(1, 2 * 10**number.decimals):
+        return ADDS_UP
+    return ROUNDING if value.overlaps(Interval.of(number)) else DIFFERS
+
+
+def _bounds(check: Bounds, look_up: _Numbers) -> Finding:
+    number = look_up.printed(check.printed, check.id)
+    low, high = (expression.evaluate(look_up) for expression in check.between)
+    inside = low.value <= number.fraction <= high.value
+    possible = Interval(low.low, number.fraction, high.high).overlaps(Interval.of(number))
+    gap = min(number.fraction - low.value, 0) + max(number.fraction - high.value, 0)
+    return Finding(
+        check.id,
+        check.place,
+        check.quote,
+        number.text,
+        f"{_shown(low.value, number)} to {_shown(high.value, number)}",
+        " to ".join(expression.shown(look_up.text) for expression in check.between),
+        _gap(gap, number) if gap else "",
+        ADDS_UP if inside else ROUNDING if possible else DIFFERS,
+        check.note,
+        check.group,
+    )
+
+
+def _ordering(check: Ordering, look_up: _Numbers) -> list[Finding]:
+    findings = []
+    for number, statement in enumerate(check.holds, start=1):
+        margin = statement.margin.evaluate(look_up)
+        true = margin.value > 0 or (margin.value == 0 and not statement.strict)
+        verdict = ADDS_UP if true else ROUNDING if margin.high > 0 else DIFFERS
+        digits = max(look_up.paper.printed(name, check.id).decimals for name in statement.references)
+        name = f"{check.id}/{number}" if len(check.holds) > 1 else check.id
+        size = "" if true else show(_decimal(margin.value), digits)
+        how = statement.shown(look_up.text)
+        note = "" if true else check.note
+        said = look_up.statement(statement)
+        about = (name, check.place, check.quote)
+        findings.append(Finding(*about, said, how, how, size, verdict, note, group=check.quote))
+    return findings
+
+
+def _both(values: list[Interval], printed: list[Printed]) -> list[str]:
+    return [_shown(value.value, number) for value, number in zip(values, printed, strict=True)]
+
+
+def _shown(value: Fraction, number: Printed) -> str:
+    """`value` with up to two more decimals than the paper prints, without zeros at the end."""
+    return _shortened(show(_decimal(value), number.decimals + 2))
+
+
+def _gap(gap: Fraction, number: Printed) -> str:
+    return _shortened(show(_decimal(gap), number.decimals + 2, signed=True))
+
+
+def _shortened(text: str) -> str:
+    """Without the last two decimals if they are zeros."""
+    return text.removesuffix("0").removesuffix("0").removesuffix(".")
+
+
+def _decimal(value: Fraction) -> Decimal:
+    return Decimal(value.numerator) / Decimal(value.denominator)

@@ -1,0 +1,113 @@
+"""Cells of a table filled in: the paper's text, what was reproduced, the difference and the verdict.
+
+Verdicts: whether a reproduced number is the reported one.
+
+An accuracy matches within the tolerance its spec gives, and only at the paper's scale: the mini datasets have levels
+of their own, so there it is shown and not judged. A parameter or FLOP count matches if it rounds to the printed digits.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tada.report.measure.results import DONE, Results
+from tada.report.measure.values import Value, difference, measure
+from tada.report.paper.printed import Printed, rounded
+from tada.report.paper.quantities import Delta, Library, Measure, Metric
+from tada.report.paper.reported import _extra_decimals, reported
+from tada.report.paper.tables import Cell, Table
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A cell with its measurement. `reported` and `here` are texts, the numbers behind them are beside them.
+
+    `verdict` is "match", "off", "pending" or "failed", "mini" or "library" where there is none to give, and empty where
+    nothing is measured.
+    """
+
+    cell: Cell
+    reported: str
+    verdict: str = ""
+    here: str = ""
+    value: Value | None = None
+    printed: Printed | None = None
+    difference: float | Decimal | None = None
+    shown_difference: str = ""
+
+    @property
+    def kind(self) -> str:
+        """ "blank", "given", "cited", or what is measured: "metric", "delta", "complexity", "layer", ..."""
+        return type(self.cell.measure).__name__.lower() if self.cell.measure else self.cell.kind
+
+
+Key = tuple[str, str]
+"""Id of a row and name of a column."""
+
+
+def fill(table: Table, results: Results) -> dict[Key, Filled]:
+    """Every cell of the table by (row, column), in reading order."""
+    memo: dict[Measure, Value] = {}
+    values: dict[Key, Value] = {}
+    for row, cell in table.cells():
+        if cell.measure is not None and not isinstance(cell.measure, Delta):
+            if cell.measure not in memo:
+                memo[cell.measure] = measure(cell.measure, results)
+            values[row.id, cell.column] = memo[cell.measure]
+    for row, cell in table.cells():
+        if isinstance(delta := cell.measure, Delta):
+            values[row.id, cell.column] = difference(values[row.id, delta.column], values[delta.base, delta.column])
+    return {
+        (row.id, cell.column): _filled(cell, values.get((row.id, cell.column)), results.scale)
+        for row, cell in table.cells()
+    }
+
+
+def problems(cells: dict[Key, Filled]) -> list[str]:
+    """What is wrong with the results behind the cells, each run named once; empty if nothing is."""
+    return list(dict.fromkeys(str(p) for cell in cells.values() if cell.value for p in cell.value.problems))
+
+
+def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
+    if value is None or cell.measure is None:
+        return Filled(cell, cell.reported)
+    if value.status == DONE and value.text:
+        verdict = MATCH if value.text == cell.reported else OFF
+        return Filled(cell, cell.reported, verdict, value.text, value)
+    text, printed = reported(cell)
+    if value.status != DONE or value.mean is None:
+        return Filled(cell, text, value.status, value.status, value, printed)
+    extra = _extra_decimals(cell.measure)
+    if printed is None:
+        return Filled(cell, text, here=f"{value.mean:,}", value=value)
+    here = printed.show(value.mean, extra)
+    if value.std is not None:
+        here += f" ± {printed.show(value.std, extra).lstrip('+')}"
+    gap = value.mean - (printed.value if isinstance(value.mean, Decimal) else float(printed.value))
+    shown = Printed("", printed.value, printed.decimals + extra, signed=True).show(gap)
+    return Filled(cell, text, judge(value.mean, printed, cell.measure, scale), here, value, printed, gap, shown)
+
+
+MATCH, OFF, MINI, LIBRARY = "match", "off", "mini", "library"
+
+
+_ROUNDING = 1e-9  # a tolerance of 0.5 takes in 63.8 - 63.3, whose binary difference is a hair above or below
+
+
+def judge(reproduced: float | Decimal, printed: Printed, what: Measure, scale: str) -> str:
+    """ "match" or "off"; "mini" where the scale, "library" where the network allows no verdict.
+
+    Args:
+        reproduced: in the printed number's unit.
+        printed: what the paper prints; an upper bound is kept by any value below it.
+        what: the cell's measure; an accuracy brings its own tolerance.
+        scale: "mini", "paper" or "released".
+    """
+    if isinstance(what, Metric | Delta):
+        if scale == "mini":
+            return MINI
+        return MATCH if abs(float(reproduced) - float(printed.value)) <= what.tolerance.value + _ROUNDING else OFF
+    if isinstance(what, Library):
+        return LIBRARY
+    if printed.below:
+        return MATCH if reproduced < printed.value else OFF
+    return MATCH if rounded(reproduced, printed.decimals) == printed.value else OFF

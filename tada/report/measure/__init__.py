@@ -1,0 +1,1 @@
+"""Quantities measured: from the records of runs, from built networks and from scores."""

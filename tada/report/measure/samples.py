@@ -1,0 +1,177 @@
+"""Which test videos a run got right, from its scores.npz: what paired comparisons of networks are made of."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tada.data.dataset import IGNORED
+from tada.metrics.accuracy import action_ranks, topk_hits
+from tada.report.measure.results import RunResult, Unusable
+
+MEAN_CLASS = "mean_class"
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Videos by name, their labels [V], and for each seed whether they were got right [seeds, V].
+
+    With `by_class` the metric is the mean over classes of the share of hits, else the share of hits.
+    """
+
+    videos: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.integer]
+    right: npt.NDArray[np.bool_]
+    by_class: bool = False
+
+    def only(self, videos: npt.NDArray[np.str_]) -> "Hits":
+        """Those of the given videos, in that order; all of them must be there."""
+        order = np.argsort(self.videos)
+        chosen = order[np.searchsorted(self.videos, videos, sorter=order)]
+        return Hits(self.videos[chosen], self.labels[chosen], self.right[:, chosen], self.by_class)
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """What each video adds in percent, [seeds, V]: their mean over videos is the metric."""
+        right = 100.0 * self.right
+        if not self.by_class:
+            return right
+        _, place, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
+        return right * (len(self.labels) / (len(counts) * counts[place]))
+
+    @property
+    def by_seed(self) -> npt.NDArray[np.float64]:
+        """The metric of each seed in percent."""
+        return self.shares.mean(1)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What each video adds to a metric that is no mean over them, in percent [seeds, V], by the jackknife.
+
+    `by_seed` is the metric itself, from which the shares' mean differs by the jackknife's correction for bias.
+    """
+
+    videos: npt.NDArray[np.str_]
+    shares: npt.NDArray[np.float64]
+    by_seed: npt.NDArray[np.float64]
+
+    def only(self, videos: npt.NDArray[np.str_]) -> "Shares":
+        """Those of the given videos, in that order; all of them must be there."""
+        order = np.argsort(self.videos)
+        chosen = order[np.searchsorted(self.videos, videos, sorter=order)]
+        return Shares(self.videos[chosen], self.shares[:, chosen], self.by_seed)
+
+
+def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
+    """What videos add to a metric of localization, e.g. "map" or "map_action@0.5"; see tada.metrics.jackknife.
+
+    Args:
+        seeds: finished runs, one for each seed.
+        metric: a key of their metrics.json.
+
+    Raises:
+        Unusable: no scores.npz, or one that does not hold the metric; or the runs are of an ensemble.
+    """
+    found, by_seed = [], []
+    for runs in seeds:
+        if len(runs) != 1:
+            raise Unusable("detections of several networks are not summed")
+        with _opened(runs[0]) as file:
+            order = np.argsort(file["videos"])
+            found.append((file["videos"][order], file[f"shares_{metric}"][order]))
+        by_seed.append(float(runs[0].record["metrics"][metric]))
+    videos = reduce(np.intersect1d, [names for names, _ in found])
+    shares = [values[np.searchsorted(names, videos)] for names, values in found]
+    return Shares(videos, np.stack(shares), np.array(by_seed))
+
+
+def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
+    """Hits of runs: for each seed, the runs whose scores are summed (one, but for ensembles).
+
+    Args:
+        seeds: finished runs.
+        metric: "top1", "top5", "top1_verb", "top1_action", "top1_action_joint", ..., or "mean_class".
+
+    Raises:
+        Unusable: no scores.npz, or one that does not hold the metric's scores.
+    """
+    parts = [_of_seed(runs, metric) for runs in seeds]
+    videos = reduce(np.intersect1d, [videos for videos, _, _ in parts])
+    aligned = [Hits(v, labels, right[None]).only(videos) for v, labels, right in parts]
+    right = np.concatenate([one.right for one in aligned])
+    return Hits(videos, aligned[0].labels, right, by_class=metric.startswith(MEAN_CLASS))
+
+
+def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Videos in order of their names, labels and hits of one seed; videos that could not be decoded are left out."""
+    name, _, task = metric.replace(MEAN_CLASS, "top1").partition("_")
+    if name not in ("top1", "top5"):
+        raise Unusable(f"{metric} is not a share of right videos")
+    k = int(name.removeprefix("top"))
+    if task in ("action", "action_joint"):
+        verb, noun = (_read(runs, "views", part) for part in ("verb", "noun"))
+        counted = verb.labels != IGNORED
+        parts = (array[counted] for array in (verb.scores, noun.scores, verb.labels, noun.labels))
+        labels = np.where(counted, verb.labels * noun.scores.shape[-1] + noun.labels, IGNORED)[counted]
+        return verb.videos[counted], labels, action_ranks(*parts, joint=task == "action_joint") < k
+    found = _read(runs, "scores", task)
+    counted = found.labels != IGNORED
+    labels = found.labels[counted]
+    return found.videos[counted], labels, topk_hits(found.scores[counted], labels, k)
+
+
+def read_scores(result: RunResult, videos: npt.NDArray[np.str_]) -> npt.NDArray[np.float32]:
+    """A run's scores of some of its videos over all views, [videos, classes]; NaN for a video that it lacks.
+
+    Raises:
+        Unusable: as `read_hits`.
+    """
+    found = _read([result], "scores", "")
+    places = np.searchsorted(found.videos, videos).clip(max=len(found.videos) - 1)
+    known = found.videos[places] == videos
+    return np.where(known[:, None], found.scores[places], np.nan)
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """In order of the videos' names; of several runs, scores are summed and views stand side by side.
+
+    A video that one of them could not decode has the label IGNORED.
+    """
+
+    videos: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
+    """Scores [V, classes] or, of the kind "views", [V, views, classes]."""
+    suffix = f"_{task}" if task else ""
+    found: list[_Scores] = []
+    for result in runs:
+        with _opened(result) as file:
+            order = np.argsort(file["videos"])
+            arrays = (file[name][order] for name in ("videos", f"labels{suffix}", f"{kind}{suffix}"))
+            found.append(_Scores(*arrays))
+        if not np.array_equal(found[0].videos, found[-1].videos):
+            raise Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
+    counted = np.all([one.labels != IGNORED for one in found], axis=0)
+    labels = np.where(counted, found[0].labels, IGNORED)
+    if any((one.labels != labels)[counted].any() for one in found):
+        raise Unusable(f"the scores of {' and '.join(str(one.run) for one in runs)} are of videos labelled differently")
+    scores = [one.scores.astype(np.float32) for one in found]
+    return _Scores(found[0].videos, labels, np.concatenate(scores, 1) if kind == "views" else sum(scores))
+
+
+@contextmanager
+def _opened(result: RunResult) -> Iterator[Any]:
+    try:
+        with np.load(result.run.file("scores.npz")) as file:
+            yield file
+    except (OSError, KeyError, ValueError) as error:
+        raise Unusable(f"the scores of {result.run} cannot be read: {error}") from None

@@ -1,0 +1,240 @@
+"""The README's numbers: a picture and a part between two markers, both made of the snapshot alone."""
+
+import datetime
+import io
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from tada.base import files
+from tada.base.errors import TadaError
+from tada.base.files import write_text
+from tada.report.measure.results import DONE
+from tada.report.pages.footer import duration
+from tada.report.pages.snapshot import SNAPSHOT, Snapshot, load_snapshot
+from tada.report.paper.printed import EMPTY, parse
+
+README = files.PROJECT / "README.md"
+
+
+BEGIN = "<!-- Numbers from snapshot/, written by `tada readme`; edit nothing down to the next such line. -->"
+
+
+END = "<!-- End of the numbers from snapshot/. -->"
+
+
+PICTURE = "agreement.svg"
+
+
+FRONT = "table3b"
+
+
+HEADS = ("TAdaConv", "FA.", "Sc.", "SepBN.", "Top-1: paper", "here", "Δ: paper", "here")
+
+
+COLUMNS = ("tadaconv", "aggregation", "shortcut", "separate")
+
+
+CLAIMS = {
+    "holds": "hold",
+    "fails": "fail",
+    "undecided": "are undecided (inside the noise)",
+    "failed": "need runs that failed",
+    "pending": "need runs that are not there yet",
+    "other scale": "mean something at paper scale only",
+}
+
+
+AUDIT = {
+    "adds up": "add up",
+    "differs": "differ",
+    "rounding": "differ by rounding",
+    "unchecked": "cannot be checked",
+}
+"""How many have a verdict, in words."""
+
+
+def update(readme: Path = README, folder: Path = SNAPSHOT) -> None:
+    """Write the picture into `folder` and the part between the markers into `readme`.
+
+    Raises:
+        TadaError: the snapshot or the markers are missing.
+    """
+    snapshot = load_snapshot(folder)
+    text = replaced(readme.read_text(encoding="utf-8"), block(snapshot), str(readme))
+    write_text(folder / PICTURE, picture(snapshot))
+    write_text(readme, text)
+
+
+def replaced(text: str, new: str, where: str) -> str:
+    """The text with `new` in the place of what stands between the markers.
+
+    Raises:
+        TadaError: there is not one pair of markers in their order; `where` names the file.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise TadaError(f"{where}: there has to be one line {BEGIN!r} and, below it, one line {END!r}")
+    return text[: text.index(BEGIN)] + f"{BEGIN}\n\n{new}\n{END}" + text[text.index(END) + len(END) :]
+
+
+def picture(snapshot: Snapshot) -> str:
+    """The picture as SVG: the same text for the same numbers."""
+    import matplotlib as mpl
+
+    from tada.report.figures.agreement import draw
+    from tada.report.figures.style import STYLE
+
+    target = io.StringIO()
+    with mpl.rc_context(STYLE):
+        draw(snapshot.numbers, snapshot.about["scale"]).savefig(target, format="svg", metadata={"Date": None})
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+
+
+def block(snapshot: Snapshot) -> str:
+    """The part in Markdown: what was measured and from what, the picture, targets, claims and the front table."""
+    scale = snapshot.about["scale"]
+    parts = [
+        "## What was found",
+        _provenance(snapshot),
+        f"![Reproduced against reported accuracies, {scale} scale](snapshot/{PICTURE})",
+        _caption(scale),
+        _targets(snapshot),
+        _sentences(snapshot),
+        _front_table(snapshot),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _provenance(snapshot: Snapshot) -> str:
+    about, runs = snapshot.about, snapshot.runs
+    done = runs[runs["status"] == DONE]
+    text = f"Measured at **{about['scale']} scale**"
+    if about["scale"] == "mini":
+        text += " (rendered videos and small networks: orders of rows and signs of differences, never levels)"
+    if done.empty:
+        return f"{text}; no run is finished yet."
+    size = ", ".join(f"{_bytes(count)} of {what}" for what, count in about["bytes"].items() if count)
+    seeds = "one seed each" if about["seeds"] == 1 else f"{about['seeds']} seeds of each network"
+    commits = _distinct(f"`{(one['git_commit'] or 'none')[:10]}`" for one in about["environments"])
+    changed = " with uncommitted changes" if any(one["git_dirty"] for one in about["environments"]) else ""
+    machines = _distinct(_machine(one["hardware"]) for one in about["environments"])
+    states = Counter(runs["status"])
+    left = ", ".join(f"{count} {status}" for status, count in sorted(states.items()) if status != DONE)
+    return (
+        f"{text}, {_day(about['date'])}: {len(done)} of {len(runs)} runs{f' ({left})' if left else ''}, {seeds}. "
+        f"Training and testing took {duration(done['wall_seconds'].astype(float).sum())}, summed over runs, on "
+        f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
+        "data, cost, versions and checksum stands in [`snapshot/`](snapshot)."
+    )
+
+
+def _caption(scale: str) -> str:
+    text = "*Left, each network of the ablations: where the paper's order is kept, points rise from left to right. "
+    text += "Right, what TAdaConv adds to each backbone of Table 2."
+    if scale == "mini":
+        text += " Gains of a few points are inside the noise of a few hundred test videos, as the claims account for."
+    return f"{text}*"
+
+
+def _targets(snapshot: Snapshot) -> str:
+    lines = []
+    for target in snapshot.targets.itertuples():
+        counts = Counter(json.loads(target.verdicts))
+        lines.append(
+            (
+                target.title,
+                textwrap.shorten(target.about, 75, placeholder=" ..."),
+                _reproduced(counts, int(target.runs), int(target.done)),
+                *(str(counts[verdict] or "") for verdict in ("match", "off", "mini")),
+                duration(float(target.seconds)) if int(target.done) else "",
+            )
+        )
+    scale = snapshot.about["scale"]
+    heads = ("", "", f"reproduced at {scale}", "match", "off", "mini", "time of its runs")
+    shown = [place for place in range(len(heads)) if place != 5 or scale == "mini"]
+    meaning = "`match`: the paper's number to its digits or within the stated tolerance; `off`: another number"
+    meaning += "; `mini`: an accuracy at mini scale, which gets no verdict" if scale == "mini" else ""
+    table = _table([heads[place] for place in shown], [[line[place] for place in shown] for line in lines], left=3)
+    return f"{table}\n\n{meaning}. Tables share runs, so their times do not add up."
+
+
+def _reproduced(counts: Counter[str], runs: int, done: int) -> str:
+    """How much of a table or figure is there: its numbers, or of a figure its runs."""
+    total = sum(counts.values())
+    there, what = (total - counts["pending"] - counts["failed"], "numbers") if total else (done, "runs")
+    total = total or runs
+    return "all" if there == total else "not yet" if not there else f"{there} of {total} {what}"
+
+
+def _sentences(snapshot: Snapshot) -> str:
+    claims = snapshot.claims.drop_duplicates("claim")
+    failing = claims[claims["verdict"] == "fails"]
+    lines = [f"- {line.says} ({line.place})" for line in failing.itertuples()]
+    claimed = (
+        f"**Claims.** Of {len(claims)} sentences of the paper as statements on measurements, "
+        f"{_told(claims['verdict'], CLAIMS)}." + (" It is not so here that:" if lines else "")
+    )
+    audited = (
+        f"**Audit.** Of {len(snapshot.audit)} numbers and statements that follow from others of the paper's numbers, "
+        f"{_told(snapshot.audit['verdict'], AUDIT)}."
+    )
+    return "\n\n".join([claimed, *(["\n".join(lines)] if lines else []), audited])
+
+
+def _told(verdicts: Sequence[str], words: dict[str, str]) -> str:
+    """ "12 hold, 3 fail", in the order of `words`."""
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])
+
+
+def _front_table(snapshot: Snapshot) -> str:
+    """The table of the snapshot's numbers, paper beside here."""
+    scale = snapshot.about["scale"]
+    numbers = snapshot.numbers[snapshot.numbers["table"] == FRONT]
+    lines = []
+    for _, cells in numbers.groupby("row", sort=False):
+        by_column = {cell.column: cell for cell in cells.itertuples()}
+        texts = [by_column[column].reported for column in COLUMNS]
+        for column in ("top1", "delta"):
+            cell = by_column[column]
+            texts += [cell.reported, _here(cell)]
+        lines.append(texts)
+    title = f"Table 3b, {scale} scale"
+    return f"*{title}: feature aggregation on Something-Something-V2.*\n\n{_table(HEADS, lines, left=4)}"
+
+
+def _here(cell: object) -> str:
+    if cell.reported in EMPTY or not cell.verdict:
+        return ""
+    if not cell.reproduced:
+        return cell.verdict
+    printed = parse(cell.reported)
+    spread = f" ± {printed.show(float(cell.std)).lstrip('+')}" if cell.std else ""
+    return printed.show(float(cell.reproduced)) + spread
+
+
+def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], left: int) -> str:
+    aligned = ["left"] * left + ["right"] * (len(heads) - left)
+    return tabulate(lines, headers=heads, tablefmt="pipe", disable_numparse=True, colalign=aligned)
+
+
+def _distinct(texts: object) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _machine(hardware: dict[str, object]) -> str:
+    gpus = Counter(hardware["gpus"])
+    return ", ".join([f"{hardware['cpu']}, {hardware['cores']} cores", *(f"{n} × {name}" for name, n in gpus.items())])
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _day(date: str) -> str:
+    day = datetime.date.fromisoformat(date)
+    return f"{day.day} {day:%B %Y}"

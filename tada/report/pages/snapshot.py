@@ -1,0 +1,185 @@
+"""A small folder that says what a full run found and where that comes from: committed, while `results/` is not.
+
+Collects a snapshot: all that a full run found, with its provenance, small enough to commit.
+"""
+
+import datetime
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+
+from tada.base import files
+from tada.base.errors import TadaError
+from tada.base.files import read_json, write_json, write_text
+from tada.report.judge.cells import fill
+from tada.report.measure.results import DONE, FAILED, Results, RunResult
+from tada.report.pages.audit import build_audit
+from tada.report.pages.claims import build_claims
+from tada.report.pages.footer import PACKAGES
+from tada.report.pages.tables import to_csv
+from tada.report.paper.claims import load_claims
+from tada.report.paper.figures import figure_names, load_figure
+from tada.report.paper.tables import load_table, table_names
+
+SNAPSHOT = files.PROJECT / "snapshot"
+
+
+FRAMES = ("targets", "runs", "numbers", "claims", "audit")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the folder holds; every value of a table is a text, nothing an empty one.
+
+    `about`: scale, seeds, date, size in bytes and the environments that runs refer to by their place in the list.
+    `targets`: the paper's tables and figures, with runs and seconds. `runs`: every run, with metrics and provenance.
+    `numbers`: the cells of all tables. `claims` and `audit`: as in `tables/claims.csv` and `tables/audit.csv`.
+    """
+
+    about: dict[str, Any]
+    targets: pd.DataFrame
+    runs: pd.DataFrame
+    numbers: pd.DataFrame
+    claims: pd.DataFrame
+    audit: pd.DataFrame
+
+
+def load_snapshot(folder: Path = SNAPSHOT) -> Snapshot:
+    """Read it.
+
+    Raises:
+        TadaError: a file is missing.
+    """
+    try:
+        frames = {name: read_texts(folder / f"{name}.csv") for name in FRAMES}
+        return Snapshot(read_json(folder / "about.json"), **frames)
+    except FileNotFoundError as error:
+        raise TadaError(f"{error.filename} is missing; `tada snapshot` writes it") from None
+
+
+def read_texts(source: Path | TextIO) -> pd.DataFrame:
+    """A CSV file whose values are kept as they stand there."""
+    return pd.read_csv(source, dtype=str, keep_default_na=False)
+
+
+def collect(
+    scale: str, seeds: int, results: Path, out: Path = SNAPSHOT, *, data: Path | None = None, date: str = ""
+) -> None:
+    """Write the folder `out` from what is under `results`; what is missing or failed stands there as such.
+
+    Nothing in it names a machine or a place on it.
+
+    Args:
+        scale: "mini" or "paper".
+        seeds: runs of each (dataset, model): seeds 0 to seeds - 1.
+        results: the folder `results`.
+        out: folder of the snapshot.
+        data: folder of the rendered videos, whose size is noted.
+        date: day of the runs (YYYY-MM-DD), by default that of the newest result.
+    """
+    available = Results(results, scale, seeds)
+    tables = [load_table(name) for name in table_names()]
+    figures = [load_figure(name) for name in figure_names()]
+    wanted = load_claims().runs.union(*(one.runs for one in [*tables, *figures]))
+    runs = available.all_runs(wanted)
+    done = [result for result in runs if result.status == DONE]
+    environments = [_environment(result) for result in done]
+    distinct = list({json.dumps(one): one for one in environments}.values())
+    about = {
+        "scale": scale,
+        "seeds": seeds,
+        "date": date or _newest(result.run.file("metrics.json") for result in done),
+        "bytes": {"results": _size(results / scale), "videos": _size(data) if data else 0},
+        "environments": distinct,
+    }
+    numbers = [read_texts(StringIO(to_csv(table.name, fill(table, available)))) for table in tables]
+    targets = [
+        _target(f"tables/{table.name}.md", table, available, frame["verdict"])
+        for table, frame in zip(tables, numbers, strict=True)
+    ]
+    targets += [_target(f"figures/{figure.name}.svg", figure, available) for figure in figures]
+    frames = {
+        "targets": pd.DataFrame(targets),
+        "runs": pd.DataFrame([_line(result, distinct) for result in runs]),
+        "numbers": pd.concat(numbers).drop(columns="source"),
+        **_sentences(scale, seeds, results),
+    }
+    write_json(out / "about.json", about)
+    for name, frame in frames.items():
+        write_text(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _sentences(scale: str, seeds: int, results: Path) -> dict[str, pd.DataFrame]:
+    """Claims of this scale and the audit."""
+    with tempfile.TemporaryDirectory() as folder:
+        build_claims(scale, seeds, results, Path(folder))
+        build_audit(Path(folder))
+        claims, audit = (read_texts(Path(folder) / f"{name}.csv") for name in ("claims", "audit"))
+    says = {claim.id: claim.says for claim in load_claims().claims}
+    claims.insert(1, "says", claims["claim"].map(says))
+    return {"claims": claims[claims["scale"].isin([scale, "any"])], "audit": audit}
+
+
+def _target(file: str, spec: Any, results: Results, verdicts: Sequence[str] = ()) -> dict[str, object]:
+    """A table or figure: its runs, the time they took, and how many of its numbers have which verdict."""
+    runs = results.all_runs(spec.runs)
+    done = [result for result in runs if result.status == DONE]
+    counts = Counter(verdict for verdict in verdicts if verdict)
+    return {
+        "file": file,
+        "title": spec.title,
+        "about": spec.caption.split(". ")[0].rstrip("."),
+        "runs": len(runs),
+        "done": len(done),
+        "failed": sum(result.status == FAILED for result in runs),
+        "seconds": f"{sum(result.record['cost']['wall_seconds'] for result in done):.0f}",
+        "verdicts": json.dumps(dict(sorted(counts.items()))),
+    }
+
+
+def _line(result: RunResult, environments: Sequence[dict[str, Any]]) -> dict[str, object]:
+    """A run: what it is, what it found, on which data, at which cost and from what."""
+    run, record = result.run, result.record
+    line: dict[str, object] = {"dataset": run.dataset, "model": run.model, "seed": run.seed, "status": result.status}
+    if result.status != DONE:
+        return line
+    metrics = {name: float(f"{value:.8g}") for name, value in record["metrics"].items() if _is_number(value)}
+    line |= {"signature": record["signature"], "metrics": json.dumps(metrics)}
+    for part, counts in record["dataset"].items():
+        line |= {f"{part}_{name}": counts[name] for name in ("listed", "used") if name in counts}
+        line[f"{part}_skipped"] = len(counts.get("skipped", ()))
+    cost = record["cost"]
+    line |= {name: round(cost[name], 1) for name in ("wall_seconds", "training_seconds") if name in cost}
+    line |= {name: cost[name] for name in ("peak_memory_bytes", "resumes", "requeues") if name in cost}
+    line["checkpoint_sha256"] = record.get("checkpoint", {}).get("sha256", "")
+    line["environment"] = environments.index(_environment(result))
+    return {name: str(value) for name, value in line.items()}
+
+
+def _environment(result: RunResult) -> dict[str, Any]:
+    """Code, machine and the packages that numbers depend on."""
+    found = result.record["environment"]
+    packages = {name: found["packages"][name] for name in PACKAGES if name in found["packages"]}
+    kept = {key: found[key] for key in ("git_commit", "git_dirty", "python", "hardware")}
+    return {**kept, "packages": packages}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _newest(files: Iterable[Path]) -> str:
+    """Day (UTC) on which the last of the files was written; empty without any."""
+    times = [file.stat().st_mtime for file in files]
+    return datetime.datetime.fromtimestamp(max(times), datetime.UTC).date().isoformat() if times else ""
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

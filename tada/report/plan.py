@@ -1,0 +1,219 @@
+"""What a call will cost, before anything is submitted: runs, device-hours and disk. Imports no torch.
+
+A run's device-hours are those of the same run with another seed, where one is finished. Otherwise the recipe says them
+for a ResNet-50 on 8 frames; they are scaled with the network's FLOPs, where these have been counted, and with what the
+finished runs of the same dataset took in comparison with their own recipes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from tada.base.errors import TadaError, unknown
+from tada.base.files import CONFIG, read_json
+from tada.base.yaml_files import load_yaml, validate
+from tada.report.paper.figures import figure_names, load_figure
+from tada.report.paper.tables import load_table, table_names
+from tada.runs.recipes import RELEASED, SCALES, LocalizationRecipe, given_features, is_runnable
+from tada.runs.run import Run
+
+REFERENCE_MACS = 43e9
+"""Multiply-adds of the ResNet-50 on 8 frames of 256x256 that the recipes' hours are for (Table 3b)."""
+
+
+REFERENCE_PARAMETERS = 24e6
+
+
+TESTING = 0.01
+"""A test's share of a run: 0.6 (Kinetics-400) and 0.15 million clips forward, of 24 and 11 million also backward."""
+
+
+FEATURE_BYTES = 2048 * 4
+"""Of a clip's feature from a ResNet-50."""
+
+
+HOURS_OF_VIDEO = {"ek100": 87, "hacs": 1_900}
+"""Training and validation together: EPIC-KITCHENS-100 has 100 hours with its test videos; a video of HACS lasts about
+157 s."""
+
+
+VALIDATION_VIDEOS = {"ssv2": 24_777, "k400": 19_900, "ek100": 9_668, "hacs": 5_981}
+
+
+@dataclass
+class Line:
+    """What a table or figure needs."""
+
+    target: str
+    runs: set[Run]
+    without_recipe: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """The needs of several tables and figures, and what is there."""
+
+    scale: str
+    lines: list[Line]
+    results: Path
+
+    def __post_init__(self) -> None:
+        self.runs = set().union(*(line.runs for line in self.lines)) if self.lines else set()
+        self._records = {run: record for run in self.runs if (record := run.read("metrics.json")) is not None}
+        self._sizes: dict[str, tuple[float, float]] = {}
+        self._ratios = {dataset: self._ratio(dataset) for dataset in {run.dataset for run in self.runs}}
+
+    def finished(self, runs: Iterable[Run]) -> set[Run]:
+        """Those that are there and of the present configuration."""
+        return {run for run in runs if run in self._records}
+
+    def shared(self, line: Line) -> set[Run]:
+        """Runs that another of the lines needs, too."""
+        return {run for run in line.runs if any(run in other.runs for other in self.lines if other is not line)}
+
+    def device_hours(self, runs: Iterable[Run]) -> float:
+        """Expected for those of the runs that are not finished."""
+        return sum(self._device_hours(run) for run in runs if run not in self._records)
+
+    def gigabytes(self, runs: Iterable[Run]) -> float:
+        """Disk for those of the runs that are not finished: checkpoint with momentum, scores of all views."""
+        return sum(self._gigabytes(run) for run in runs if run not in self._records)
+
+    def basis(self) -> str:
+        """Where the expected hours come from."""
+        measured = {dataset: ratio for dataset, ratio in self._ratios.items() if ratio is not None}
+        counted = sum(self._size(run.model)[0] != REFERENCE_MACS for run in self.runs)
+        parts = [
+            f"{dataset}: {ratio:.2f} x the recipe's hours, as measured" for dataset, ratio in sorted(measured.items())
+        ]
+        others = sorted(set(self._ratios) - set(measured))
+        if others:
+            parts.append(f"{', '.join(others)}: the recipe's hours")
+        if counted:
+            parts.append(f"scaled with the counted FLOPs of {counted} of {len(self.runs)} runs' networks")
+        return "; ".join(parts) or "nothing is to be trained"
+
+    def _device_hours(self, run: Run) -> float:
+        same = [record for other, record in self._records.items() if _same_but_seed(run, other)]
+        if same:
+            return sum(record["cost"]["device_hours"] for record in same) / len(same)
+        return self._expected(run) * (self._ratios[run.dataset] or 1.0)
+
+    def _expected(self, run: Run) -> float:
+        needs = run.recipe.resources
+        share = TESTING if run.scale == RELEASED else 1.0
+        return share * needs.hours * max(needs.gpus, 1) * self._size(run.model)[0] / REFERENCE_MACS
+
+    def _ratio(self, dataset: str) -> float | None:
+        finished = [(run, record) for run, record in self._records.items() if run.dataset == dataset]
+        if not finished:
+            return None
+        measured = sum(record["cost"]["device_hours"] for _, record in finished)
+        return measured / sum(self._expected(run) for run, _ in finished)
+
+    def _size(self, model: str) -> tuple[float, float]:
+        """Multiply-adds at 256x256 and parameters, as counted or else of the reference."""
+        if model not in self._sizes:
+            self._sizes[model] = (REFERENCE_MACS, REFERENCE_PARAMETERS)
+            for file in (self.results / "complexity" / model).glob("*.json"):
+                count = read_json(file)
+                self._sizes[model] = (count["macs"] * (256 / count["resolution"]) ** 2, count["params"])
+        return self._sizes[model]
+
+    def _gigabytes(self, run: Run) -> float:
+        recipe = run.recipe
+        if isinstance(recipe, LocalizationRecipe):
+            seconds = 0 if run.scale == "mini" else HOURS_OF_VIDEO[recipe.initial] * 3600
+            return seconds * recipe.clips.target_fps / recipe.clips.stride * FEATURE_BYTES / 1e9
+        small = (recipe.network.get("width", 64) / 64) ** 2 * sum(recipe.network.get("depth", [16])) / 16
+        classes = sum(recipe.classes.values()) if isinstance(recipe.classes, dict) else recipe.classes
+        videos = 0 if run.scale == "mini" else VALIDATION_VIDEOS[run.dataset]
+        scores = videos * classes * (2 * recipe.test.clips * recipe.test.crops + 4)
+        return (self._size(run.model)[1] * small * 8 + scores) / 1e9
+
+
+def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path = Path("results")) -> Plan:
+    """The plan of tables and figures.
+
+    Args:
+        targets: e.g. "tables/table2.md", "figure3" or "all".
+        changes: of config/config.yaml, as given to snakemake, e.g. "scale=paper".
+        results: folder of all results.
+
+    Raises:
+        TadaError: a table, figure or key that does not exist.
+    """
+    config = _config(changes)
+    data = config["data"] if config["scale"] == "paper" else {}
+    names = {name: load_table for name in table_names()} | {name: load_figure for name in figure_names()}
+    wanted: list[str] = []
+    for target in targets:
+        name = Path(target).stem
+        if name != "all" and name not in names:
+            raise unknown("table or figure", name, [*names, "all"])
+        wanted += [name] if name != "all" else list(names)
+    lines = []
+    for name in dict.fromkeys(wanted):
+        line = Line(name, set())
+        for dataset, model in sorted(names[name](name).runs):
+            if not is_runnable(config["scale"], dataset, model):
+                line.without_recipe.append(f"{dataset}/{model}")
+                continue
+            for seed in range(config["seeds"]):
+                run = Run(config["scale"], dataset, model, seed, results)
+                line.runs |= set(_with_those_before(run, data))
+        lines.append(line)
+    return Plan(config["scale"], lines, results)
+
+
+def as_table(plan: Plan) -> Table:
+    """The plan as a table for the terminal: a line for each target, and what they need together."""
+    unit = "device-hours" if plan.scale == "paper" else "core-hours"
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "runs", "shared", "there", "to do", unit, "disk", ""):
+        table.add_column(name, justify="left" if name == "" else "right")
+    for line in plan.lines:
+        remark = f"{len(line.without_recipe)} more cannot be run at this scale" if line.without_recipe else ""
+        table.add_row(line.target, *_figures(plan, line.runs, len(plan.shared(line))), remark)
+    table.add_section()
+    table.add_row("together", *_figures(plan, plan.runs, None), "each run once", style="bold")
+    return table
+
+
+def _figures(plan: Plan, runs: set[Run], shared: int | None) -> list[str]:
+    there = len(plan.finished(runs))
+    return [
+        str(len(runs)),
+        "" if shared is None else str(shared),
+        str(there),
+        str(len(runs) - there),
+        f"{plan.device_hours(runs):,.1f}",
+        f"{plan.gigabytes(runs):,.1f} GB",
+    ]
+
+
+def _with_those_before(run: Run | None, data: Mapping[str, Any]) -> Iterator[Run]:
+    """The run, the one whose weights it starts from, and so on; `data` may give features in place of a network."""
+    while run:
+        yield run
+        run = None if given_features(data, run.dataset, run.model) else run.initial
+
+
+def _same_but_seed(run: Run, other: Run) -> bool:
+    return (run.dataset, run.model) == (other.dataset, other.model)
+
+
+def _config(changes: Sequence[str]) -> dict[str, Any]:
+    config = load_yaml(CONFIG / "config.yaml", "config") if (CONFIG / "config.yaml").exists() else {}
+    config = {"scale": SCALES[0], "seeds": 1, "data": {}, **config}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise TadaError(f"--config {change}: KEY=VALUE is expected, e.g. scale=paper")
+        config[key] = yaml.safe_load(value)
+    validate(config, "config", where="config/config.yaml or --config")
+    return config | ({"scale": RELEASED, "seeds": 1} if config.get("weights") == RELEASED else {})

@@ -1,0 +1,1 @@
+"""A run: its recipe, its record, its training and its checkpoints."""

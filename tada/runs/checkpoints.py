@@ -1,0 +1,147 @@
+"""Weights that a run starts from, as its recipe says (Appendix A.1), and networks that finished runs have trained.
+
+The authors' released checkpoints as runs that are tested and not trained.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tada.base.errors import TadaError
+from tada.base.files import replacing
+from tada.models import build_model
+from tada.models.registry import model_options
+from tada.models.weights import load_backbone, load_imagenet, load_released
+from tada.runs.recipes import in_words
+from tada.runs.run import Run
+
+
+@dataclass
+class State:
+    """How far training is, and the curves so far (one row an epoch)."""
+
+    step: int = 0
+    seconds: float = 0.0
+    resumes: int = 0
+    curves: list[dict[str, float]] = field(default_factory=list)
+    running: dict[str, float] = field(default_factory=lambda: {"loss": 0.0, "correct": 0.0, "clips": 0.0})
+
+
+def save_state(
+    path: Path, identity: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, state: State
+) -> None:
+    """Write everything that training needs to go on, in one step."""
+    content = {
+        "identity": identity,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "state": {name: getattr(state, name) for name in State.__dataclass_fields__},
+    }
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_state(
+    path: Path, identity: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> State | None:
+    """Fill model and optimizer from a checkpoint of the same identity; None if there is none.
+
+    Raises:
+        TadaError: the file is there and of this identity but cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TadaError(f"{path}: the training state cannot be read ({error}); delete it to train afresh") from error
+    if content["identity"] != identity:
+        return None
+    model.load_state_dict(content["model"])
+    if optimizer is not None:
+        optimizer.load_state_dict(content["optimizer"])
+    state = State(**content["state"])
+    state.resumes += 1
+    return state
+
+
+def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> dict[str, Any]:
+    """Fill `model` in place; returns what metrics.json tells of it: kind, and file and SHA-256 if there is one.
+
+    Args:
+        model: freshly built.
+        run: what `model` is trained for; `train.initial` of its recipe says what it starts from.
+        imagenet: local file of torchvision's ResNet-50; None lets torchvision download it.
+
+    Raises:
+        TadaError: the file is missing, refused or of another network, or the run that comes first is not done.
+    """
+    initial = run.recipe.train.initial
+    if initial == "scratch":
+        return {"kind": initial}
+    if initial == "imagenet":
+        loaded = load_imagenet(model, imagenet)
+        return {"kind": initial, "file": loaded.file, "sha256": loaded.sha256}
+    record = finished_run(run.initial)
+    loaded = load_backbone(model, run.initial.file(record["checkpoint"]["file"]))
+    if loaded.sha256 != record["checkpoint"]["sha256"]:
+        raise TadaError(f"{run.initial}: {loaded.file} is not what metrics.json beside it was measured with")
+    return {"kind": initial, "file": loaded.file, "sha256": loaded.sha256, "signature": run.initial.signature}
+
+
+def finished_run(first: Run) -> dict[str, Any]:
+    """The metrics.json of a run that has to be done before another one.
+
+    Raises:
+        TadaError: it is not; says what became of it.
+    """
+    if (record := first.read("metrics.json")) is not None:
+        return record
+    outcome = first.read("outcome.json")
+    state = f"failed: {outcome['error'].splitlines()[0]}" if outcome and outcome["error"] else "is not done"
+    raise TadaError(
+        f"{first}, whose weights this run starts from, {state}; "
+        f"`tada run {first.dataset} {first.model} --scale {first.scale} --seed {first.seed}` comes first"
+    )
+
+
+def load_trained(run: Run) -> nn.Module:
+    """The network that a finished run trained, in evaluation mode.
+
+    Raises:
+        TadaError: its checkpoint is missing, damaged or of another recipe.
+    """
+    recipe = run.recipe
+    network = build_model(run.model, recipe.classes, **recipe.network)
+    identity = {"signature": run.signature, "seed": run.seed}
+    if load_state(run.file("checkpoint.pt"), identity, network) is None:
+        raise TadaError(f"{run.file('checkpoint.pt')}: missing, or of another recipe")
+    return network.eval()
+
+
+def released_network(run: Run, checkpoint: Path | None) -> nn.Module:
+    """The network of a run at scale released; its `loaded` tells file and SHA-256.
+
+    Raises:
+        TadaError: no file is given, or it is refused, of another architecture, of another dataset or for another
+            number of frames.
+    """
+    if checkpoint is None:
+        raise TadaError(
+            f"{run}: where is the released checkpoint? Set released.{run.dataset}.{run.model} in config/config.yaml to "
+            "the file"
+        )
+    frames = model_options(run.model)["frames"]
+    network = load_released(checkpoint, frames)
+    if network.released_frames not in (None, frames):
+        raise TadaError(f"{checkpoint}: a network for {network.released_frames} frames, and {run.model} takes {frames}")
+    heads = network.head.linear
+    tasks = {task: head.out_features for task, head in heads.items()} if isinstance(heads, nn.ModuleDict) else {}
+    classes = tasks or heads.out_features
+    if classes != run.recipe.classes:
+        wanted = in_words(run.recipe.classes)
+        raise TadaError(f"{checkpoint}: a network for {in_words(classes)} classes, and {run.dataset} has {wanted}")
+    return network

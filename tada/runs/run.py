@@ -1,0 +1,61 @@
+"""A run: dataset x model x seed at a scale, trained once and used by every table and figure that needs it."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tada.base.files import read_json
+from tada.runs.recipes import RELEASED, LocalizationRecipe, Recipe, load_recipe, resolved, signature
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained and tested together, and where its files lie."""
+
+    scale: str
+    dataset: str
+    model: str
+    seed: int
+    results: Path = Path("results")
+
+    @cached_property
+    def folder(self) -> Path:
+        """`results/<scale>/<dataset>/<model>/seed<k>`."""
+        return self.results / self.scale / self.dataset / self.model / f"seed{self.seed}"
+
+    @cached_property
+    def recipe(self) -> Recipe | LocalizationRecipe:
+        """How this run is trained and tested."""
+        return load_recipe(self.scale, self.dataset, self.model)
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """All that its numbers depend on, but for seed, code and machine."""
+        return resolved(self.scale, self.dataset, self.model)
+
+    @cached_property
+    def signature(self) -> str:
+        """Hash of the configuration; results of another signature belong to another run."""
+        return signature(self.configuration)
+
+    @property
+    def initial(self) -> "Run | None":
+        """The run of the same model and seed, on another dataset, whose weights this one starts from, if any."""
+        dataset = self.recipe.initial if self.scale != RELEASED else None
+        return replace(self, dataset=dataset) if dataset else None
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.model} seed {self.seed}"
+
+    def file(self, name: str) -> Path:
+        """A file of this run, e.g. "metrics.json", "checkpoint.pt", "log.txt"."""
+        return self.folder / name
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of this run if it is there and of this signature, else None."""
+        try:
+            content = read_json(self.file(name))
+        except (FileNotFoundError, ValueError):
+            return None
+        return content if content.get("signature") == self.signature else None

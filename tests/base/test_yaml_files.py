@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tada.base import files
+from tada.base.errors import TadaError, unknown
+from tada.base.yaml_files import load_yaml, validate
+
+CONFIG = yaml.safe_load((files.CONFIG / "config.yaml").read_text())
+
+
+def test_committed_files_are_valid():
+    load_yaml(files.CONFIG / "config.yaml", "config")
+    for scale in ("mini", "paper"):
+        load_yaml(files.CONFIG / "recipes" / f"{scale}.yaml", "recipes")
+
+
+def test_typo_names_file_key_and_nearest_key():
+    with pytest.raises(TadaError, match=r"config\.yaml: unknown key 'seed'; did you mean 'seeds'\?"):
+        validate({**CONFIG, "seed": 3}, "config", where="config.yaml")
+
+
+def test_typo_deep_inside_names_its_path():
+    recipes = yaml.safe_load((files.CONFIG / "recipes" / "mini.yaml").read_text())
+    recipes["ssv2"]["train"]["warmup_epoch"] = 1
+    with pytest.raises(TadaError, match=r"mini\.yaml: ssv2\.train: unknown key 'warmup_epoch'.*'warmup_epochs'"):
+        validate(recipes, "recipes", where="mini.yaml")
+
+
+def test_unknown_dataset_in_recipes_is_named():
+    with pytest.raises(TadaError, match="unknown key 'ssv3'; did you mean 'ssv2'"):
+        validate({"ssv3": {}}, "recipes", where="mini.yaml")
+
+
+def test_wrong_value_names_the_nearest():
+    with pytest.raises(TadaError, match=r"scale: unknown value 'papers'; did you mean 'paper'\?"):
+        validate({**CONFIG, "scale": "papers"}, "config", where="config.yaml")
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(TadaError) as error:
+        validate({**CONFIG, "seeds": 0, "scael": "mini"}, "config", where="config.yaml")
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_missing_and_broken_files(tmp_path: Path):
+    (tmp_path / "mini.yaml").write_text("a: [")
+    with pytest.raises(TadaError, match="did you mean 'mini'"):
+        load_yaml(tmp_path / "mimi.yaml", "recipes")
+    with pytest.raises(TadaError, match=r"mini\.yaml: not valid YAML"):
+        load_yaml(tmp_path / "mini.yaml", "recipes")
+
+
+def test_nothing_near_lists_all_names():
+    assert str(unknown("scale", "zzz", ["paper", "mini"])) == "unknown scale 'zzz'; valid names: mini, paper."

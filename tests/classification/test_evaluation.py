@@ -1,0 +1,233 @@
+"""A test pass, alone and shared, undisturbed and disturbed: always the same scores, every video once."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tada.base.devices import World
+from tada.base.errors import TadaError
+from tada.base.processes import Interrupted
+from tada.base.progress import Silent
+from tada.classification import evaluation
+from tada.classification.evaluation import accuracies, test
+from tada.data.transforms import normalise
+
+test.__test__ = False
+CPU = torch.device("cpu")
+VIDEOS = 11
+
+
+class Noise(torch.utils.data.Dataset):
+    """Videos of 4 views; counts how often each is asked for."""
+
+    def __init__(self, tasks=False):
+        self.tasks, self.asked = tasks, []
+
+    def __len__(self):
+        return VIDEOS
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        views = np.random.default_rng(index).integers(0, 256, (4, 3, 2, 6, 6), dtype=np.uint8)
+        return torch.from_numpy(views), {"verb": index % 3, "noun": index % 2} if self.tasks else index % 3
+
+
+class Net(nn.Module):
+    def __init__(self, tasks=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Conv3d(3, 8, (1, 3, 3))
+        sizes = {"verb": 3, "noun": 2} if tasks else {"only": 3}
+        self.heads = nn.ModuleDict({task: nn.Linear(8, size) for task, size in sizes.items()})
+
+    def forward(self, x):
+        features = self.body(x).relu().mean((2, 3, 4))
+        logits = {task: 3 * head(features) for task, head in self.heads.items()}
+        return logits.get("only", logits)
+
+
+def run(dataset=None, model=None, **options):
+    options = {"batch": 2, "progress": Silent(), "world": World(0, 1, CPU), **options}
+    return test(model or Net(), dataset or Noise(), videos=[f"v{n}" for n in range(VIDEOS)], **options)
+
+
+def same(found, expected, tolerance=0.0):
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        if tolerance and values.dtype.kind == "f":  # videos in other company in a batch may be summed in another order
+            np.testing.assert_allclose(found[name], values, atol=tolerance, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def after(batches):
+    """Says stop after that many batches."""
+    asked = iter([False] * (batches - 1) + [True] * 100)
+    return lambda: next(asked)
+
+
+def test_scores_are_the_mean_of_the_views_probabilities():
+    found = run()
+    assert found["videos"].tolist() == [f"v{n}" for n in range(VIDEOS)]
+    assert found["labels"].tolist() == [n % 3 for n in range(VIDEOS)]
+    assert (found["scores"].shape, found["views"].shape) == ((VIDEOS, 3), (VIDEOS, 4, 3))
+    with torch.no_grad():
+        views = Net()(normalise(Noise()[5][0])).softmax(1).numpy()
+    np.testing.assert_allclose(found["scores"][5], views.mean(0), atol=1e-6)
+    np.testing.assert_allclose(found["views"][5], views, atol=1e-3)
+
+
+@pytest.mark.parametrize("tasks", [False, True], ids=["one task", "verbs and nouns"])
+@pytest.mark.parametrize("batches", [1, 3, 5])
+def test_an_interrupted_pass_continues_to_the_same_scores(tmp_path, batches, tasks):
+    expected = run(Noise(tasks), Net(tasks))
+    partial, data = tmp_path / "scores.partial.npz", Noise(tasks)
+    with pytest.raises(Interrupted, match=f"after {2 * batches} of {VIDEOS} videos"):
+        run(data, Net(tasks), partial=partial, identity="a", stop=after(batches))
+    assert partial.exists()
+    same(run(data, Net(tasks), partial=partial, identity="a"), expected)
+    assert sorted(data.asked) == list(range(VIDEOS)), "a finished video was tested again"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_crash_costs_only_what_was_not_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr("tada.classification.evaluation.SAVE_SECONDS", -1.0)
+    partial, calls = tmp_path / "scores.partial.npz", iter(range(100))
+
+    def crash():
+        if next(calls) == 3:
+            raise RuntimeError
+        return False
+
+    with pytest.raises(RuntimeError):
+        run(partial=partial, identity="a", stop=crash)
+    data = Noise()
+    same(run(data, partial=partial, identity="a"), run())
+    assert data.asked == [6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("change", [{"identity": "b"}, {"precision": "bfloat16"}], ids=["checkpoint", "precision"])
+def test_kept_scores_of_another_network_or_precision_are_not_used(tmp_path, change):
+    partial, data = tmp_path / "scores.partial.npz", Noise()
+    with pytest.raises(Interrupted):
+        run(partial=partial, identity="a", stop=after(2))
+    same(run(data, partial=partial, **{"identity": "a", **change}), run(**change))
+    assert len(data.asked) == VIDEOS
+
+
+@dataclass(frozen=True)
+class Thread(World):
+    """A process of several, played by a thread."""
+
+    meeting: threading.Barrier = None
+    table: dict = None
+
+    def exchange(self, value):
+        self.table[self.rank] = value
+        self.meeting.wait(20)
+        values = [self.table[rank] for rank in range(self.size)]
+        self.meeting.wait(20)
+        return values
+
+    def sum(self, values):
+        return {key: sum(part[key] for part in self.exchange(values)) for key in values}
+
+    def gather(self, value):
+        values = self.exchange(value)
+        return values if self.leads else None
+
+    def share_buffers(self, model):
+        pass
+
+    def barrier(self):
+        self.meeting.wait(20)
+
+
+def shared(size, data, stops=None, **options):
+    """What every process returns, or the exception that it ends with."""
+    meeting, table, model = threading.Barrier(size), {}, Net()  # seeding is no work for several threads
+
+    def process(rank):
+        stop = {"stop": stops[rank]} if stops else {}
+        try:
+            return run(data, model, world=Thread(rank, size, CPU, meeting, table), **stop, **options)
+        except Interrupted as error:
+            return error
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(process, range(size)))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_processes_share_the_videos_and_none_counts_twice(size):
+    data = Noise()
+    first, *others = shared(size, data)
+    same(first, run(), 1e-3)
+    assert others == [{}] * (size - 1)
+    assert sorted(data.asked) == list(range(VIDEOS))
+
+
+@pytest.mark.parametrize("later", [1, 2, 3])
+def test_a_shared_pass_goes_on_with_whatever_number_of_processes(tmp_path, later):
+    partial, data = tmp_path / "scores.partial.npz", Noise()
+    ended = shared(2, data, [after(2), lambda: False], partial=partial, identity="a")
+    assert all(isinstance(one, Interrupted) for one in ended)
+    done = len(data.asked)
+    assert len(list(tmp_path.iterdir())) == 2
+    same(shared(later, data, partial=partial, identity="a")[0], run(), 1e-3)
+    assert len(data.asked) == VIDEOS > done
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tasks", [False, True], ids=["one task", "verbs and nouns"])
+def test_half_precision_is_near_float32_and_the_difference_is_told(tasks):
+    full, half = (run(Noise(tasks), Net(tasks), precision=name) for name in ("float32", "bfloat16"))
+    told = evaluation.compare(
+        Net(tasks), Noise(tasks), precision="bfloat16", batch=4, world=World(0, 1, CPU), videos=VIDEOS
+    )
+    suffixes = [name.removeprefix("views") for name in full if name.startswith("views")]
+    differences = [np.abs(full[f"views{s}"].astype(float) - half[f"views{s}"]).max() for s in suffixes]
+    assert 1e-4 < told["largest_difference"] < 0.05
+    assert told["largest_difference"] == pytest.approx(max(differences), abs=1e-3)  # views are kept in float16
+    moved = [full[f"scores{s}"].argmax(1) != half[f"scores{s}"].argmax(1) for s in suffixes]
+    assert told["changed_top1"] == np.any(moved, axis=0).sum()
+    assert (told["precision"], told["videos"]) == ("bfloat16", VIDEOS)
+    words = evaluation.in_words(told)
+    assert words.startswith("testing in bfloat16: on 11 videos the scores are within 0.0")
+    assert words.endswith("top-1 changes for 0")
+    assert accuracies(half)
+
+
+def test_changed_videos_are_counted():
+    class Fragile(nn.Module):
+        """Prefers class 0 in float32 and class 1 in half precision."""
+
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(1, 2, bias=False)
+            self.linear.weight.data[:] = torch.tensor([[1.001], [1.0]])
+
+        def forward(self, x):
+            values = self.linear(torch.ones(len(x), 1))
+            return 100 * values.float() + torch.tensor([0.0, 0.05])
+
+    told = evaluation.compare(Fragile(), Noise(), precision="bfloat16", batch=4, world=World(0, 1, CPU), videos=5)
+    assert (told["videos"], told["changed_top1"]) == (5, 5)
+
+
+def test_scores_beyond_the_range_of_float16_are_an_error():
+    class Large(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(1, 3)
+
+        def forward(self, x):
+            return self.linear(torch.full((len(x), 1), 1e30))
+
+    with pytest.raises(TadaError, match=r"test\.precision float16 gives scores that are not finite"):
+        evaluation.compare(Large(), Noise(), precision="float16", batch=4, world=World(0, 1, CPU))

@@ -1,0 +1,135 @@
+"""`tada status`, `cancel` and `logs` on planted results."""
+
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+from tada.base.errors import TadaError
+from tada.base.files import write_json
+from tada.cli import app
+from tada.cluster.records import Record, scheduler_queue, write_record
+from tada.cluster.status import ORDER, find_runs, look, summary
+from tada.runs.recipes import load_recipe
+from tada.runs.run import Run
+
+MODELS = ("tsn", "tada2d", "tsn+avg", "tsn+tada")
+
+
+@pytest.fixture
+def plant(tmp_path):
+    """Plants the files of a run that is in some state."""
+
+    def files(run: Run, outcome: str = "", job: str = "", progress: dict | None = None, signature: str = "") -> Run:
+        mark = {"signature": signature or run.signature}
+        run.folder.mkdir(parents=True)
+        if outcome:
+            write_json(run.file("outcome.json"), {**mark, "status": outcome, "attempt": 1, "error": "ValueError: no"})
+        if outcome == "done":
+            write_json(run.file("metrics.json"), {**mark, "metrics": {"top1": 45.67, "top5": 90.0}})
+        if job:
+            write_record(run, Record(job, "name", run.signature, 1, 0.0))
+        if progress:
+            write_json(run.file("progress.json"), progress)
+        return run
+
+    return files
+
+
+@pytest.fixture
+def results(plant, tmp_path) -> Path:
+    """Runs in every state; jobs 7 and 8 are running and queued, as SLURM said a moment ago."""
+    root = tmp_path / "results"
+    told = {"phase": "training", "done": 30, "total": 60, "seconds_left": 3725, "epoch": 12.5, "loss": 1.25}
+    told |= {"val_top1": 31.25, "val_top5": 80.0}
+    plant(Run("mini", "ssv2", "tsn", 0, root), outcome="done", job="5")
+    plant(Run("mini", "ssv2", "tsn", 1, root), job="7", progress=told)
+    plant(Run("mini", "ssv2", "tada2d", 0, root), job="8")
+    plant(Run("mini", "ssv2", "tsn+avg", 0, root), outcome="failed", job="6")
+    plant(Run("paper", "ssv2", "tsn", 0, root), progress=told)
+    plant(Run("mini", "ssv2", "tsn+tada", 0, root), outcome="done", signature="another")
+    jobs = {"7": ("RUNNING", "node3", "None"), "8": ("PENDING", "", "Resources"), "6": ("FAILED", "node3", "None")}
+    listed = {id: {"id": id, "state": s, "name": "", "nodes": n, "reason": r} for id, (s, n, r) in jobs.items()}
+    view = {"answered": time.time() + 1000, "tried": time.time(), "failures": 0, "error": "", "jobs": listed}
+    write_json(scheduler_queue(root).file, view)
+    return root
+
+
+def test_every_state_is_told(results):
+    found = {f"{s.run.scale}/{s.run.model}/{s.run.seed}": s for s in look(find_runs(results), results)}
+    assert {name: status.state for name, status in found.items()} == {
+        "mini/tsn/0": "done",
+        "mini/tsn/1": "running",
+        "mini/tada2d/0": "queued",
+        "mini/tsn+avg/0": "failed",
+        "paper/tsn/0": "stopped",
+        "mini/tsn+tada/0": "outdated",
+    }
+    assert found["mini/tsn/1"].remark == "job 7 on node3"
+    assert found["mini/tada2d/0"].remark == "job 8 (Resources)"
+    assert found["mini/tsn+avg/0"].remark == "ValueError: no"
+    order = [status.state for status in look(find_runs(results), results)]
+    assert order == sorted(order, key=ORDER.index)
+    assert summary(list(found.values())).startswith("6 runs: 1 running, 1 queued, 1 failed")
+
+
+def test_a_run_of_this_machine_holds_its_folder(results):
+    run = Run("paper", "ssv2", "tsn", 0, results)
+    with FileLock(run.file(".lock")):
+        (status,) = look([run], results)
+    assert status.state == "running" and status.remark == "on this machine"
+    assert look([run], results)[0].state == "stopped"
+
+
+def test_the_table_shows_how_far_a_run_is(results):
+    shown = CliRunner().invoke(app, ["status", "--results", str(results)], env={"COLUMNS": "150"})
+    assert shown.exit_code == 0
+    (running,) = [line for line in shown.output.splitlines() if "tsn/seed1" in line]
+    epochs = load_recipe("mini", "ssv2", "tsn").train.epochs
+    for figure in ("running", f"12.5/{epochs}", "1.250", "31.2", "1 h 02 min", "job 7 on node3"):
+        assert figure in running
+    assert "45.7" in shown.output and "ValueError: no" in shown.output
+
+
+def test_runs_are_named_by_any_part_of_their_place(results):
+    def named(*names: str) -> list[str]:
+        return [f"{run.scale} {run.model} {run.seed}" for run in find_runs(results, names)]
+
+    assert named("ssv2/tsn") == ["mini tsn 0", "mini tsn 1", "paper tsn 0"]
+    assert named("mini/ssv2/tsn") == ["mini tsn 0", "mini tsn 1"]
+    assert named("tsn/seed1") == ["mini tsn 1"]
+    assert named(f"{results}/paper/ssv2/tsn/seed0/") == ["paper tsn 0"]
+    with pytest.raises(TadaError, match=r"unknown run 'ssv2/tada2c'; did you mean 'ssv2/tada2d'"):
+        named("ssv2/tada2c")
+
+
+def test_many_runs_are_told(plant, tmp_path):
+    root = tmp_path / "results"
+    for seed in range(20):
+        for model in MODELS:
+            plant(Run("mini", "ssv2", model, seed, root), outcome="done" if seed % 2 else "", progress={"epoch": 1.0})
+    assert summary(look(find_runs(root), root)) == "80 runs: 40 stopped, 40 done"
+
+
+def test_nothing_was_run_yet(tmp_path):
+    shown = CliRunner().invoke(app, ["status", "--results", str(tmp_path / "results")])
+    assert shown.exit_code == 0 and "0 runs" in shown.output
+
+
+def test_logs_show_the_end_and_where_the_rest_is(results):
+    run = Run("mini", "ssv2", "tsn+avg", 0, results)
+    run.file("log.txt").write_text("".join(f"line {number}\n" for number in range(100)))
+    (run.folder / "jobs").mkdir()
+    (run.folder / "jobs/6_0_log.out").write_text("all\n")
+    shown = CliRunner().invoke(app, ["logs", "ssv2/tsn+avg", "-n", "3", "--results", str(results)])
+    assert shown.exit_code == 0
+    assert "line 97\nline 98\nline 99\n" in shown.output and "line 96" not in shown.output
+    assert "6_0_log.out" in shown.output and str(run.file("log.txt")) in shown.output
+
+
+def test_cancel_wants_to_know_what(results):
+    for arguments in ([], ["--all", "ssv2/tsn"]):
+        shown = CliRunner().invoke(app, ["cancel", *arguments, "--results", str(results)])
+        assert shown.exit_code == 1 and "or --all" in shown.output

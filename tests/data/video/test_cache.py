@@ -1,0 +1,110 @@
+import json
+import multiprocessing
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tada.data.clips import Clip
+from tada.data.video import cache, random_access
+from tada.data.video.random_access import VideoError
+
+
+def same(cached, clip):
+    original = random_access.FileFrames(clip)
+    assert (cached.length, cached.fps) == (original.length, original.fps)
+    return (cached.read([0, 5, 5, 19]) == original.read([0, 5, 5, 19])).all()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_cached_frames_are_the_decoded_ones(tmp_path, split, workers):
+    built = cache.build(split, tmp_path, workers=workers)
+    assert built.skipped == {}
+    assert all(same(built(clip), clip) for clip in split.clips)
+
+
+def test_second_build_decodes_nothing(tmp_path, split, monkeypatch):
+    cache.build(split, tmp_path)
+    monkeypatch.setattr(cache, "_decode", lambda *_: pytest.fail("decoded again"))
+    assert same(cache.build(split, tmp_path)(split.clips[1]), split.clips[1])
+
+
+def test_changed_file_is_decoded_anew_and_the_old_cache_goes(tmp_path, split, monkeypatch):
+    cache.build(split, tmp_path)
+    (before,) = tmp_path.glob("train-*")
+    status = split.clips[0].path.stat()
+    os.utime(split.clips[0].path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    cache.build(split, tmp_path)
+    (after,) = tmp_path.glob("train-*")
+    assert before != after
+
+
+def test_interrupted_build_leaves_nothing_that_is_used(tmp_path, split, monkeypatch):
+    real = cache._decode
+
+    def fails_late(clip, short_side):
+        if clip.name == "3":
+            raise KeyboardInterrupt
+        return real(clip, short_side)
+
+    monkeypatch.setattr(cache, "_decode", fails_late)
+    with pytest.raises(KeyboardInterrupt):
+        cache.build(split, tmp_path)
+    assert not list(tmp_path.glob("train-*"))
+    monkeypatch.setattr(cache, "_decode", real)
+    assert all(same(cache.build(split, tmp_path)(clip), clip) for clip in split.clips)
+
+
+def test_unusable_videos_are_recorded_with_their_reason(tmp_path, damaged_split):
+    built = cache.build(damaged_split, tmp_path, workers=2)
+    assert set(built.skipped) == {"empty", "cut", "gone"}
+    assert "empty file" in built.skipped["empty"]
+    assert "truncated" in built.skipped["cut"]
+    usable = damaged_split.without(built.skipped)
+    assert (len(usable.clips), usable.listed) == (6, 9)
+    assert all(same(built(clip), clip) for clip in usable.clips)
+    with pytest.raises(VideoError, match="empty file"):
+        built(damaged_split.clips[1])
+
+
+def test_several_at_once_share_one_build(tmp_path, split, monkeypatch):
+    real, decoded = cache._decode, []
+    monkeypatch.setattr(cache, "_decode", lambda clip, short_side: decoded.append(clip.name) or real(clip, short_side))
+    with ThreadPoolExecutor(3) as pool:
+        caches = list(pool.map(lambda _: cache.build(split, tmp_path), range(3)))
+    assert len(decoded) == len(split.clips)
+    assert all(same(built(split.clips[2]), split.clips[2]) for built in caches)
+
+
+def test_stored_at_another_size(tmp_path, split):
+    built = cache.build(split, tmp_path, short_side=18)
+    assert built(split.clips[0]).read([0, 1]).shape == (2, 18, 32, 3)
+
+
+def test_part_of_a_video(tmp_path, split, frames_of):
+    whole = split.clips[0]
+    part = Clip("part", whole.path, 0, start=0.5, end=1.25)
+    built = cache.build(type(split)("train", (whole, part)), tmp_path)
+    assert built(part).length == 9
+    assert (built(part).read([0, 8]) == built(whole).read([6, 14])).all()
+
+
+def test_worker_processes_map_the_file_instead_of_receiving_it(tmp_path, split):
+    built = cache.build(split, tmp_path)
+    built(split.clips[0])
+    assert len(pickle.dumps(built)) < 5000
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        (pixels,) = pool.map(built, split.clips[:1])
+    assert np.array_equal(pixels.read([3]), built(split.clips[0]).read([3]))
+
+
+def test_empty_split_has_an_empty_cache(tmp_path, split):
+    assert cache.build(type(split)("train", ()), tmp_path).skipped == {}
+
+
+def test_index_is_plain_json(tmp_path, split):
+    cache.build(split, tmp_path)
+    (index,) = tmp_path.glob("train-*/index.json")
+    assert set(json.loads(index.read_text())) == {"clips", "skipped"}

@@ -1,0 +1,142 @@
+"""Parameters and FLOPs: the paper's figures to the printed digit, and three ways of counting against each other."""
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tada.models import build_model, model_names
+from tada.models.cost import measure, report
+
+
+@functools.cache
+def without_values(name, classes=400):
+    with torch.device("meta"):
+        return build_model(name, classes).eval()
+
+
+def parameters(name, classes=400):
+    return sum(parameter.numel() for parameter in without_values(name, classes).parameters())
+
+
+@functools.cache
+def torch_count(name, classes=400, resolution=256):
+    """Multiply-adds by torch's own counter, which needs no values and therefore no time."""
+    model = without_values(name, classes)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, 3, model.frames, resolution, resolution, device="meta"))
+    assert counter.get_total_flops() % 2 == 0  # it counts a multiply-add as two
+    return counter.get_total_flops() // 2
+
+
+def closed_form(model, shape):
+    """Multiply-adds from the geometry of the layers: output positions x inputs of one output."""
+    total = 0
+
+    def add(module, inputs, output):
+        nonlocal total
+        total += output.numel() * module.weight[0].numel()
+
+    hooks = [
+        module.register_forward_hook(add)
+        for module in model.modules()
+        if isinstance(module, (nn.Conv1d, nn.Conv3d, nn.Linear))
+    ]
+    with torch.no_grad():
+        model(torch.empty(shape, device=next(model.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_fvcore_torch_and_closed_form_agree(name):
+    torch.manual_seed(0)
+    model = build_model(name, 14, depth=[1, 1, 2, 1], width=16).eval()
+    shape = (2, 3, model.frames, 40, 40)
+    counted = measure(model, shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(shape))
+    assert counted.macs == counter.get_total_flops() // 2 == closed_form(model, shape)
+    assert counted.params == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["tada2d", "slowfast-8x8+tada"])
+def test_at_full_size_too(name):
+    assert report(name, 400, 256)["macs"] == torch_count(name)
+
+
+PRINTED = [  # Table 2, with the classes and resolution that the figures belong to
+    ("slowonly", 32.454, 54.518),
+    ("slowonly+tada", 35.604, 54.535),
+    ("slowfast-4x16", 34.480, 36.099),
+    ("slowfast-4x16+tada", 37.680, 36.109),
+    ("slowfast-8x8", 34.566, 65.709),
+    ("slowfast-8x8+tada", 37.767, 65.726),
+    ("r2plus1d", 28.108, 49.552),
+    ("r2plus1d+tada-2d", 29.997, 49.567),
+    ("r2plus1d+tada-2d-1d", 31.886, 49.583),
+    ("r3d", 46.981, 84.231),
+    ("tada2d", 27.485, 43.126),
+    ("tada2d-16f", 27.485, 86.250),
+]
+
+
+@pytest.mark.parametrize(("name", "millions", "gflops"), PRINTED)
+def test_figures_of_tables_2_and_7(name, millions, gflops):
+    assert parameters(name) / 1e6 == pytest.approx(millions, abs=0.00051)
+    assert torch_count(name) / 1e9 == pytest.approx(gflops, abs=0.00051)
+
+
+def test_tsm_at_224_pixels():
+    assert torch_count("tsm", resolution=224) / 1e9 == pytest.approx(33.006, abs=0.0005)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "gflops"),
+    [
+        ("tada2d", 3.1578, 0.01635),
+        ("tada2d-cout", 3.1578, 0.01635),
+        ("tada2d-cin-cout", 4.1009, 0.02389),
+        ("tada2d-k2", 2.2402, 0.00901),
+    ],
+)
+def test_increments_of_table_4(name, millions, gflops):
+    assert (parameters(name) - parameters("tsn")) / 1e6 == pytest.approx(millions, abs=0.00005)
+    assert (torch_count(name) - torch_count("tsn")) / 1e9 == pytest.approx(gflops, abs=0.000005)
+
+
+class Foreign(nn.Module):
+    """Something with operators that nobody counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm3d(4)
+
+    def forward(self, x):
+        return torch.erf(self.norm(self.conv(x))).cumsum(2).relu()
+
+
+def test_uncounted_operators_are_listed_and_the_mode_is_kept():
+    model = Foreign().train()
+    counted = measure(model, (1, 3, 4, 5, 6))
+    assert counted.macs == 4 * 3 * 27 * 4 * 5 * 6
+    assert counted.uncounted == {"batch_norm": 1, "cumsum": 1, "erf": 1, "relu": 1}
+    assert model.training
+    assert not model.norm.num_batches_tracked
+
+
+def test_report_says_what_was_counted():
+    record = report("tsn", 174, 32)
+    assert {key: record[key] for key in ("model", "classes", "frames", "resolution")} == {
+        "model": "tsn",
+        "classes": 174,
+        "frames": 8,
+        "resolution": 32,
+    }
+    assert record["macs"] == sum(record["by_operator"].values()) == torch_count("tsn", 174, 32)
+    assert record["uncounted"]["batch_norm"] == 53
+    assert record["environment"]["packages"]["torch"]

@@ -1,0 +1,97 @@
+"""Figure 3 from planted results: its files, its series in the SVG, its data, and what it shows of missing runs."""
+
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+
+from tada.report.figures.build import build_figure
+from tada.report.paper.figures import load_figure
+
+MODELS = sorted(model for _, model in load_figure("figure3").runs)
+
+
+def build(plant, scale="mini", seeds=1):
+    return build_figure("figure3", scale, seeds, plant.results, plant.out)
+
+
+def groups(plant):
+    """Ids of the groups of the SVG."""
+    return {element.get("id") for element in ET.parse(plant.out / "figure3.svg").iter() if element.get("id")}
+
+
+def data(plant):
+    return pd.read_csv(plant.out / "figure3.csv").set_index(["series", "x"])
+
+
+def test_all_points(plant):
+    for number, model in enumerate(MODELS):
+        plant.done(model, top1=50.0 + number)
+    assert build(plant) == []
+    assert {"stages", "proportions", "baseline", "reported"} <= groups(plant)
+    frame = data(plant)
+    assert len(frame) == 1 + 6 + 8
+    assert frame.loc[("stages", "all"), "reproduced"] == 50.0 + MODELS.index("tsn+tada")
+    assert frame.loc[("proportions", "1"), "model"] == "tsn+tada"
+    assert (plant.out / "figure3.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_reported_points(plant):
+    build(plant)
+    reported = data(plant)["reported"].dropna()
+    assert dict(reported) == {
+        ("baseline", "TSN"): 32.0,
+        ("stages", "none"): 32.0,
+        ("stages", "Res2"): pytest.approx(49.55),  # 32.0 and "a minimum improvement of 17.55%"
+        ("stages", "all"): 59.2,
+        ("proportions", "0"): 32.0,
+        ("proportions", "1"): 59.2,
+    }
+
+
+def test_mini_says_so_and_keeps_the_papers_level_apart(plant):
+    plant.done("tsn", top1=60.0)
+    build(plant)
+    svg = (plant.out / "figure3.svg").read_text(encoding="utf-8")
+    assert "here: mini scale (rendered videos, small networks)" in svg  # as the comment that precedes drawn text
+    assert svg.count('id="axes_') == 3  # two panels and the first one's upper axis
+    plant.done("tsn", scale="paper", top1=32.3)
+    build(plant, "paper")
+    svg = (plant.out / "figure3.svg").read_text(encoding="utf-8")
+    assert "mini" not in svg
+    assert svg.count('id="axes_') == 2
+
+
+def test_missing_and_failed_points_are_marked(plant):
+    for model in MODELS:
+        if model not in ("tsn+tada-1of8", "tsn+tada-res4"):
+            plant.done(model, top1=50.0)
+    plant.failed("tsn+tada-res4", "loss is NaN")
+    pending, failed = build(plant)
+    assert pending == "ssv2/tsn+tada-1of8 seed 0: pending: not run yet"
+    assert failed.startswith("ssv2/tsn+tada-res4 seed 0: failed: loss is NaN (log: ")
+    assert {"proportions-pending", "stages-failed"} <= groups(plant)
+    assert data(plant).loc[("stages", "Res4"), "status"] == "failed"
+
+
+def test_seeds_give_error_bars(plant):
+    for seed, value in enumerate((50.0, 52.0)):
+        for model in MODELS:
+            plant.done(model, seed, top1=value)
+    assert build(plant, seeds=2) == []
+    line = data(plant).loc[("stages", "Res3")]
+    assert (line["reproduced"], line["std"], line["n"]) == (51.0, pytest.approx(2**0.5), 2)
+    assert any(name.startswith("LineCollection") for name in groups(plant))
+
+
+def test_nothing_there_is_still_a_picture(plant):
+    assert len(build(plant)) == len(MODELS)
+    assert {"stages-pending", "proportions-pending", "reported"} <= groups(plant)
+
+
+def test_the_same_results_give_the_same_file(plant):
+    plant.done("tsn", top1=60.0)
+    build(plant)
+    first = (plant.out / "figure3.svg").read_bytes()
+    build(plant)
+    assert (plant.out / "figure3.svg").read_bytes() == first

@@ -1,0 +1,121 @@
+"""Figures 4 and A3: Grad-CAM against its definition, the choice of videos, and pictures of tiny networks."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+pytest.importorskip("captum", reason="the pictures of activation maps need captum")
+
+from tada.base.errors import TadaError
+from tada.data.transforms import normalise
+from tada.models import build_model
+from tada.report.figures.build import build_figure
+from tada.report.figures.gradcam import activation_maps, choose
+from tada.report.measure.samples import Hits
+from tada.runs.checkpoints import load_trained
+from tada.runs.run import Run
+
+SMALL = {"depth": [1, 1, 1, 1], "width": 8}
+
+
+def test_grad_cam_is_what_its_definition_says():
+    torch.manual_seed(0)
+    network = build_model("tada2d", 5, **SMALL).eval()
+    clip = torch.randint(0, 256, (3, 8, 32, 32), dtype=torch.uint8)
+    maps = activation_maps(network, "res3", clip, 2)
+    kept = {}
+    network.res3.register_forward_hook(lambda module, inputs, output: kept.update(output=output))
+    logits = network(normalise(clip[None]))
+    gradient = torch.autograd.grad(logits[0, 2], kept["output"])[0]
+    weights = gradient.mean((2, 3, 4), keepdim=True)
+    heat = (weights * kept["output"]).sum(1).clamp(min=0)[0].detach()  # [T, 4, 4]
+    assert maps.shape == (8, 32, 32)
+    expected = torch.nn.functional.interpolate(heat[:, None], size=(32, 32), mode="bilinear")[:, 0]
+    np.testing.assert_allclose(maps, expected / expected.max(), atol=1e-5)
+    assert maps.min() >= 0 and maps.max() == pytest.approx(1.0)
+
+
+def hits(right, labels=(0, 0, 1, 1, 2, 2)):
+    return Hits(np.array(["1", "2", "10", "11", "5", "6"]), np.array(labels), np.array([right], bool))
+
+
+def test_gained_videos_are_the_most_certain_of_each_category():
+    base, other = hits([1, 0, 0, 0, 0, 0]), hits([1, 1, 1, 1, 0, 1])
+    certainty = np.array([0.9, 0.5, 0.6, 0.8, 0.99, 0.7])
+    assert choose("gained", 2, base, other, certainty) == [("11", 1), ("6", 2)]
+    assert choose("gained", 9, base, other, certainty) == [("11", 1), ("6", 2), ("2", 0)]
+    assert choose("gained", 2, other, other, certainty) == []
+
+
+def test_any_videos_do_not_depend_on_the_networks():
+    names = [choose("any", 2, hits(b), hits(o), np.ones(6)) for b, o in (([0] * 6, [1] * 6), ([1] * 6, [0] * 6))]
+    assert names[0] == names[1] == [("1", 0), ("5", 2)]
+
+
+@pytest.fixture
+def project(tmp_path, tiny_ssv2, tiny_config, monkeypatch, plant):
+    """Untrained networks as if they were trained, on the tiny dataset: TSN always wrong, TAda2D right."""
+    monkeypatch.setattr("tada.base.files.CONFIG", tiny_config)
+    from tada.runs import recipes, run
+
+    monkeypatch.setattr(recipes.load_recipe, "__defaults__", (tiny_config,))
+    monkeypatch.setattr(recipes.resolved, "__defaults__", (tiny_config,))
+    rows = json.loads((tiny_ssv2 / "something-something-v2-validation.json").read_text())
+    videos, labels = [row["id"] for row in rows], [number % 3 for number in range(len(rows))]
+    for model in ("tsn", "r2plus1d", "tada2d"):
+        one = run.Run("mini", "ssv2", model, 0, plant.results)
+        right = np.array(labels) if model == "tada2d" else (np.array(labels) + 1) % 3
+        plant.scores(plant.done(model, top1=50.0), np.eye(3)[right] * 0.8, labels, videos)
+        torch.manual_seed(0)
+        network = build_model(model, 3, **one.recipe.network)
+        content = {"identity": {"signature": one.signature, "seed": 0}, "model": network.state_dict(), "state": {}}
+        torch.save(content, one.file("checkpoint.pt"))
+    return str(tiny_ssv2)
+
+
+def build(plant, name, data):
+    problems = build_figure(name, "mini", 1, plant.results, plant.out, data=data)
+    ids = {element.get("id") for element in ET.parse(plant.out / f"{name}.svg").iter()}
+    return problems, ids, pd.read_csv(plant.out / f"{name}.csv", dtype={"video": str})
+
+
+@pytest.mark.parametrize(("name", "videos"), [("figure4", 2), ("figureA3", 3)])
+def test_pictures(plant, project, name, videos):
+    problems, ids, frame = build(plant, name, project)
+    assert problems == []
+    assert frame["video"].nunique() == videos  # of three categories
+    assert len(frame) == videos * 3 * 8
+    assert {f"{video}-{model}" for video in frame["video"] for model in ("tsn", "r2plus1d", "tada2d")} <= ids
+    shares = frame.groupby(["video", "model"])["share"].sum()
+    assert ((shares - 1).abs() < 0.01).all() or (shares == 0).any()
+    assert set(frame[frame["model"] == "tada2d"]["predicted"] == frame[frame["model"] == "tada2d"]["category"]) == {
+        True
+    }
+    svg = (plant.out / f"{name}.svg").read_text(encoding="utf-8")
+    assert "TSN ✗ 0.80" in svg and "TAda2D ✓ 0.80" in svg and "mini scale" in svg
+
+
+def test_a_missing_network_is_a_row_that_says_so(plant, project):
+    plant.failed("r2plus1d", "loss is NaN")
+    problems, _, frame = build(plant, "figure4", project)
+    assert len(problems) == 1 and "r2plus1d" in problems[0]
+    assert set(frame["model"]) == {"tsn", "tada2d"}
+    assert "not there yet" in (plant.out / "figure4.svg").read_text(encoding="utf-8")
+
+
+def test_without_runs_videos_or_checkpoints_the_picture_says_why(plant, project, tmp_path):
+    problems, _, frame = build(plant, "figure4", str(tmp_path / "nowhere"))
+    assert "no such folder" in problems[0] and frame.empty
+    (plant.results / "mini/ssv2/tsn/seed0/checkpoint.pt").unlink()
+    problems, _, frame = build(plant, "figure4", project)
+    assert "missing, or of another recipe" in problems[0]
+    assert set(frame["model"]) == {"r2plus1d", "tada2d"}
+    plant.failed("tada2d", "loss is NaN")
+    problems, _, frame = build(plant, "figure4", project)
+    assert any("loss is NaN" in problem for problem in problems) and frame.empty
+    with pytest.raises(TadaError, match="missing"):
+        load_trained(Run("mini", "ssv2", "tsn", 0, plant.results))

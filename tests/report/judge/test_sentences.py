@@ -1,0 +1,93 @@
+"""Numbers of the paper's text under the tables that they are about, computed from planted runs."""
+
+import pytest
+
+from tada.report.paper.tables import TABLES, load_table
+
+GAINS = {
+    "slowonly+tada": ("slowonly", 1.0, 2.0),
+    "slowfast-4x16+tada": ("slowfast-4x16", 1.5, 3.0),
+    "slowfast-8x8+tada": ("slowfast-8x8", 0.5, 2.5),
+    "r2plus1d+tada-2d": ("r2plus1d", 3.0, -1.0),
+    "r2plus1d+tada-2d-1d": ("r2plus1d", 4.0, 1.0),
+    "r3d+tada": ("r3d", 2.0, 5.5),
+}
+"""Base network, and what is added to its 50% on Kinetics-400 and on Something-Something-V2."""
+
+
+def build(plant, name, **how):
+    plant.build(name, specs=TABLES, **how)
+    lines = plant.text(name).splitlines()
+    return [line for line in lines if line.startswith(("- **Text**", "- **Average**"))]
+
+
+def plant_gains(plant, metrics, seed=0, extra=0.0, skip=()):
+    for model, (base, *gains) in GAINS.items():
+        for (dataset, name), gain in zip(metrics, gains, strict=True):
+            plant.done(base, seed, dataset=dataset, **{name: 50.0})
+            if model not in skip:
+                plant.done(model, seed, dataset=dataset, **{name: 50.0 + gain + extra})
+
+
+TOP1 = (("k400", "top1"), ("ssv2", "top1"))
+
+
+def test_average_improvements_of_table_2(plant):
+    plant_gains(plant, TOP1)
+    (line,) = build(plant, "table2")
+    assert "“with an average improvement of 1.3% and 2.8% respectively on K400 and SSV2”" in line
+    assert "prints 1.3 and 2.8" in line
+    assert "all six rows: here +2.00 and +2.17, by the paper's rows +1.39 and +2.66" in line
+    assert "TAdaConv (2d+1d): here +1.80 and +2.80, by the paper's rows +1.36 and +2.83" in line  # R(2+1)D: 4.0, 1.0
+    assert "TAdaConv (2d): here +1.60 and +2.40, by the paper's rows +1.32 and +2.64" in line  # R(2+1)D: 3.0, -1.0
+    for kind in ("html", "tex"):
+        assert "average improvement of 1.3" in plant.text("table2", kind)
+
+
+def test_seeds_give_a_deviation(plant):
+    plant_gains(plant, TOP1)
+    plant_gains(plant, TOP1, seed=1, extra=1.0)
+    (line,) = build(plant, "table2", seeds=2)
+    assert "all six rows: here +2.50 ± 0.71 and +2.67 ± 0.71, by the paper's rows" in line
+
+
+def test_an_average_that_lacks_a_run_is_pending_and_the_others_are_there(plant):
+    plant_gains(plant, TOP1, skip=["r2plus1d+tada-2d"])
+    (line,) = build(plant, "table2")
+    assert "all six rows: here pending and pending, by the paper's rows +1.39 and +2.66" in line
+    assert "one row a base model, R(2+1)D with TAdaConv (2d+1d): here +1.80 and +2.80" in line
+
+
+def test_average_improvements_of_table_a2_by_column(plant):
+    metrics = [f"top{k}_{what}" for k in (1, 5) for what in ("action", "verb", "noun")]
+    for model, (base, gain, _) in GAINS.items():
+        plant.done(base, dataset="ek100", **dict.fromkeys(metrics, 50.0))
+        plant.done(model, dataset="ek100", **{name: 50.0 + gain * (name == "top1_verb") for name in metrics})
+    first, second = build(plant, "tableA2")
+    table = {row.id: row.cells["top1_verb"].reported for row in load_table("tableA2").rows}
+    pairs = [(model, base) for model, (base, *_) in GAINS.items() if model in table]
+    paper = sum(float(table[model]) - float(table[base]) for model, base in pairs) / len(pairs)
+    here = sum(GAINS[model][1] for model, _ in pairs) / len(pairs)
+    assert f"Top-1 Verb here +{here:.2f}, by the paper's rows +{paper:.2f} ({len(pairs)} differences)" in first
+    assert "Top-1 Act.↑ here 0.00" in first and "Top-5 Noun here 0.00" in second
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "metric", "expected"),
+    [
+        ("table6", "ek100", "top1_action", "prints 11.64): here +8.25, by the paper's rows +11.64."),
+        ("table3b", "ssv2", "top1", "prints 31.8): here +8.2, by the paper's rows +31.8."),
+    ],
+)
+def test_a_difference_of_two_rows(plant, name, dataset, metric, expected):
+    plant.done("tsn", dataset=dataset, **{metric: 40.0})
+    plant.done("tada2d", dataset=dataset, **{metric: 48.25})
+    assert expected in build(plant, name)[0]
+
+
+def test_tables_of_which_the_text_says_no_number_have_no_such_line(plant):
+    assert build(plant, "table5") == build(plant, "table4") == []
+
+
+def test_released_checkpoints_were_not_compared_in_the_text(plant):
+    assert build(plant, "table2", scale="released") == []

@@ -1,0 +1,44 @@
+"""Verdicts at the edges of tolerances and of printed digits."""
+
+from decimal import Decimal
+
+import pytest
+
+from tada.report.judge.cells import judge
+from tada.report.paper.printed import parse
+from tada.report.paper.quantities import Complexity, Delta, Library, Metric, Tolerance
+
+TOLERANCE = Tolerance(0.5, "for the test")
+METRIC = Metric("ssv2", ("tsn",), "top1", TOLERANCE)
+PARAMS = Complexity(("tsn",), "params", 400, 256)
+
+
+@pytest.mark.parametrize("what", [METRIC, Delta("top1", "tsn", TOLERANCE)])
+@pytest.mark.parametrize(
+    ("reproduced", "verdict"),
+    [(63.8, "match"), (63.3, "match"), (64.3, "match"), (63.299, "off"), (64.301, "off")],
+)
+def test_accuracy_within_tolerance(what, reproduced, verdict):
+    assert judge(reproduced, parse("63.8"), what, "paper") == verdict
+    assert judge(reproduced, parse("63.8"), what, "mini") == "mini"
+
+
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+@pytest.mark.parametrize(
+    ("reproduced", "printed", "verdict"),
+    [
+        ("32.454", "32.5M", "match"),
+        ("34.567", "34.5M", "off"),
+        ("0.01635", "0.016", "match"),
+        ("84.2455", "84.24", "off"),
+        ("33.006", "33×30⋆", "match"),
+        ("0.0199", "<0.02", "match"),
+        ("0.02", "<0.02", "off"),
+    ],
+)
+def test_counts_match_at_the_printed_digits(reproduced, printed, verdict, scale):
+    assert judge(Decimal(reproduced), parse(printed), PARAMS, scale) == verdict
+
+
+def test_another_librarys_network_is_not_judged():
+    assert judge(Decimal("71.9"), parse("71.4"), Library("torchvision.s3d", 64, 224), "paper") == "library"

@@ -1,0 +1,96 @@
+"""Numbers of videos under a table: those of the data as they were when the runs were made."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from tada.base.progress import Silent
+from tada.classification.inputs import Sources
+from tada.report.measure.results import DONE, Results, RunResult
+from tada.report.pages.footer import about_runs, footer
+from tada.report.paper.tables import load_table
+from tada.runs import recipes
+from tada.runs.run import Run
+
+COST = {"wall_seconds": 60.0, "device_hours": 0.1}
+ENVIRONMENT = {"hardware": {"cpu": "Z80", "cores": 1, "gpus": []}}
+
+
+@pytest.fixture
+def account(tiny_config, tmp_path, monkeypatch):
+    """The footer's line on the data of a run on a folder."""
+
+    def lenient(run):
+        recipe = recipes.load_recipe(run.scale, run.dataset, run.model, tiny_config)
+        return replace(recipe, data=replace(recipe.data, max_skipped=0.5))
+
+    monkeypatch.setattr(Run, "recipe", property(lenient))
+
+    def line(dataset, root, results):
+        run = Run("mini", dataset, "tada2d", 0, tmp_path / results)
+        counts = Sources(run, str(root), frames=8, progress=Silent()).counts()
+        done = RunResult(run, DONE, {"dataset": counts, "cost": COST, "environment": ENVIRONMENT})
+        return dict(about_runs([done], Results(tmp_path / results, "mini", 1)))[f"Data, {dataset}"]
+
+    return line
+
+
+@pytest.mark.parametrize(
+    ("dataset", "video", "whole", "less"),
+    [
+        ("ssv2", "videos/40.webm", "36 of 36 used; validation 9 of 9 used", "36 of 36 used; validation 8 of 9 used (1"),
+        (
+            "k400",
+            "val/Holding it/val______02_000005_000015.mp4",
+            "24 of 24 used; validation 6 of 6 used",
+            "24 of 24 used; validation 5 of 6 used (1",
+        ),
+        (
+            "ek100",
+            "P01/videos/P01_02.mp4",
+            "24 of 24 used; validation 6 of 6 used",
+            "18 of 24 used (6 skipped, named in metrics.json); validation 6 of 6",
+        ),
+    ],
+)
+def test_one_video_fewer_shows(dataset, video, whole, less, account, request, tmp_path):
+    root = shutil.copytree(request.getfixturevalue(f"tiny_{dataset}"), tmp_path / "my data")
+    assert account(dataset, root, "before") == f"train {whole}"
+    (root / video).unlink()
+    shutil.rmtree(root / ".cache", ignore_errors=True)
+    assert account(dataset, root, "after").startswith(f"train {less}")
+
+
+def test_one_row_fewer_shows(account, tiny_k400, tmp_path):
+    root = shutil.copytree(tiny_k400, tmp_path / "data")
+    rows = (root / "train.csv").read_text().splitlines()
+    (root / "train.csv").write_text("\n".join(rows[:-1]) + "\n")
+    assert account("k400", root, "results").startswith("train 23 of 23 used; validation 6 of 6")
+
+
+@pytest.mark.parametrize(
+    ("name", "datasets"),
+    [
+        ("table2", ("k400", "ssv2")), ("table5", ("ssv2",)), ("table6", ("ek100",)), ("table7", ("k400",)),
+        ("tableA2", ("ek100",)),
+    ],
+)  # fmt: skip
+def test_every_table_of_accuracies_counts_both_splits_of_its_datasets(plant, name, datasets):
+    model = {"table2": "slowonly", "tableA2": "r3d"}.get(name, "tada2d")
+    for dataset in datasets:
+        plant.done(model, dataset=dataset, top1=1.0)
+    lines = dict(footer(load_table(name), Results(plant.results, "mini", 1)))
+    for dataset in datasets:
+        counts = "train 99 of 100 used (1 skipped, named in metrics.json); validation 400 of 400 used"
+        assert lines[f"Data, {dataset}"] == counts
+
+
+def test_runs_on_different_numbers_of_videos_show_as_a_range(plant, tmp_path):
+    def result(model, used):
+        part = {"listed": 400, "used": used, "skipped": [str(n) for n in range(400 - used)]}
+        record = {"dataset": {"train": part, "validation": part}, "cost": COST, "environment": ENVIRONMENT}
+        return RunResult(Run("mini", "ssv2", model, 0, tmp_path), DONE, record)
+
+    lines = dict(about_runs([result("tsn", 400), result("tada2d", 399)], Results(tmp_path, "mini", 1)))
+    assert "validation 399 to 400 of 400 used (1 skipped, named in metrics.json)" in lines["Data, ssv2"]

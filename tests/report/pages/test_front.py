@@ -1,0 +1,104 @@
+"""The README's numbers and picture against the committed snapshot, and against changed and unfinished ones."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from tada.base.errors import TadaError
+from tada.base.files import PROJECT
+from tada.report.figures.agreement import rank_correlation
+from tada.report.measure.results import DONE, PENDING
+from tada.report.pages.readme import BEGIN, END, PICTURE, README, block, picture, replaced, update
+from tada.report.pages.snapshot import SNAPSHOT, load_snapshot
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return load_snapshot()
+
+
+def changed(snapshot, frame, rows, column, value):
+    """The snapshot with another value in some rows of a table."""
+    lines = getattr(snapshot, frame).copy()
+    lines.loc[rows(lines), column] = value
+    return replace(snapshot, **{frame: lines})
+
+
+def front_row(lines):
+    return (lines["table"] == "table3b") & (lines["row"] == "tada2d") & (lines["column"] == "top1")
+
+
+def test_the_readme_is_up_to_date(committed):
+    text = README.read_text(encoding="utf-8")
+    hint = "run `uv run tada readme` and commit README.md and snapshot/"
+    assert replaced(text, block(committed), "README.md") == text, hint
+    assert (SNAPSHOT / PICTURE).read_text(encoding="utf-8") == picture(committed), hint
+
+
+def test_a_changed_number_is_seen(committed):
+    other = changed(committed, "numbers", front_row, "reproduced", "12.34")
+    assert block(other) != block(committed) and picture(other) != picture(committed)
+    assert "12.3 |" in block(other)
+    other = changed(committed, "claims", lambda lines: lines.index == 0, "verdict", "fails")
+    assert block(other) != block(committed)
+    slower = changed(committed, "runs", lambda lines: lines["status"] == DONE, "wall_seconds", "86400.0")
+    assert block(slower) != block(committed)
+
+
+def test_everything_is_labelled(committed):
+    text = block(committed)
+    about = committed.about
+    assert f"**{about['scale']} scale**" in text and "never levels" in text
+    assert about["environments"][0]["git_commit"][:10] in text and about["environments"][0]["hardware"]["cpu"] in text
+    assert (f"{about['date'][:4]}: " in text and " min" in text) or " h" in text
+    for title in ("Table 1", "Table 2", "Table 3a", "Table 8", "Table A3", "Figure 3", "Figure 4", "Figure A3"):
+        assert f"| {title} " in text
+    assert (PROJECT / "snapshot" / PICTURE).exists() and f"(snapshot/{PICTURE})" in text
+
+
+def test_the_committed_snapshot_is_small_and_names_no_machine():
+    files = list(SNAPSHOT.iterdir())
+    assert sum(file.stat().st_size for file in files) < 1_000_000
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert not any(place in text for place in ("/tmp", "/home", "/root", "/work", "Traceback")), file
+
+
+def test_nothing_is_there_yet(committed):
+    empty = changed(committed, "runs", lambda lines: lines["status"] != "", "status", PENDING)
+    empty = changed(empty, "numbers", lambda lines: lines["verdict"] != "", "reproduced", "")
+    empty = changed(empty, "numbers", lambda lines: lines["verdict"] != "", "verdict", PENDING)
+    empty = changed(empty, "targets", lambda lines: lines["file"] != "", "done", "0")
+    empty = changed(empty, "targets", lambda lines: lines["file"] != "", "verdicts", '{"pending": 3}')
+    text = block(replace(empty, about={**empty.about, "environments": [], "date": ""}))
+    assert "no run is finished yet" in text and "not yet" in text and "+31.8 | pending" in " ".join(text.split())
+    assert picture(empty).startswith("<?xml")
+
+
+def test_rank_correlation(committed):
+    numbers = committed.numbers.copy()
+    rows = (numbers["table"] == "table4") & (numbers["column"] == "top1")
+    numbers.loc[rows, "reproduced"] = ["4", "2", "3", "1"]  # the paper: Cin, Cin x Cout, Cout, k²
+    assert rank_correlation(numbers, "table4") == (pytest.approx(1.0), 4)
+    numbers.loc[rows, "reproduced"] = ["1", "3", "2", "4"]
+    assert rank_correlation(numbers, "table4") == (pytest.approx(-1.0), 4)
+
+
+def test_update_writes_between_the_markers(tmp_path):
+    shutil.copytree(SNAPSHOT, tmp_path / "snapshot")
+    (tmp_path / "snapshot" / PICTURE).unlink()
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n\n{BEGIN}\nstale number\n{END}\n\nafter\n", encoding="utf-8")
+    update(readme, tmp_path / "snapshot")
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n\n{BEGIN}\n\n## ") and text.endswith(f"\n{END}\n\nafter\n") and "stale" not in text
+    assert (tmp_path / "snapshot" / PICTURE).read_bytes() == (SNAPSHOT / PICTURE).read_bytes()
+    update(readme, tmp_path / "snapshot")
+    assert readme.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_missing_markers(text):
+    with pytest.raises(TadaError, match="README: there has to be one line"):
+        replaced(text, "new", "README")

@@ -1,0 +1,59 @@
+"""Tables as HTML: the same cells as elsewhere, escaped, with links from notes, and readable as XML."""
+
+import xml.etree.ElementTree as ET
+
+from tada.report.pages.html import page, to_html
+from tada.report.pages.sheet import Head, Piece, Sheet
+
+
+def parsed(text):
+    """The page as a tree; its head has elements without an end, which HTML allows."""
+    return ET.fromstring("<body>" + text.partition("<body>")[2].partition("</body>")[0] + "</body>")
+
+
+def sheet(**changes):
+    heads = (Head("Name", left=True), Head("Top-1", "SSV2", "paper"), Head("Top-1", "SSV2", "verdict", left=True))
+    lines = (
+        (Piece("a <b> & c"), Piece("63.8", note=1), Piece("match")),
+        (Piece("d"), Piece("–"), Piece("off −0.3")),
+    )
+    values = {"name": "t", "title": "Table 0", "scale": "mini", "caption": "Small.", "place": "here", "heads": heads}
+    values |= {"lines": lines, "rules": frozenset([1]), "notes": ("why <so>",), "order": ("One.",)}
+    return Sheet(**{**values, "footer": (("Code", "commit 1"),), **changes})
+
+
+def test_cells_are_those_of_the_sheet():
+    body = parsed(to_html(sheet()))
+    rows = [["".join(cell.itertext()) for cell in row] for row in body.iter("tr")]
+    assert rows == [
+        ["", "SSV2"],
+        ["", "Top-1"],
+        ["Name", "paper", "verdict"],
+        ["a <b> & c", "63.81", "match"],
+        ["d", "–", "off −0.3"],
+    ]
+    assert [cell.get("colspan") for cell in next(body.iter("tr"))] == ["1", "2"]
+
+
+def test_verdicts_have_colours_beside_their_words():
+    classes = {"".join(cell.itertext()): cell.get("class") for cell in parsed(to_html(sheet())).iter("td")}
+    assert (classes["match"], classes["off −0.3"], classes["–"]) == ("left good", "left bad", None)
+
+
+def test_notes_are_linked_and_told_apart_on_a_page_of_several_tables():
+    body = parsed(to_html(sheet()))
+    link = next(body.iter("a"))
+    assert link.get("href") == "#t-note1"
+    assert [note.text for note in body.iter("li") if note.get("id") == "t-note1"] == ["why <so>"]
+
+
+def test_parts_that_a_sheet_lacks_are_left_out():
+    text = to_html(sheet(notes=(), order=(), footer=(), scale=""))
+    assert "<h1>Table 0</h1>" in text
+    assert not {"<dl>", "<ul>", "<ol"} & {part for part in ("<dl>", "<ul>", "<ol") if part in text}
+
+
+def test_a_page_needs_no_other_file():
+    text = page("A & B", "<p>x</p>")
+    assert "<title>A &amp; B</title>" in text
+    assert "http" not in text and "src=" not in text

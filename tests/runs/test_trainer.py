@@ -1,0 +1,175 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tada.base.devices import World
+from tada.base.errors import TadaError
+from tada.base.processes import Interrupted
+from tada.base.progress import Progress
+from tada.runs.checkpoints import State, load_state
+from tada.runs.recipes import Train
+from tada.runs.trainer import epoch_order, groups, learning_rate, make_optimizer, train
+
+RECIPE = Train(
+    epochs=3,
+    warmup_epochs=1,
+    base_lr=0.05,
+    warmup_lr=0.005,
+    batch=8,
+    batch_per_device=4,
+    scale=(8, 8),
+    crop=8,
+    flip=False,
+    initial="scratch",
+)
+IDENTITY = {"signature": "abc", "seed": 0}
+
+
+class Blinks(torch.utils.data.Dataset):
+    """Clips whose label is the frame that is bright; noise depends on (epoch, index) only."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        epoch, index = key
+        noise = np.random.default_rng((epoch, index)).integers(0, 60, (3, 2, 8, 8), dtype=np.uint8)
+        noise[:, index % 2] += 150
+        return torch.from_numpy(noise), index % 2
+
+
+def network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv3d(3, 4, (2, 3, 3)), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
+        nn.Dropout(0.5), nn.Linear(4, 2),
+    )  # fmt: skip
+
+
+def run(tmp_path, model=None, recipe=RECIPE, stop=lambda: False, validate=lambda _: {"val_top1": 1.0}, **options):
+    model = model or network()
+    state = train(
+        model,
+        Blinks(),
+        recipe,
+        seed=0,
+        checkpoint=tmp_path / "checkpoint.pt",
+        identity=IDENTITY,
+        validate=validate,
+        progress=Progress("test"),
+        stop=stop,
+        **options,
+    )
+    return model, state
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def curves(state: State) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.curves]
+
+
+def test_learning_rate_is_half_a_cosine_entered_by_a_line():
+    steps = 10
+    peak = 0.05 * 0.5 * (1 + math.cos(math.pi / 3))
+    assert learning_rate(0, steps, RECIPE) == pytest.approx(0.005)
+    assert learning_rate(5, steps, RECIPE) == pytest.approx((0.005 + peak) / 2)
+    assert learning_rate(10, steps, RECIPE) == pytest.approx(peak)
+    assert learning_rate(20, steps, RECIPE) == pytest.approx(0.05 * 0.5 * (1 + math.cos(2 * math.pi / 3)))
+    assert learning_rate(30, steps, RECIPE) == pytest.approx(0.0)
+
+
+def test_weight_decay_spares_batch_norm_and_biases():
+    decayed, plain = make_optimizer(network(), RECIPE).param_groups
+    assert [p.ndim for p in decayed["params"]] == [5, 2]
+    assert all(p.ndim == 1 for p in plain["params"]) and plain["weight_decay"] == 0.0
+
+
+def test_every_video_is_seen_once_an_epoch_but_for_the_incomplete_batch():
+    keys = [key for group in groups(30, RECIPE, 0, 0, World.single()) for key in group]
+    for epoch in range(RECIPE.epochs):
+        seen = [index for when, index in keys if when == epoch]
+        assert len(seen) == 24 == len(set(seen))
+    assert list(epoch_order(30, 0, 0)) != list(epoch_order(30, 0, 1))
+
+
+def test_processes_share_the_groups_of_a_step():
+    alone = list(groups(30, RECIPE, 0, 2, World.single()))
+    cpu = torch.device("cpu")
+    pair = [list(groups(30, RECIPE, 0, 2, World(rank, 2, cpu))) for rank in range(2)]
+    assert [group for step in zip(*pair, strict=True) for group in step] == alone
+
+
+def test_training_learns_and_fills_the_curves(tmp_path):
+    _, state = run(tmp_path, recipe=replace(RECIPE, epochs=12))
+    assert [row["epoch"] for row in state.curves] == list(range(1, 13))
+    assert state.curves[-1]["train_loss"] < state.curves[0]["train_loss"]
+    assert state.curves[-1]["val_top1"] == 1.0
+
+
+@pytest.mark.parametrize("steps", [1, 4, 6])
+def test_interrupted_training_ends_like_an_undisturbed_one(tmp_path, steps):
+    expected, undisturbed = run(tmp_path / "alone")
+    countdown = iter([False] * (steps - 1) + [True])
+    with pytest.raises(Interrupted, match=f"step {steps} of 9"):
+        run(tmp_path, stop=lambda: next(countdown))
+    torch.manual_seed(99)  # the state of the random generator is not part of what is resumed
+    resumed, state = run(tmp_path)
+    assert same(resumed, expected)
+    assert curves(state) == curves(undisturbed)
+    assert state.resumes == 1
+
+
+def test_workers_change_nothing(tmp_path):
+    alone, _ = run(tmp_path / "a")
+    helped, _ = run(tmp_path / "b", workers=2)
+    assert same(alone, helped)
+
+
+def test_a_crash_goes_on_from_the_last_epoch(tmp_path):
+    expected, _ = run(tmp_path / "alone")
+    calls = iter([{"val_top1": 1.0}])
+    with pytest.raises(StopIteration):  # dies in the second validation, as a killed process would
+        run(tmp_path, validate=lambda _: next(calls))
+    resumed, state = run(tmp_path)
+    assert same(resumed, expected) and len(state.curves) == 3
+
+
+def test_checkpoint_of_another_run_is_left_alone(tmp_path):
+    run(tmp_path)
+    model = network()
+    assert load_state(tmp_path / "checkpoint.pt", {"signature": "other", "seed": 0}, model) is None
+    assert same(model, network())
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
+    with pytest.raises(TadaError, match=r"checkpoint\.pt: the training state cannot be read"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 64}, "30 training videos do not fill one batch of 64"),
+        ({"batch_per_device": 3}, "not a multiple"),
+        ({"base_lr": 1e30, "warmup_epochs": 0}, "the loss is (nan|inf)"),
+    ],
+)
+def test_impossible_schedules_are_explained(tmp_path, changes, message):
+    with pytest.raises(TadaError, match=message):
+        run(tmp_path, recipe=replace(RECIPE, **changes))
+
+
+def test_groups_must_fill_the_processes():
+    with pytest.raises(TadaError, match=r"2 groups .* over 3 processes"):
+        train(
+            network(), Blinks(), RECIPE, seed=0, checkpoint=None, identity={}, validate=None, progress=None,
+            world=World(0, 3, torch.device("cpu")),
+        )  # fmt: skip
