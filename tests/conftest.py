@@ -187,3 +187,14 @@ def browse(tmp_path) -> Callable[..., str]:
         return html.unescape(done.stdout.partition("<title>")[2].partition("</title>")[0])
 
     return open_page
+
+
+NOT_FAST = {"browse", "tada_command", "slurm"}
+"""Fixtures of a browser, of whole runs, and of a scheduler."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as fast what is neither slow nor needs SLURM, a browser or a run; `pytest -m fast` is for every edit."""
+    for item in items:
+        if "slow" not in item.keywords and not NOT_FAST & set(getattr(item, "fixturenames", ())):
+            item.add_marker("fast")
