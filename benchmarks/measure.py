@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def compare(forms: Mapping[str, Form], call: Callable[[Form], None], rounds: int
     times: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(warmup + rounds):
         for name, form in forms.items():
-            times[name].append(_seconds(lambda form=form: call(form), form.x.device))
+            times[name].append(_seconds(partial(call, form), form.x.device))
     times = {name: values[warmup:] for name, values in times.items()}
     first = next(iter(times.values()))
     return {

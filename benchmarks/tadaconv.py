@@ -26,10 +26,10 @@ from torch import nn
 from benchmarks.folding import fold_for_testing
 from benchmarks.measure import Form, compare
 from tada.base.provenance import hardware
+from tada.complexity import PerFrameTAdaConv2d
 from tada.conv import Calibration, TAdaConv2d, VideoConv
 from tada.models import build_model
 from tada.models.blocks import Bottleneck
-from tada.models.cost import PerFrameTAdaConv2d
 
 LAYERS = ((64, 56), (128, 28), (256, 14), (512, 7))
 BATCH, FRAMES = 4, 8
@@ -56,7 +56,7 @@ def network_forms() -> dict[str, nn.Module]:
     plain, ours, published = build_model("tsn", 400), awaken(build_model("tada2d", 400)), build_model("tada2d", 400)
     for block in (module for module in published.modules() if isinstance(module, Bottleneck)):
         conv = block.conv2
-        block.conv2 = PerFrameTAdaConv2d(conv.in_channels, conv.out_channels, 3, conv.stride[1:], padding=1, bias=False)
+        block.conv2 = PerFrameTAdaConv2d(conv.in_channels, conv.out_channels, 3, conv.stride[1:], 1, bias=False)
     published.load_state_dict(ours.state_dict())
     return {"R2D": plain, "TAda2D": ours, "TAda2D, per frame": published}
 
@@ -98,8 +98,9 @@ def show(
     for name, module in modules.items():
         moved = module.to(settings.device, settings.dtype)
         layout = torch.contiguous_format if name == "per frame" else torch.channels_last_3d  # each in its best
-        form = Form(torch.compile(moved) if settings.compiled else moved, x.detach().contiguous(memory_format=layout))
-        forms[name] = form
+        if settings.compiled:
+            moved.compile()
+        forms[name] = Form(moved, x.detach().contiguous(memory_format=layout))
     table = []
     for call in calls:
         costs = compare(forms, CALLS[call], settings.rounds)

@@ -42,8 +42,8 @@ def render(path: Path) -> None:
     """A view that wanders over a textured plane, with some noise, as a camera would see it."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 40, 50)).astype(np.float32))
-    plane = torch.nn.functional.interpolate(coarse, size=(400, 500), mode="bicubic").clamp(0, 255)
-    plane = plane[0].permute(1, 2, 0).numpy()
+    smooth = torch.nn.functional.interpolate(coarse, size=(400, 500), mode="bicubic").clamp(0, 255)
+    plane = smooth[0].permute(1, 2, 0).numpy()
     frames = np.empty((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
     for number, frame in enumerate(frames):
         top, left = (int(60 + 60 * np.sin(number / period)) for period in (40, 55))
@@ -69,7 +69,7 @@ def per_view(clip: Clip) -> Tensor:
 
 def _clip(clip: Clip, number: int) -> Tensor:
     frames = FileFrames(clip)
-    pixels = frames.read(SAMPLING.test(frames.length, frames.fps, number, CLIPS))
+    pixels = frames.read(SAMPLING.test(frames.length, frames.fps, number, CLIPS).tolist())
     return TRANSFORM(pixels, np.arange(SAMPLING.frames)[None])
 
 

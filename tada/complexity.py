@@ -1,5 +1,218 @@
-"""Parameters and FLOPs of a network, counted as the paper counts them: `tada.models.cost` under its public name."""
+"""Parameters and FLOPs, counted as the paper counts them.
 
-from tada.models.cost import Complexity, measure
+Tables 2, 4 and 7 count networks (`measure`, `report`). One multiply-add is one FLOP. Convolutions and linear layers
+count, those of the calibration function included. Batch norms, biases, poolings, additions and element-wise products do
+not; what a network does beyond the counted operators is listed beside the figure (`uncounted`). Input 256 x 256 and 400
+classes unless a table says otherwise, batch 1.
 
-__all__ = ["Complexity", "measure"]
+Table 1 and footnote 2 count single layers (`OPERATIONS`, `measure_operation`) by a convention of their own. Parameters
+are those of convolution kernels alone. FLOPs are the multiply-adds of the convolutions and, for TAdaConv, two things
+that the other tables leave out: the pooling of the frame descriptors (`Ci·T·H·W`) and the product of base and
+calibration weight for every frame (`Co·Ci·k²·T`). TAdaConv is the published form there, with a kernel for every frame,
+and without global context.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fvcore.nn.jit_handles import elementwise_flop_counter
+from torch import Tensor, nn
+
+from tada.base.errors import unknown
+from tada.base.provenance import environment
+from tada.conv import TAdaConv2d, VideoConv, frame_descriptors, merged_frames, split_frames
+from tada.models import build_model
+from tada.models.blocks import temporal_shift, video_conv
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # fvcore scripts a function that is of no use here
+    from fvcore.nn.jit_analysis import JitModelAnalysis
+    from fvcore.nn.jit_handles import (
+        Handle,
+        addmm_flop_jit,
+        bmm_flop_jit,
+        conv_flop_jit,
+        einsum_flop_jit,
+        linear_flop_jit,
+        matmul_flop_jit,
+    )
+
+
+COUNTED: Mapping[str, Handle] = {
+    "aten::_convolution": conv_flop_jit,
+    "aten::linear": linear_flop_jit,
+    "aten::addmm": addmm_flop_jit,
+    "aten::mm": matmul_flop_jit,
+    "aten::bmm": bmm_flop_jit,
+    "aten::matmul": matmul_flop_jit,
+    "aten::einsum": einsum_flop_jit,
+}
+
+
+# Operators that compute nothing from values: they look at a tensor in another way, copy it, or read its shape.
+_MOVES = """
+    Int cat chunk clone constant_pad_nd contiguous copy_ detach dropout dropout_ expand expand_as feature_dropout
+    flatten full index_select linspace movedim narrow new_zeros ones pad permute reshape roll select size slice split
+    split_with_sizes squeeze stack t to transpose unbind unflatten unfold unsqueeze view zeros zeros_like
+"""
+
+
+MOVES = frozenset(f"aten::{name}" for name in _MOVES.split())
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Size and cost of a network for one input.
+
+    Attributes:
+        params: all trainable numbers, those of batch norms and biases included.
+        macs: multiply-adds of the counted operators, the paper's FLOPs.
+        by_operator: `macs` split by operator.
+        uncounted: operator -> how often it ran without being counted.
+    """
+
+    params: int
+    macs: int
+    by_operator: dict[str, int]
+    uncounted: dict[str, int]
+
+    def __str__(self) -> str:
+        return f"{self.params / 1e6:.3f} M parameters, {self.macs / 1e9:.3f} GFLOPs"
+
+
+def measure(model: nn.Module, input_shape: Sequence[int], also: Mapping[str, Handle] | None = None) -> Complexity:
+    """Parameters and multiply-adds of `model`, from one traced forward pass in evaluation mode.
+
+    Args:
+        model: any network of one tensor; its mode is left as it was.
+        input_shape: of that tensor, e.g. `(1, 3, 8, 256, 256)`; the batch counts.
+        also: more operators to count, as handles of fvcore.
+    """
+    parameter = next(model.parameters())
+    example = torch.zeros(*input_shape, device=parameter.device, dtype=parameter.dtype)
+    counted = {**COUNTED, **(also or {})}
+    training = model.training
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which torch calls deprecated
+            analysis = JitModelAnalysis(model.eval(), (example,)).set_op_handle(**counted)
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            analysis._ignored_ops = set()  # operators that fvcore would drop without a word
+            by_operator = {name: int(count) for name, count in sorted(analysis.by_operator().items())}
+            rest = sorted(analysis.unsupported_ops().items())
+    finally:
+        model.train(training)
+    return Complexity(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        macs=sum(by_operator.values()),
+        by_operator=by_operator,
+        uncounted={name.removeprefix("aten::"): count for name, count in rest if name not in MOVES},
+    )
+
+
+def report(model: str, classes: int, resolution: int) -> dict[str, Any]:
+    """The complexity of a model of `config/models.yaml` as `results/complexity/` keeps it, environment included."""
+    network = build_model(model, classes)
+    shape = (1, 3, network.frames, resolution, resolution)
+    return {
+        "model": model,
+        "classes": classes,
+        "frames": network.frames,
+        "resolution": resolution,
+        **asdict(measure(network, shape)),
+        "environment": environment(),
+    }
+
+
+# What Table 1 counts in addition: a sum costs what it reads (the pooling), a product what it writes (the kernels).
+_ALSO = {"aten::sum": elementwise_flop_counter(1, 0), "aten::mul": elementwise_flop_counter(0, 1)}
+
+
+class PerFrameTAdaConv2d(TAdaConv2d):
+    """TAdaConv as published: builds the kernel of every frame and convolves all frames as groups of one convolution.
+
+    The same function as `TAdaConv2d` over input channels, kept for Table 1 and as the baseline of the benchmarks.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Eq. 3 to the letter: `[N, Cin, T, H, W] -> [N, Cout, T, H', W']`."""
+        merged = merged_frames(x)
+        alpha = self.calibration(frame_descriptors(merged, x.shape[0])).flatten(0, 1)  # [N * T, Cin]
+        kernels = (alpha[:, None, :, None, None] * self.weight.squeeze(2)).flatten(0, 1)
+        joined = merged.reshape(1, -1, *x.shape[3:])
+        y = F.conv2d(joined, kernels, None, self.stride[1:], self.padding[1:], self.dilation[1:], len(merged))
+        y = split_frames(y.view(len(merged), self.out_channels, *y.shape[2:]), x.shape[0])
+        return y if self.bias is None else y + self.bias[:, None, None, None]
+
+
+class Shift(nn.Module):
+    """TSM's temporal shift before a spatial convolution."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = video_conv(c_in, c_out, 1, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, Cin, T, H, W] -> [N, Cout, T, H, W]`."""
+        return self.conv(temporal_shift(x))
+
+
+class Correlation(nn.Module):
+    """A frame's positions correlated with their neighbourhood in the next, under learned weights (Wang et al., 2020).
+
+    The weights `Ci x T x k²` differ by channel, frame and neighbour. Since a position's own value is common to all its
+    neighbours, their weighted sum is one depth-wise convolution of the next frame, times the value.
+    """
+
+    def __init__(self, channels: int, frames: int, kernel: int) -> None:
+        super().__init__()
+        self.channels, self.frames, self.kernel = channels, frames, kernel
+        self.weight = nn.Parameter(torch.ones(frames * channels, 1, kernel, kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, Ci, T, H, W] -> [N, Ci, T, H, W]`; the last frame is correlated with itself."""
+        following = torch.cat([x[:, :, 1:], x[:, :, -1:]], 2).transpose(1, 2).flatten(1, 2)
+        near = F.conv2d(following, self.weight, padding=self.kernel // 2, groups=self.frames * self.channels)
+        return x * near.unflatten(1, (self.frames, self.channels)).transpose(1, 2)
+
+
+def _tadaconv(c_in: int, c_out: int, k: int, r: int) -> nn.Module:
+    published: dict[str, Any] = {"kernels": (k, k), "global_context": False, "reduction": r}
+    return PerFrameTAdaConv2d(c_in, c_out, k, padding=k // 2, bias=False, **published)
+
+
+OPERATIONS: Mapping[str, Callable[[Mapping[str, int]], nn.Module]] = {
+    "spatial": lambda s: video_conv(s["Ci"], s["Co"], 1, s["k"]),
+    "temporal": lambda s: video_conv(s["Ci"], s["Co"], s["k"], 1),
+    "shift": lambda s: Shift(s["Ci"], s["Co"], s["k"]),
+    "factorised": lambda s: nn.Sequential(
+        video_conv(s["Ci"], s["Co"], 1, s["k"]), video_conv(s["Co"], s["Co"], s["k"], 1)
+    ),
+    "volumetric": lambda s: video_conv(s["Ci"], s["Co"], s["k"], s["k"]),
+    "correlation": lambda s: Correlation(s["Ci"], s["T"], s["k"]),
+    "tadaconv": lambda s: _tadaconv(s["Ci"], s["Co"], s["k"], s["r"]),
+}
+"""Rows of Table 1 -> a layer on `[N, Ci, T, H, W]`, from sizes by the table's symbols."""
+
+
+def measure_operation(operation: str, setting: Mapping[str, int]) -> Complexity:
+    """Parameters and multiply-adds of a layer, measured on the layer by the convention of Table 1 (see the module).
+
+    Args:
+        operation: a key of `OPERATIONS`; "factorised" is (2+1)D, "volumetric" 3D.
+        setting: sizes `Co`, `Ci`, `k`, `T`, `H`, `W` and, for TAdaConv, `r`.
+
+    Raises:
+        TadaError: an unknown operation.
+    """
+    if operation not in OPERATIONS:
+        raise unknown("operation", operation, OPERATIONS)
+    layer = OPERATIONS[operation](setting)
+    shape = (1, setting["Ci"], setting["T"], setting["H"], setting["W"])
+    counted = measure(layer, shape, _ALSO if operation == "tadaconv" else None)
+    kernels = [module.weight for module in layer.modules() if isinstance(module, (VideoConv, nn.Conv1d, Correlation))]
+    return replace(counted, params=sum(kernel.numel() for kernel in kernels))

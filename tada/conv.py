@@ -1,23 +1,21 @@
-"""Temporally-adaptive convolutions: section 3 of the paper in one file.
+"""Temporally-adaptive convolutions: section 3 of the paper in one file, which needs torch and nothing else.
 
 The kernel of output frame t is `W_t = α_t · W` (Eq. 3): one shared kernel `W`, calibrated per frame by weights
 `α_t = 1 + F(x)` (Eq. 6) that a small function of the frames around t and of the whole clip emits.
 
 No kernel per frame is ever built. A calibration of input channels scales the input, one of output channels scales the
 output, and one of the kernel's taps scales an input in which every output position has its own copy of what it sees:
-the same function around a single shared convolution, at a fraction of the time and memory.
+the same function around one shared convolution, at a fraction of the time and memory. Nor is the scaled input kept for
+the backward pass, which scales it again (`convolve_scaled`).
 
 Departures from the paper's text, after the authors' released code:
-
 - the linear map of the global descriptor is added *before* the first local convolution, `F(v + FC(g))`, where Eq. 5
   prints it after. The local convolution's zero padding at the clip's ends therefore sees it;
 - the first of two local convolutions has a bias, the last has none (a linear calibration has just the last).
 
-The convolution of scaled frames, `W * (α_t · x_t)`, that keeps no scaled copy of its input while a network trains.
-
-Left to autograd, the scaled frames stay in memory until the backward pass, and the products with which it computes the
-gradients are as large again. Here the backward pass scales the frames anew, lets them go before the next large tensor
-is made, and works out the two gradients of the scaling piece by piece, in the place where one of them will stand.
+In a network of one's own:
+    layer = TAdaConv2d(64, 64, kernel_size=3, padding=1)  # on clips [N, 64, T, H, W]
+    block.conv2 = calibrated(block.conv2)  # takes a convolution's place; computes the same until it is trained
 """
 
 import math
@@ -28,9 +26,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tada.base.errors import TadaError, unknown
-
 DIMENSIONS = ("cin", "cout", "cin-cout", "k2")
+
+Pair = tuple[int, int]
+Triple = tuple[int, int, int]
+Geometry = tuple[Pair, Pair, Pair, int]
+"""Stride, padding, dilation and groups of a 2D convolution."""
 
 
 class Calibration(nn.Module):
@@ -45,6 +46,9 @@ class Calibration(nn.Module):
         kernels: temporal kernel size of each layer, odd: the `K` of Table 3a.
         global_context: whether the clip's mean descriptor is added to each frame's (the `G` of Table 3a).
         reduction: `r`, by which the hidden layer is narrower than the input.
+
+    Raises:
+        ValueError: another number of kernels, or a kernel of even size.
     """
 
     def __init__(
@@ -57,21 +61,18 @@ class Calibration(nn.Module):
     ) -> None:
         super().__init__()
         if len(kernels) not in (1, 2) or any(k < 1 or k % 2 == 0 for k in kernels):
-            raise TadaError(f"calibration kernels {list(kernels)}: expected one (linear) or two (non-linear) odd sizes")
+            raise ValueError(f"kernels {list(kernels)}: expected one (linear) or two (non-linear) of odd size")
         self.global_fc = nn.Linear(channels, channels) if global_context else None
-        hidden = channels
-        self.reduce = self.norm = None
-        if len(kernels) == 2:
-            hidden = max(channels // reduction, 1)
-            self.reduce = _FrameConv(channels, hidden, kernels[0])
-            self.norm = nn.BatchNorm1d(hidden)
+        hidden = channels if len(kernels) == 1 else max(channels // reduction, 1)
+        self.reduce = _FrameConv(channels, hidden, kernels[0]) if len(kernels) == 2 else None
+        self.norm = nn.BatchNorm1d(hidden) if len(kernels) == 2 else None
         self.emit = _FrameConv(hidden, emitted, kernels[-1], bias=False)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Kaiming-normal (fan out) weights and zero biases; zero weights in the last layer (section 3.2)."""
         for layer in (self.global_fc, self.reduce):
-            if layer is not None:
+            if layer is not None and layer.bias is not None:
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
                 nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.emit.weight)
@@ -81,7 +82,7 @@ class Calibration(nn.Module):
         context = descriptors
         if self.global_fc is not None:
             context = context + self.global_fc(context.mean(1, keepdim=True))
-        if self.reduce is not None:
+        if self.reduce is not None and self.norm is not None:
             context = self.reduce(context)
             context = F.relu(self.norm(context.flatten(0, 1)).view_as(context))
         return 1 + self.emit(context)
@@ -89,9 +90,6 @@ class Calibration(nn.Module):
 
 class _FrameConv(nn.Conv1d):
     """`nn.Conv1d` over frame descriptors `[N, T, C]`, zeros beyond the ends, as the small matrix product that it is."""
-
-    def __init__(self, channels: int, out: int, kernel: int, bias: bool = True) -> None:
-        super().__init__(channels, out, kernel, bias=bias)
 
     def forward(self, descriptors: Tensor) -> Tensor:
         kernel = self.kernel_size[0]
@@ -104,23 +102,32 @@ class VideoConv(nn.Conv3d):
 
     A 1xkxk kernel runs as a 2D convolution over all frames at once, a kx1x1 kernel as one over (time, space). Both
     views are free where the memory format is channels-last. TAdaConv runs its shared kernel in the very same form.
+    A padding by name ("same") or with something else than zeros is a ValueError.
     """
+
+    kernel_size: Triple
+    stride: Triple
+    padding: Triple
+    dilation: Triple
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        _refuse_padding(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """The plain convolution."""
         return self.convolve(x, self.bias, self.stride, self.padding, self.dilation)
 
-    def convolve(self, x: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple) -> Tensor:
-        """This layer's weight over `x`, with the geometry that is given (each a triple for time, height, width)."""
+    def convolve(self, x: Tensor, bias: Tensor | None, stride: Triple, padding: Triple, dilation: Triple) -> Tensor:
+        """This layer's weight over `x`, with another geometry than its own, in time, height and width."""
         depth, *area = self.weight.shape[2:]
         if depth == 1 and stride[0] == 1 and padding[0] == 0:
-            y = F.conv2d(
-                merged_frames(x), self.weight.squeeze(2), bias, stride[1:], padding[1:], dilation[1:], self.groups
-            )
+            across: Geometry = (stride[1:], padding[1:], dilation[1:], self.groups)
+            y = F.conv2d(merged_frames(x), self.weight.squeeze(2), bias, *across)
             return split_frames(y, x.shape[0])
         if area == [1, 1] and stride[1:] == (1, 1) and padding[1:] == (0, 0):
-            stride, padding, dilation = (stride[0], 1), (padding[0], 0), (dilation[0], 1)
-            y = F.conv2d(merged_space(x), self.weight.squeeze(4), bias, stride, padding, dilation, self.groups)
+            along: Geometry = ((stride[0], 1), (padding[0], 0), (dilation[0], 1), self.groups)
+            y = F.conv2d(merged_space(x), self.weight.squeeze(4), bias, *along)
             return split_space(y, x.shape[3:])
         return F.conv3d(x, self.weight, bias, stride, padding, dilation, self.groups)
 
@@ -139,17 +146,18 @@ class TAdaConv3d(VideoConv):
         kernels, global_context, reduction: of the `Calibration`.
 
     Raises:
-        TadaError: an unknown dimension, a proportion outside (0, 1] or of taps, or a geometry that is not supported.
+        ValueError: an unknown dimension, a proportion outside (0, 1] or of taps, a geometry that is not supported; in
+            the forward pass, an input of another shape.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int, int],
-        stride: int | tuple[int, int, int] = 1,
-        padding: int | tuple[int, int, int] = 0,
-        dilation: int | tuple[int, int, int] = 1,
+        kernel_size: int | Triple,
+        stride: int | Triple = 1,
+        padding: int | Triple = 0,
+        dilation: int | Triple = 1,
         groups: int = 1,
         bias: bool = True,
         *,
@@ -159,20 +167,18 @@ class TAdaConv3d(VideoConv):
         global_context: bool = True,
         reduction: int = 4,
     ) -> None:
-        _refuse_named_padding(padding)
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
         frames, needed = self.kernel_size[0], self.dilation[0] * (self.kernel_size[0] - 1) / 2
         if self.padding[0] != needed:
-            raise TadaError(
+            raise ValueError(
                 f"{type(self).__name__}: a kernel of {frames} frames, dilation {self.dilation[0]}, needs a temporal "
                 f"padding of {needed:g}, not {self.padding[0]}, so that every output frame has an α"
             )
         if dimension not in DIMENSIONS:
-            raise unknown("calibration dimension", dimension, DIMENSIONS)
+            raise ValueError(f"unknown calibration dimension {dimension!r}; expected one of {', '.join(DIMENSIONS)}")
         if not 0 < proportion <= 1 or (dimension == "k2" and proportion != 1):
-            raise TadaError(f"proportion {proportion} of {dimension}: expected a share of channels above 0, at most 1")
+            raise ValueError(f"proportion {proportion} of {dimension}: expected a share of channels above 0, at most 1")
         self.dimension, self.proportion = dimension, proportion
-        self.overwrite = False  # the input may be scaled in place: see `benchmarks.folding`
         self._inputs = max(1, round(proportion * in_channels)) if dimension in ("cin", "cin-cout") else 0
         self._outputs = max(1, round(proportion * out_channels)) if dimension in ("cout", "cin-cout") else 0
         emitted = math.prod(self.kernel_size) if dimension == "k2" else self._inputs + self._outputs
@@ -180,7 +186,7 @@ class TAdaConv3d(VideoConv):
 
     def forward(self, x: Tensor) -> Tensor:
         """Eq. 3 for every frame: `[N, Cin, T, H, W] -> [N, Cout, T', H', W']`."""
-        check_input(x, self.in_channels)
+        _check_clips(x, self.in_channels)
         frames = merged_frames(x)
         alpha = self.calibration(frame_descriptors(frames, x.shape[0]))[:, :: self.stride[0]]
         if self.dimension == "k2":
@@ -189,8 +195,10 @@ class TAdaConv3d(VideoConv):
         outputs = _with_ones(alpha[..., self._inputs :], self.out_channels)
         if not self._inputs:
             y = super().forward(x)
-        elif self.kernel_size[0] == 1:
-            y = self._convolve_scaled_frames(frames, inputs)
+        elif self.kernel_size[0] == 1:  # (α_t · W) * x = W * (α_t · x)
+            geometry = (self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
+            y = convolve_scaled(frames, inputs.flatten(0, 1), self.weight.squeeze(2), self.bias, geometry)
+            y = split_frames(y, x.shape[0])
         else:
             y = self._convolve_scaled_clips(x, inputs)
         return self._scale_output(y, outputs) if self._outputs else y
@@ -199,21 +207,14 @@ class TAdaConv3d(VideoConv):
         """The convolution's geometry, then what is calibrated."""
         return f"{super().extra_repr()}, dimension={self.dimension}, proportion={self.proportion:g}"
 
-    def _convolve_scaled_frames(self, frames: Tensor, alpha: Tensor) -> Tensor:
-        """`(α_t · W) * x = W * (α_t · x)` for a kernel of one frame and α over input channels, `[N, T, Cin]`."""
-        geometry = (self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
-        weight, factors = self.weight.squeeze(2), alpha.flatten(0, 1)
-        y = convolve_scaled(frames, factors, weight, self.bias, geometry, self.overwrite)
-        return split_frames(y, alpha.shape[0])
-
     def _convolve_scaled_clips(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """The same for a kernel of several frames, with α `[N, T', Cin]` of each output frame."""
+        """A kernel of several frames with α over input channels, `[N, T', Cin]`, of each output frame."""
         # An input frame is seen by several output frames, each with an α of its own: every one gets its own copies.
         frames = self.kernel_size[0]
         seen = _windows(x, 2, frames, self.stride[0], self.padding[0], self.dilation[0])
         seen = _laid_out_like(x, (seen * alpha.transpose(1, 2)[..., None, None, None]).flatten(2, 3))
-        stride, padding, dilation = (frames, *self.stride[1:]), (0, *self.padding[1:]), (1, *self.dilation[1:])
-        return self.convolve(seen, self.bias, stride, padding, dilation)
+        geometry = ((frames, *self.stride[1:]), (0, *self.padding[1:]), (1, *self.dilation[1:]))
+        return self.convolve(seen, self.bias, *geometry)
 
     def _convolve_scaled_taps(self, x: Tensor, alpha: Tensor) -> Tensor:
         """α over the taps of the kernel, `[N, T', taps]`: each output position has its own copy of its taps, scaled."""
@@ -246,26 +247,23 @@ class TAdaConv2d(TAdaConv3d):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool = True,
-        **calibration: object,
+        **calibration: Any,
     ) -> None:
-        _refuse_named_padding(padding)
-        geometry = [
-            (first, *_pair(value)) for first, value in ((1, kernel_size), (1, stride), (0, padding), (1, dilation))
-        ]
+        geometry = ((1, *_pair(kernel_size)), (1, *_pair(stride)), (0, *_pair(padding)), (1, *_pair(dilation)))
         super().__init__(in_channels, out_channels, *geometry, groups, bias, **calibration)
 
 
 class TAdaConv1d(TAdaConv3d):
     """TAdaConv with a temporal kx1x1 kernel on `[N, Cin, T, H, W]`, as in R(2+1)D + TAdaConv (2d+1d) of Table 2.
 
-    Geometry arguments are numbers and concern time; the others are `TAdaConv3d`'s.
-    The weight is stored as `[Cout, Cin / groups, k, 1, 1]`.
+    Geometry arguments are numbers and concern time; the others are `TAdaConv3d`'s. The weight is stored as
+    `[Cout, Cin / groups, k, 1, 1]`.
     """
 
     def __init__(
@@ -278,14 +276,20 @@ class TAdaConv1d(TAdaConv3d):
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
-        **calibration: object,
+        **calibration: Any,
     ) -> None:
-        geometry = [(value, rest, rest) for value, rest in ((kernel_size, 1), (stride, 1), (padding, 0), (dilation, 1))]
+        geometry = ((kernel_size, 1, 1), (stride, 1, 1), (padding, 0, 0), (dilation, 1, 1))
         super().__init__(in_channels, out_channels, *geometry, groups, bias, **calibration)
 
 
-def calibrated(conv: nn.Conv2d | nn.Conv3d, **calibration: object) -> TAdaConv3d:
+def calibrated(conv: nn.Conv2d | nn.Conv3d, **calibration: Any) -> TAdaConv3d:
     """A TAdaConv that takes the place of `conv` and, until it is trained, computes the same; `conv` is left alone.
+
+    A TAdaConv takes clips, since it needs to know which frames belong together. A network of `nn.Conv2d` passes frames
+    around, `[N * T, C, H, W]`; there, one step before the layer makes clips `[N, C, T, H, W]`, and one after it makes
+    frames again:
+
+        y = merged_frames(layer(split_frames(x, batch=N)))
 
     Args:
         conv: an `nn.Conv2d` that was applied to every frame, or an `nn.Conv3d` with any kernel. Weight and bias are
@@ -293,22 +297,21 @@ def calibrated(conv: nn.Conv2d | nn.Conv3d, **calibration: object) -> TAdaConv3d
         calibration: keyword arguments of `TAdaConv3d`, e.g. `dimension="cout"`.
 
     Raises:
-        TadaError: the convolution pads with something else than zeros, or its geometry is not supported.
+        TypeError: another kind of layer.
+        ValueError: the convolution pads with something else than zeros, or its geometry is not supported.
     """
-    _refuse_named_padding(conv.padding)
-    if conv.padding_mode != "zeros":
-        raise TadaError(f"TAdaConv pads with zeros, the convolution to be replaced with {conv.padding_mode!r}")
-    geometry = [conv.kernel_size, conv.stride, conv.padding, conv.dilation]
-    kind: type[TAdaConv3d] = TAdaConv2d
-    if isinstance(conv, nn.Conv3d):
-        per_frame = (conv.kernel_size[0], conv.stride[0], conv.padding[0]) == (1, 1, 0)
-        kind = TAdaConv2d if per_frame else TAdaConv3d
-        geometry = [value[1:] for value in geometry] if per_frame else geometry
+    if not isinstance(conv, nn.Conv2d | nn.Conv3d) or isinstance(conv, TAdaConv3d):
+        raise TypeError(f"a TAdaConv takes the place of an nn.Conv2d or nn.Conv3d, not of a {type(conv).__name__}")
+    _refuse_padding(conv)
+    per_frame = isinstance(conv, nn.Conv2d) or (conv.kernel_size[0], conv.stride[0], conv.padding[0]) == (1, 1, 0)
+    kind: Any = TAdaConv2d if per_frame else TAdaConv3d
+    sizes = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    geometry = (value[-2:] if per_frame else value for value in sizes)
     new = kind(conv.in_channels, conv.out_channels, *geometry, conv.groups, conv.bias is not None, **calibration)
     new.to(conv.weight).train(conv.training)
     with torch.no_grad():
         new.weight.copy_(conv.weight.view_as(new.weight))
-        if conv.bias is not None:
+        if conv.bias is not None and new.bias is not None:
             new.bias.copy_(conv.bias)
     return new
 
@@ -336,31 +339,28 @@ def split_space(lines: Tensor, size: Sequence[int]) -> Tensor:
 
 def frame_descriptors(frames: Tensor, batch: int) -> Tensor:
     """The means over space `v`, `[N, T, C]`, of merged frames `[N * T, C, H, W]` (the `GAPs` of section 3.2)."""
-    # Reducing merged frames is several times faster than reducing five dimensions; and dividing the small sum, not the
-    # large input, leaves autograd nothing of the input's size to write.
+    # Merged frames reduce several times faster than five dimensions, and to divide the small sum spares the large one.
     return frames.sum((2, 3)).unflatten(0, (batch, -1)) / frames.shape[2:].numel()
 
 
-def check_input(x: Tensor, channels: int, frames: int | None = None) -> None:
-    """Refuse an input that is not `[N, channels, T, H, W]`, T being `frames` where that is given.
-
-    Raises:
-        TadaError: with the expected and the given shape.
-    """
-    if torch.jit.is_tracing():  # shapes are then no numbers, and the example input has been through here before
-        return
-    if x.dim() != 5 or x.shape[1] != channels or (frames is not None and x.shape[2] != frames):
-        expected = f"[N, {channels}, {'T' if frames is None else frames}, H, W]"
-        raise TadaError(f"input of shape {list(x.shape)}: expected {expected}")
+def _check_clips(x: Tensor, channels: int) -> None:
+    # While torch.jit traces, shapes are no numbers, and the example input has been through here before.
+    if not torch.jit.is_tracing() and (x.dim() != 5 or x.shape[1] != channels):
+        hint = "; frames become clips by `split_frames(x, batch)`" if x.dim() == 4 else ""
+        raise ValueError(f"input of shape {list(x.shape)}: expected [N, {channels}, T, H, W]{hint}")
 
 
-def _refuse_named_padding(padding: object) -> None:
-    if isinstance(padding, str):
-        raise TadaError(f"padding {padding!r} of a TAdaConv: give it as numbers")
+def _refuse_padding(conv: nn.Conv2d | nn.Conv3d) -> None:
+    if isinstance(conv.padding, str):
+        raise ValueError(f"padding {conv.padding!r}: give it as numbers")
+    if conv.padding_mode != "zeros":
+        raise ValueError(f"padding mode {conv.padding_mode!r}: only zeros are supported")
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _pair(value: int | Pair) -> Pair:
+    if isinstance(value, str):
+        raise ValueError(f"padding {value!r}: give it as numbers")
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def _with_ones(alpha: Tensor, channels: int) -> Tensor:
@@ -382,78 +382,68 @@ def _laid_out_like(x: Tensor, unrolled: Tensor) -> Tensor:
     return dense.view(dense.shape).permute(0, 4, 1, 2, 3)  # a view, for the strides of a single clip to be regular
 
 
-_PIECE = {"cpu": 2**18}  # numbers that the second-level cache of a processor core holds
+# Numbers that the backward pass treats at a time. A core's second-level cache holds the smaller count; on a GPU,
+# starting an operation costs more than memory that is soon free again.
+_PIECE_ON_CPU, _PIECE = 2**18, 2**24
 
 
-_LARGE_PIECE = 2**24  # elsewhere, starting an operation costs more than memory that is soon free again
+def convolve_scaled(x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """2D convolution of scaled frames, `W * (α · x)`, that keeps no scaled copy of its input while a network trains.
 
+    Autograd would keep the scaled frames until the backward pass, and form products as large again. Here the backward
+    pass scales the frames anew, lets them go before the next large tensor is made, and works out both gradients of the
+    scaling piece by piece, in the place where one of them will stand.
 
-Geometry = tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]
-"""Stride, padding, dilation and groups of a 2D convolution."""
-
-
-def convolve_scaled(
-    frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, overwrite: bool = False
-) -> Tensor:
-    """2D convolution of `frames` `[B, Cin, H, W]`, each channel of each frame times its `alpha` `[B, Cin]` before.
-
-    With `overwrite`, and where no gradients are recorded, the frames are scaled in place.
+    Shapes: `x` [B, Cin, H, W], `alpha` [B, Cin], `weight` [Cout, Cin / groups, k, k], `bias` [Cout].
     """
-    if overwrite and not torch.is_grad_enabled():
-        return F.conv2d(frames.mul_(alpha[..., None, None]), weight, bias, *geometry)
-    if torch.is_grad_enabled() and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
-        device = frames.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            kind = torch.get_autocast_dtype(device)  # autocast does not look into the function below
-            frames, alpha, weight = frames.to(kind), alpha.to(kind), weight.to(kind)
-            bias = None if bias is None else bias.to(kind)
-        return _ConvolveScaled.apply(frames, alpha, weight, bias, geometry)
-    return _convolve(frames, alpha, weight, bias, geometry)
+    if not torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return _convolve(x, alpha, weight, bias, geometry)
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        kind = torch.get_autocast_dtype(device)  # autocast does not look into the function below
+        x, alpha, weight = x.to(kind), alpha.to(kind), weight.to(kind)
+        bias = None if bias is None else bias.to(kind)
+    return _ConvolveScaled.apply(x, alpha, weight, bias, geometry)
 
 
-def _convolve(frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    return F.conv2d(frames * alpha[..., None, None], weight, bias, *geometry)
+def _convolve(x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    return F.conv2d(x * alpha[..., None, None], weight, bias, *geometry)
 
 
 class _ConvolveScaled(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, frames: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        ctx.save_for_backward(frames, alpha, weight, bias)
+    def forward(ctx: Any, x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(x, alpha, weight, bias)
         ctx.geometry = geometry
-        return _convolve(frames, alpha, weight, bias, geometry)
+        return _convolve(x, alpha, weight, bias, geometry)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        frames, alpha, weight, bias = ctx.saved_tensors
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, alpha, weight, bias = ctx.saved_tensors
         needed = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled():  # a gradient of the gradient is wanted: leave it to autograd after all
             inputs = [value for value, wanted in zip(ctx.saved_tensors, needed, strict=True) if wanted]
-            again = _convolve(frames, alpha, weight, bias, ctx.geometry)
+            again = _convolve(x, alpha, weight, bias, ctx.geometry)
             found = iter(torch.autograd.grad(again, inputs, gradient, create_graph=True))
             return *(next(found) if wanted else None for wanted in needed), None
-        to_frames = to_alpha = to_weight = to_bias = None
+
+        def gradients(of: Tensor, *wanted: bool) -> tuple[Any, Any, Any]:
+            """Those of a plain convolution `of` something for its input, weight and bias."""
+            sizes = None if bias is None else list(bias.shape)
+            *window, groups = ctx.geometry
+            options = (sizes, *window, False, (0, 0), groups, wanted)
+            return torch.ops.aten.convolution_backward(*gradient, of, weight, *options)
+
+        to_x = to_alpha = to_weight = to_bias = None
         if needed[2] or needed[3]:
-            scaled = frames * alpha[..., None, None]
-            _, to_weight, to_bias = _gradients(gradient, scaled, weight, bias, ctx.geometry, (False, *needed[2:]))
+            scaled = x * alpha[..., None, None]
+            _, to_weight, to_bias = gradients(scaled, False, *needed[2:])
             del scaled
         if needed[0] or needed[1]:
-            to_frames, _, _ = _gradients(gradient, frames, weight, bias, ctx.geometry, (True, False, False))
+            to_x, _, _ = gradients(x, True, False, False)
             to_alpha = torch.empty_like(alpha)
-            step = max(1, _PIECE.get(frames.device.type, _LARGE_PIECE) // frames[0].numel())
-            for piece in (slice(first, first + step) for first in range(0, len(frames), step)):
-                to_alpha[piece] = (to_frames[piece] * frames[piece]).sum((2, 3))
-                to_frames[piece] *= alpha[piece, :, None, None]
-        return to_frames, to_alpha, to_weight, to_bias, None
-
-
-def _gradients(
-    gradient: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, wanted: tuple[bool, ...]
-) -> tuple[Tensor | None, ...]:
-    """Gradients of a plain 2D convolution for its input, weight and bias, those that are `wanted`."""
-    stride, padding, dilation, groups = geometry
-    sizes = None if bias is None else list(bias.shape)
-    return torch.ops.aten.convolution_backward(
-        gradient, x, weight, sizes, stride, padding, dilation, False, (0, 0), groups, wanted
-    )
+            step = max(1, (_PIECE_ON_CPU if x.device.type == "cpu" else _PIECE) // x[0].numel())
+            for piece in (slice(first, first + step) for first in range(0, len(x), step)):
+                to_alpha[piece] = (to_x[piece] * x[piece]).sum((2, 3))
+                to_x[piece] *= alpha[piece, :, None, None]
+        return to_x, to_alpha, to_weight, to_bias, None

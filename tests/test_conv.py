@@ -1,14 +1,27 @@
 """TAdaConv against its definition: one kernel `α_t · W` for every frame, built and applied frame by frame."""
 
+import inspect
 import itertools
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tada.base.errors import TadaError
-from tada.conv import DIMENSIONS, Calibration, TAdaConv1d, TAdaConv2d, TAdaConv3d, VideoConv, calibrated
+from tada.conv import (
+    DIMENSIONS,
+    Calibration,
+    TAdaConv1d,
+    TAdaConv2d,
+    TAdaConv3d,
+    VideoConv,
+    calibrated,
+    merged_frames,
+    split_frames,
+)
 
 
 def awaken(conv, seed=0):
@@ -196,29 +209,86 @@ def test_equals_the_plain_convolution_to_the_bit_at_initialisation(kind, geometr
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dimension": "cni"}, "did you mean 'cin'"),
+        ({"dimension": "cni"}, "unknown calibration dimension 'cni'; expected one of cin, cout, cin-cout, k2"),
         ({"proportion": 0}, "above 0, at most 1"),
         ({"dimension": "k2", "proportion": 0.5}, "proportion 0.5 of k2"),
-        ({"kernels": (2, 3)}, "odd sizes"),
+        ({"kernels": (2, 3)}, "odd size"),
         ({"kernels": (3, 3, 3)}, "one .* or two"),
         ({"padding": (0, 1, 1)}, "temporal padding of 1, not 0"),
-        ({"padding": "same"}, "as numbers"),
+        ({"padding": "same"}, "padding 'same': give it as numbers"),
     ],
 )
 def test_faults_of_construction_are_named(arguments, message):
-    with pytest.raises(TadaError, match=message):
+    with pytest.raises(ValueError, match=message):
         TAdaConv3d(8, 8, 3, **{"padding": 1, **arguments})
 
 
 def test_faults_of_replaced_convolutions_are_named():
-    with pytest.raises(TadaError, match="'reflect'"):
+    with pytest.raises(ValueError, match="'reflect'"):
         calibrated(nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"))
-    with pytest.raises(TadaError, match="as numbers"):
+    with pytest.raises(ValueError, match="as numbers"):
         calibrated(nn.Conv2d(8, 8, 3, padding="same"))
 
 
+def test_faults_of_padding_are_named_by_all_kinds():
+    with pytest.raises(ValueError, match="padding 'same': give it as numbers"):
+        TAdaConv2d(8, 8, 3, padding="same")
+    with pytest.raises(ValueError, match="'reflect': only zeros"):
+        VideoConv(8, 8, 3, padding=1, padding_mode="reflect")
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(8, 8), nn.Conv1d(8, 8, 3), TAdaConv2d(8, 8, 3)], ids=repr)
+def test_layers_that_cannot_be_replaced_are_refused(layer):
+    with pytest.raises(TypeError, match=f"nn.Conv2d or nn.Conv3d, not of a {type(layer).__name__}"):
+        calibrated(layer)
+
+
+def test_a_network_of_frames_makes_clips_of_them_around_the_layer():
+    conv = nn.Conv2d(8, 6, 3, padding=1)
+    x = torch.randn(2 * 5, 8, 7, 7)
+    layer = calibrated(conv)
+    torch.testing.assert_close(merged_frames(layer(split_frames(x, batch=2))), conv(x), rtol=1e-5, atol=1e-5)
+    assert torch.equal(merged_frames(split_frames(x, 2)), x)
+
+
 def test_an_input_that_does_not_fit_is_shown_beside_what_was_expected():
-    with pytest.raises(TadaError, match=r"\[2, 4, 3, 8, 8\]: expected \[N, 8, T, H, W\]"):
+    with pytest.raises(ValueError, match=r"\[2, 4, 3, 8, 8\]: expected \[N, 8, T, H, W\]"):
         TAdaConv2d(8, 8, 3)(torch.randn(2, 4, 3, 8, 8))
-    with pytest.raises(TadaError, match=r"\[2, 8, 8, 8\]: expected"):
+    with pytest.raises(ValueError, match=r"\[2, 8, 8, 8\]: expected .*frames become clips by `split_frames"):
         TAdaConv2d(8, 8, 3)(torch.randn(2, 8, 8, 8))
+
+
+# Imports a module where torch, what torch itself imports, and the standard library are all that there is.
+WITH_TORCH_ALONE = """
+import sys
+import torch
+there = {name.partition(".")[0] for name in sys.modules} - {"tada"} | sys.stdlib_module_names
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in there and name not in sys.argv[1:]:
+            raise ModuleNotFoundError(f"refused: {name}")
+
+sys.meta_path.insert(0, Refuse())
+module = __import__(sys.argv[-1], fromlist=["calibrated"])
+x = torch.randn(2, 8, 3, 5, 5)
+assert module.calibrated(torch.nn.Conv3d(8, 4, (1, 3, 3)))(x).shape == (2, 4, 3, 3, 3)
+module.TAdaConv3d(8, 4, 3, padding=1)(x).sum().backward()
+"""
+
+
+def test_needs_torch_alone():
+    subprocess.run([sys.executable, "-c", WITH_TORCH_ALONE, "tada", "tada.conv"], check=True)
+
+
+def test_can_be_copied_to_another_project(tmp_path):
+    shutil.copy(inspect.getfile(TAdaConv3d), tmp_path / "copied.py")
+    subprocess.run([sys.executable, "-c", WITH_TORCH_ALONE, "copied"], cwd=tmp_path, check=True)
+
+
+def test_the_check_for_torch_alone_notices_other_imports(tmp_path):
+    for line, refused in (("import yaml", "yaml"), ("import tada.base.errors", "tada")):
+        (tmp_path / "copied.py").write_text(line)
+        command = [sys.executable, "-c", WITH_TORCH_ALONE, "copied"]
+        found = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert f"refused: {refused}" in found.stderr

@@ -59,18 +59,6 @@ def test_autocast_reaches_the_convolution():
     assert weight.grad.dtype == torch.float
 
 
-def test_frames_are_overwritten_only_where_that_is_asked_for_and_no_gradients_are_recorded():
-    frames, alpha, weight, bias = values()
-    before = frames.detach().clone()
-    convolve_scaled(frames, alpha, weight, bias, GEOMETRY, overwrite=True)
-    with torch.no_grad():
-        convolve_scaled(frames, alpha, weight, bias, GEOMETRY)
-        assert torch.equal(frames, before)
-        y = convolve_scaled(frames, alpha, weight, bias, GEOMETRY, overwrite=True)
-        assert torch.equal(frames, before * alpha[..., None, None])
-    torch.testing.assert_close(y, plain(before, alpha, weight, bias, GEOMETRY))
-
-
 def peak(function, *inputs):
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         y = function(*inputs, ((1, 1), (1, 1), (1, 1), 1))

@@ -144,7 +144,7 @@ def complexity(
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Count a network's parameters and multiply-adds at full size, by the paper's convention."""
-    from tada.models.cost import report
+    from tada.complexity import report
 
     record = report(model, classes, resolution)
     if out:

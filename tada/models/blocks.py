@@ -15,11 +15,7 @@ from tada.base.errors import TadaError, unknown
 from tada.conv import Calibration, TAdaConv1d, TAdaConv2d, TAdaConv3d, VideoConv, merged_space, split_space
 
 EXPANSION = 4  # a bottleneck's output is four times as wide as its middle
-
-
 POOLS = ("avg", "max", "mix")
-
-
 KINDS = ("2d", "2+1d", "3d")
 
 
@@ -54,8 +50,8 @@ class Design:
 
 def video_conv(channels: int, out: int, frames: int, size: int, stride: int = 1) -> VideoConv:
     """A `frames` x `size` x `size` convolution without bias that keeps the frames and strides in space."""
-    kernel = (frames, size, size)
-    return VideoConv(channels, out, kernel, (1, stride, stride), tuple(k // 2 for k in kernel), bias=False)
+    kernel, padding = (frames, size, size), (frames // 2, size // 2, size // 2)
+    return VideoConv(channels, out, kernel, (1, stride, stride), padding, bias=False)
 
 
 class Stem(nn.Sequential):
@@ -173,12 +169,9 @@ def _middle_conv(channels: int, stride: int, design: Design) -> VideoConv:
 
 
 def _temporal_conv(channels: int, design: Design) -> nn.Sequential:
-    adaptive = design.tada is not None and design.tada_temporal
-    conv = (
-        TAdaConv1d(channels, channels, 3, padding=1, bias=False, **design.tada)
-        if adaptive
-        else video_conv(channels, channels, 3, 1)
-    )
+    conv = video_conv(channels, channels, 3, 1)
+    if design.tada is not None and design.tada_temporal:
+        conv = TAdaConv1d(channels, channels, 3, padding=1, bias=False, **design.tada)
     return nn.Sequential(conv, nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
 
 
@@ -196,6 +189,7 @@ class Head(nn.Module):
     def __init__(self, channels: int, num_classes: int | Mapping[str, int], dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
+        self.linear: nn.Linear | nn.ModuleDict
         if isinstance(num_classes, Mapping):
             self.linear = nn.ModuleDict({name: nn.Linear(channels, count) for name, count in num_classes.items()})
         else:
@@ -207,6 +201,36 @@ class Head(nn.Module):
         if isinstance(self.linear, nn.ModuleDict):
             return {name: linear(features) for name, linear in self.linear.items()}
         return self.linear(features)
+
+
+class Network(nn.Module):
+    """What all networks of this suite are: features of a clip, then a head.
+
+    Attributes:
+        frames: T that an input must have.
+        head: the last layer, which a dataset's classes decide.
+    """
+
+    frames: int
+    head: Head
+
+    def features(self, x: Tensor) -> Tensor:
+        """The clip's pooled features `[N, channels]` of `x` `[N, 3, frames, H, W]`."""
+        raise NotImplementedError
+
+    def check(self, x: Tensor) -> None:
+        """Refuse an input that is not `[N, 3, frames, H, W]`.
+
+        Raises:
+            TadaError: with the expected and the actual shape.
+        """
+        # While torch.jit traces, shapes are no numbers, and the example input has been through here before.
+        if not torch.jit.is_tracing() and (x.dim() != 5 or x.shape[1:3] != (3, self.frames)):
+            raise TadaError(f"input of shape {list(x.shape)}: expected [N, 3, {self.frames}, H, W]")
+
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """Logits `[N, classes]` of `x` `[N, 3, frames, H, W]`, or a dict of them."""
+        return self.head(self.features(x))
 
 
 def draw_seed() -> int:

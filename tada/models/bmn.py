@@ -49,7 +49,7 @@ def sampling_weights(
     margin = boundary_ratio * (duration + 1)
     first, last = start - margin, start + duration + margin
     points = first[:, None] + (last - first)[:, None] * np.linspace(0, 1, samples * per_bin)
-    rows, samples_of = np.indices(points.shape)
+    rows, samples_of = list[np.ndarray](np.indices(points.shape))
     below = np.floor(points).astype(int)
     inside = np.broadcast_to((start + duration < temporal)[:, None], points.shape)
     shape = (durations * temporal, samples * temporal)
@@ -82,6 +82,9 @@ class BoundaryMatching(nn.Module):
         """Maps [N, in_channels, T] to [N, out_channels, D, T]; weight [out_channels, in_channels, samples]."""
         super().__init__()
         self.temporal, self.durations, self.samples = temporal, durations, samples
+        self.offsets: Tensor
+        self.columns: Tensor
+        self.shares: Tensor
         bound = (in_channels * samples) ** -0.5  # as PyTorch initialises the convolution that this stands for
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, samples).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound))

@@ -14,7 +14,7 @@ from tada.base.files import CONFIG
 from tada.base.yaml_files import load_yaml, validate
 
 if TYPE_CHECKING:
-    from torch import nn
+    from tada.models.blocks import Network
 
 
 def model_names(folder: Path = CONFIG) -> list[str]:
@@ -57,7 +57,7 @@ def _resolve(name: str, entries: Mapping[str, Any], extending: tuple[str, ...]) 
     return merge(_resolve(base, entries, (*extending, name)), entry) if base else merge({}, entry)
 
 
-def build_model(name: str, num_classes: int | Mapping[str, int], **overrides: Any) -> "nn.Module":
+def build_model(name: str, num_classes: int | Mapping[str, int], **overrides: Any) -> "Network":
     """The network that `config/models.yaml` describes under `name`, freshly initialised from torch's seed.
 
     Args:
@@ -67,16 +67,20 @@ def build_model(name: str, num_classes: int | Mapping[str, int], **overrides: An
             merged.
 
     Raises:
-        TadaError: an unknown name or option, with the nearest valid ones.
+        TadaError: an unknown name or option, with the nearest valid ones, or options that do not go together.
     """
     from tada.models.resnet import ResNet
     from tada.models.slowfast import SlowFast
 
     options = merge(model_options(name), overrides)
     validate({name: options}, "models", where="options of a model")
-    network = {"resnet": ResNet, "slowfast": SlowFast}[options.pop("network")]
+    networks: dict[str, type[Network]] = {"resnet": ResNet, "slowfast": SlowFast}
+    network = networks[options.pop("network")]
     valid = list(inspect.signature(network).parameters)[1:]
     for key in options:
         if key not in valid:
             raise unknown("key", key, valid, where=f"options of a model: {name}")
-    return network(num_classes, **options)
+    try:
+        return network(num_classes, **options)
+    except ValueError as error:  # of tada.conv, which knows no error of ours
+        raise TadaError(f"options of a model: {name}: {error}") from None

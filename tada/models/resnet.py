@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tada.base.errors import TadaError
-from tada.conv import check_input
-from tada.models.blocks import EXPANSION, Design, Head, Stem, draw_seed, initialise, stage
+from tada.models.blocks import EXPANSION, Design, Head, Network, Stem, draw_seed, initialise, stage
 
 STAGES = (2, 3, 4, 5)
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """A residual network over clips; with nothing but its defaults, the paper's R2D-50, which is its TSN baseline.
 
     No max-pool follows the stem and all four stages stride by two in space; time is never strided. Base weights come
@@ -78,15 +77,11 @@ class ResNet(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The clip's pooled features `[N, 32 * width]` of `x` `[N, 3, frames, H, W]`."""
-        check_input(x, 3, self.frames)
+        self.check(x)
         x = self.stem(x.contiguous(memory_format=torch.channels_last_3d))
         for number in STAGES:
             x = self.get_submodule(f"res{number}")(x)
         return x.mean((2, 3, 4))
-
-    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        """Logits `[N, classes]` of `x` `[N, 3, frames, H, W]`, or a dict of them."""
-        return self.head(self.features(x))
 
 
 def tada_design(tada: Mapping[str, Any] | None, number: int) -> dict[str, Any]:

@@ -7,13 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from tada.base.errors import TadaError
-from tada.conv import check_input
-from tada.models.blocks import EXPANSION, Design, Head, Stem, draw_seed, initialise, stage, video_conv
+from tada.models.blocks import EXPANSION, Design, Head, Network, Stem, draw_seed, initialise, stage, video_conv
 from tada.models.resnet import STAGES, tada_design
 
 NARROWER = 8  # 1 / beta: the fast pathway has an eighth of the slow one's channels
-
-
 FUSED = 2  # the lateral connections double the fast pathway's channels
 
 
@@ -26,7 +23,7 @@ class Fusion(nn.Sequential):
         super().__init__(conv, nn.BatchNorm3d(FUSED * channels), nn.ReLU(inplace=True))
 
 
-class SlowFast(nn.Module):
+class SlowFast(Network):
     """A slow pathway on every `alpha`-th frame and a narrow fast one on all of them, joined after stem, res2, 3 and 4.
 
     As PySlowFast's `SLOWFAST_4x16_R50` and `SLOWFAST_8x8_R50`: max-pool after the stems, temporal 3x1x1 convolutions
@@ -85,7 +82,7 @@ class SlowFast(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Both pathways' pooled features, `[N, 36 * width]`, of `x` `[N, 3, frames, H, W]`."""
-        check_input(x, 3, self.frames)
+        self.check(x)
         fast = x.contiguous(memory_format=torch.channels_last_3d)
         # As in the original, spread from the first frame to the last instead of every alpha-th from the first.
         chosen = torch.linspace(0, self.frames - 1, self.frames // self.alpha, device=x.device).long()
@@ -95,7 +92,3 @@ class SlowFast(nn.Module):
             if name in self.fuse:
                 slow = torch.cat([slow, self.fuse[name](fast)], 1)
         return torch.cat([slow.mean((2, 3, 4)), fast.mean((2, 3, 4))], 1)
-
-    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        """Logits `[N, classes]` of `x` `[N, 3, frames, H, W]`, or a dict of them."""
-        return self.head(self.features(x))

@@ -1,6 +1,6 @@
 """Weights from elsewhere: ImageNet's from torchvision, the authors' released networks, and this suite's own runs.
 
-Files of weights: read without running anything in them, and compared with a network key by key.
+Files are read without running anything in them, and compared with a network key by key.
 """
 
 import json
@@ -179,7 +179,7 @@ def load_released(path: Path, frames: int | None = None) -> nn.Module:
             unknown.append(key)
         else:
             found[name] = value
-    network = build_model("tada2d", _classes(found), frames=frames or _released_frames(content) or 8)
+    network: Any = build_model("tada2d", _classes(found), frames=frames or _released_frames(content) or 8)
     network.released_frames = _released_frames(content)
     network.loaded = fill(network, found, _without_counters(network.state_dict()), path, unknown)
     return network.eval()

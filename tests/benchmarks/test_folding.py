@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.folding import fold_for_testing
-from tada.conv import Calibration
+from benchmarks.folding import ScaledInPlace, fold_for_testing, scaled_in_place
+from tada.conv import Calibration, TAdaConv2d, TAdaConv3d
 from tada.models import build_model, model_names
 
 
@@ -62,3 +62,28 @@ def test_channels_stay_last_from_end_to_end_for_a_single_clip(name, fold):
     with torch.no_grad():
         model(torch.randn(1, 3, model.frames, 64, 64))
     assert others == []
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_scaling_in_place_computes_the_same_and_overwrites_channels_last_input(layout):
+    torch.manual_seed(0)
+    conv = TAdaConv2d(8, 6, 3, stride=2, padding=1).double().eval()
+    nn.init.normal_(conv.calibration.emit.weight)
+    x = torch.randn(2, 8, 4, 6, 6, dtype=torch.double).contiguous(memory_format=layout)
+    expected, before = conv(x), x.clone()
+    torch.testing.assert_close(scaled_in_place(conv)(x), expected)
+    assert torch.equal(x, before) == (layout == torch.contiguous_format)  # whose frames are copied to be merged
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [TAdaConv2d(8, 8, 3, dimension="cin-cout"), TAdaConv2d(8, 8, 3, proportion=0.5), TAdaConv3d(8, 8, 3, padding=1)],
+    ids=repr,
+)
+def test_other_calibrations_are_left_as_they_are(conv):
+    assert scaled_in_place(conv) is conv
+
+
+def test_a_folded_tada2d_scales_in_place():
+    folded = fold_for_testing(trained("tada2d"))
+    assert sum(isinstance(module, ScaledInPlace) for module in folded.modules()) == 5

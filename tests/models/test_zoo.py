@@ -93,6 +93,8 @@ def test_unknown_names_and_options_give_the_nearest():
         ({"aggregation": {"pool": "mean"}}, "tsn.aggregation.pool: unknown value 'mean'"),
         ({"aggregation": {"shortcut": False, "separate_bn": True}}, "needs the shortcut"),
         ({"tada": {"temporal": True}}, "3x1x1 convolution"),
+        ({"tada": {"kernels": [2]}}, r"^options of a model: tsn: kernels \[2\]: expected one"),
+        ({"tada": {"dimension": "k2", "proportion": 0.5}}, "^options of a model: tsn: proportion 0.5 of k2: expected"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(overrides, message):

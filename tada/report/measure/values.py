@@ -158,7 +158,7 @@ def _complexity(what: Complexity, results: Results) -> Value:
 
 
 def _layer(what: Layer) -> Decimal:
-    from tada.models.cost import measure_operation
+    from tada.complexity import measure_operation
 
     def count(operation: str) -> int:
         counted = measure_operation(operation, dict(what.setting))
@@ -201,7 +201,7 @@ def estimate(reference: Reference, results: Results) -> Estimate | tuple[Problem
                 return (Problem(f"complexity of {reference.model}", "pending", "not measured yet"),)
             return _exact(record["params"] / 1e6 if reference.quantity == "params" else record["macs"] / 1e9)
         case LayerCost():
-            from tada.models.cost import measure_operation
+            from tada.complexity import measure_operation
 
             setting = next(m.setting for m in load_table("table1").measures if isinstance(m, Layer))
             return _exact(measure_operation(reference.operation, dict(setting)).macs / 1e9)
