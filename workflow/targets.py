@@ -11,8 +11,8 @@ from tada.base.errors import TadaError, unknown
 from tada.base.files import PAPER, read_json
 from tada.base.yaml_files import validate
 from tada.models.registry import model_options
-from tada.report.paper.claims import Claims, load_claims
 from tada.report.paper.figures import Figure, load_figure
+from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table, load_table
 from tada.runs import recipes
 from tada.runs.recipes import given_features

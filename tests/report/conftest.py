@@ -76,6 +76,16 @@ class Plant:
         videos = np.array(videos if videos is not None else [str(n) for n in range(len(labels))])
         np.savez(run.file("scores.npz"), videos=videos, labels=np.array(labels), scores=np.array(scores, np.float32))
 
+    def hits(self, model, right, seed=0, scale="mini", dataset="ssv2", labels=None, videos=None):
+        """A run that gets the videos of `right` right."""
+        right = np.asarray(right, bool)
+        labels = np.zeros(len(right), int) if labels is None else np.asarray(labels)
+        scores = np.full((len(right), labels.max() + 2), 0.1)
+        scores[np.arange(len(right)), np.where(right, labels, labels.max() + 1)] = 1.0
+        run = self.done(model, seed, scale, dataset, top1=100.0 * right.mean())
+        self.scores(run, scores, labels, videos)
+        return run
+
     def complexity(self, model, params, macs, classes=400, resolution=256):
         path = self.results / "complexity" / model / f"{classes}x{resolution}.json"
         write_json(

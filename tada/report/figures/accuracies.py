@@ -14,8 +14,9 @@ from matplotlib.figure import Figure as Canvas
 
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, MARKERS, REPORTED, Drawing, grid
 from tada.report.measure.results import DONE, Results
-from tada.report.measure.values import Value, accuracy
+from tada.report.measure.values import Value, measure
 from tada.report.paper.figures import Accuracies, Point, Series
+from tada.report.paper.quantities import Metric
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Drawn:
 
 def draw(figure: Accuracies, results: Results) -> Drawing:
     """The picture; a failed or missing run is a cross at its foot that says so."""
-    values = {model: accuracy(figure.dataset, [model], figure.metric, results) for _, model in sorted(figure.runs)}
+    values = {
+        model: measure(Metric(dataset, (model,), figure.metric), results) for dataset, model in sorted(figure.runs)
+    }
     drawn = [Drawn(series, tuple(values[point.model] for point in series.points)) for series in figure.series]
     baseline = values[figure.baseline.model]
     problems = list(dict.fromkeys(str(problem) for value in values.values() for problem in value.problems))

@@ -9,10 +9,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 from tada.base.errors import TadaError, unknown
-from tada.report.paper.audit import Audit, Bounds, Ordering, Sum
 from tada.report.paper.expressions import Comparison, Expression
 from tada.report.paper.printed import Interval, Printed, parse, show
-from tada.report.paper.reported import Paper
+from tada.report.paper.sentences import Audit, Bounds, Ordering, Sum
+from tada.report.paper.tables import Paper
 
 ADDS_UP, ROUNDING, DIFFERS, UNCHECKED = "adds up", "rounding", "differs", "unchecked"
 

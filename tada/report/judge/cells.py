@@ -1,19 +1,17 @@
 """Cells of a table filled in: the paper's text, what was reproduced, the difference and the verdict.
 
-Verdicts: whether a reproduced number is the reported one.
-
-An accuracy matches within the tolerance its spec gives, and only at the paper's scale: the mini datasets have levels
-of their own, so there it is shown and not judged. A parameter or FLOP count matches if it rounds to the printed digits.
+An accuracy matches within the tolerance that its spec gives, and only at the paper's scale: the mini datasets have
+levels of their own, so there it is shown and not judged. A parameter or FLOP count matches if it rounds to the printed
+digits.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
 
 from tada.report.measure.results import DONE, Results
-from tada.report.measure.values import Value, difference, measure
+from tada.report.measure.values import Number, Value, measure
 from tada.report.paper.printed import Printed, rounded
-from tada.report.paper.quantities import Delta, Library, Measure, Metric
-from tada.report.paper.reported import _extra_decimals, reported
+from tada.report.paper.quantities import LayerSize, LibrarySize, NetworkSize, Quantity
 from tada.report.paper.tables import Cell, Table
 
 
@@ -31,13 +29,13 @@ class Filled:
     here: str = ""
     value: Value | None = None
     printed: Printed | None = None
-    difference: float | Decimal | None = None
+    difference: Number | None = None
     shown_difference: str = ""
 
     @property
     def kind(self) -> str:
         """ "blank", "given", "cited", or what is measured: "metric", "delta", "complexity", "layer", ..."""
-        return type(self.cell.measure).__name__.lower() if self.cell.measure else self.cell.kind
+        return self.cell.quantity.kind if self.cell.quantity else self.cell.kind
 
 
 Key = tuple[str, str]
@@ -46,18 +44,9 @@ Key = tuple[str, str]
 
 def fill(table: Table, results: Results) -> dict[Key, Filled]:
     """Every cell of the table by (row, column), in reading order."""
-    memo: dict[Measure, Value] = {}
-    values: dict[Key, Value] = {}
-    for row, cell in table.cells():
-        if cell.measure is not None and not isinstance(cell.measure, Delta):
-            if cell.measure not in memo:
-                memo[cell.measure] = measure(cell.measure, results)
-            values[row.id, cell.column] = memo[cell.measure]
-    for row, cell in table.cells():
-        if isinstance(delta := cell.measure, Delta):
-            values[row.id, cell.column] = difference(values[row.id, delta.column], values[delta.base, delta.column])
+    values = {quantity: measure(quantity, results) for quantity in dict.fromkeys(table.quantities)}
     return {
-        (row.id, cell.column): _filled(cell, values.get((row.id, cell.column)), results.scale)
+        (row.id, cell.column): _filled(cell, values[cell.quantity] if cell.quantity else None, results.scale)
         for row, cell in table.cells()
     }
 
@@ -68,15 +57,15 @@ def problems(cells: dict[Key, Filled]) -> list[str]:
 
 
 def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
-    if value is None or cell.measure is None:
+    if value is None or cell.quantity is None:
         return Filled(cell, cell.reported)
     if value.status == DONE and value.text:
-        verdict = MATCH if value.text == cell.reported else OFF
-        return Filled(cell, cell.reported, verdict, value.text, value)
-    text, printed = reported(cell)
+        same = MATCH if value.text == cell.reported else OFF
+        return Filled(cell, cell.reported, same, value.text, value)
+    text, printed = cell.shown, cell.number
     if value.status != DONE or value.mean is None:
         return Filled(cell, text, value.status, value.status, value, printed)
-    extra = _extra_decimals(cell.measure)
+    extra = _extra_decimals(cell.quantity)
     if printed is None:
         return Filled(cell, text, here=f"{value.mean:,}", value=value)
     here = printed.show(value.mean, extra)
@@ -84,7 +73,7 @@ def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
         here += f" ± {printed.show(value.std, extra).lstrip('+')}"
     gap = value.mean - (printed.value if isinstance(value.mean, Decimal) else float(printed.value))
     shown = Printed("", printed.value, printed.decimals + extra, signed=True).show(gap)
-    return Filled(cell, text, judge(value.mean, printed, cell.measure, scale), here, value, printed, gap, shown)
+    return Filled(cell, text, verdict(value.mean, printed, cell, scale), here, value, printed, gap, shown)
 
 
 MATCH, OFF, MINI, LIBRARY = "match", "off", "mini", "library"
@@ -93,21 +82,28 @@ MATCH, OFF, MINI, LIBRARY = "match", "off", "mini", "library"
 _ROUNDING = 1e-9  # a tolerance of 0.5 takes in 63.8 - 63.3, whose binary difference is a hair above or below
 
 
-def judge(reproduced: float | Decimal, printed: Printed, what: Measure, scale: str) -> str:
+def verdict(reproduced: Number, printed: Printed, cell: Cell, scale: str) -> str:
     """ "match" or "off"; "mini" where the scale, "library" where the network allows no verdict.
 
     Args:
         reproduced: in the printed number's unit.
-        printed: what the paper prints; an upper bound is kept by any value below it.
-        what: the cell's measure; an accuracy brings its own tolerance.
+        printed: the cell's number; an upper bound is met by any value below it.
+        cell: says what is measured; an accuracy's has its tolerance.
         scale: "mini", "paper" or "released".
     """
-    if isinstance(what, Metric | Delta):
+    if cell.tolerance is not None:
         if scale == "mini":
             return MINI
-        return MATCH if abs(float(reproduced) - float(printed.value)) <= what.tolerance.value + _ROUNDING else OFF
-    if isinstance(what, Library):
+        return MATCH if abs(float(reproduced) - float(printed.value)) <= cell.tolerance.value + _ROUNDING else OFF
+    if isinstance(cell.quantity, LibrarySize):
         return LIBRARY
     if printed.below:
         return MATCH if reproduced < printed.value else OFF
     return MATCH if rounded(reproduced, printed.decimals) == printed.value else OFF
+
+
+def _extra_decimals(quantity: Quantity) -> int:
+    """Counts are known exactly, so they are shown with two more decimals than the paper prints of them."""
+    if isinstance(quantity, LayerSize) and quantity.count != "gflops":
+        return 0
+    return 2 if isinstance(quantity, NetworkSize | LayerSize | LibrarySize) else 0

@@ -1,6 +1,5 @@
 """Whether rows stand in the paper's order and differences have the paper's sign: what mini can show."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +8,10 @@ from itertools import combinations
 import pandas as pd
 
 from tada.report.judge.cells import Filled, Key
+from tada.report.judge.noise import UNKNOWN, weighted_sum
+from tada.report.measure.values import Value
 from tada.report.paper.printed import show
-from tada.report.paper.quantities import Delta, Metric
+from tada.report.paper.quantities import Difference, Metric
 from tada.report.paper.tables import Table
 
 ENOUGH = 4
@@ -22,13 +23,18 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows of which the paper has `better` above `worse`, by `reported`; here the difference is `here`."""
+    """Two rows of which the paper has `better` above `worse`, by `reported`; `high` and `low` are their values here."""
 
     better: str
     worse: str
     reported: float
-    here: float
-    noise: float | None
+    high: Value
+    low: Value
+
+    @property
+    def here(self) -> float:
+        """By how much `better` is above `worse` here."""
+        return float(self.high.mean - self.low.mean)
 
     @property
     def kept(self) -> bool:
@@ -36,9 +42,15 @@ class Pair:
         return self.here > 0
 
     def __str__(self) -> str:
-        inside = ", within noise" if self.noise is not None and abs(self.here) <= self.noise else ""
         numbers = f"paper {show(self.reported, 1, signed=True)}, here {show(self.here, 1, signed=True)}"
-        return f"{self.better} above {self.worse} ({numbers}{inside})"
+        return f"{self.better} above {self.worse} ({numbers}{self._noise})"
+
+    @property
+    def _noise(self) -> str:
+        estimate = weighted_sum([1.0, -1.0], [self.high, self.low])
+        if estimate.noise == UNKNOWN:
+            return ", noise unknown"
+        return ", within noise" if estimate.low <= 0 <= estimate.high else ""
 
 
 def describe(table: Table, cells: dict[Key, Filled]) -> list[str]:
@@ -48,7 +60,7 @@ def describe(table: Table, cells: dict[Key, Filled]) -> list[str]:
         by_metric: dict[str, list[tuple[str, Filled]]] = defaultdict(list)
         for row in table.rows:
             filled = cells[row.id, column.name]
-            if isinstance(what := filled.cell.measure, Metric) and filled.difference is not None:
+            if isinstance(what := filled.cell.quantity, Metric) and filled.difference is not None:
                 by_metric[what.name].append((row.id, filled))
         for rows in by_metric.values():
             if len(rows) < ENOUGH:
@@ -67,8 +79,7 @@ def pairs(rows: Sequence[tuple[str, Filled]]) -> list[Pair]:
     for pair in combinations(rows, 2):
         (worse, low), (better, high) = sorted(pair, key=lambda row: row[1].printed.value)
         if reported := float(high.printed.value - low.printed.value):
-            here = float(high.value.mean - low.value.mean)
-            found.append(Pair(better, worse, reported, here, _noise(low, high)))
+            found.append(Pair(better, worse, reported, high.value, low.value))
     return found
 
 
@@ -79,21 +90,6 @@ def spearman(rows: Sequence[tuple[str, Filled]]) -> str:
     if ranks.nunique().min() < 2:
         return "undefined, since all are equal"
     return f"{ranks['reported'].corr(ranks['here']):.2f}"
-
-
-def _noise(one: Filled, two: Filled) -> float | None:
-    """Two standard errors of a difference of accuracies: over seeds, or over test videos where there is one seed."""
-    variance = 0.0
-    for filled in (one, two):
-        value = filled.value
-        if value.std is not None:
-            variance += value.std**2 / len(value.numbers)
-        elif value.videos and filled.cell.measure.name.startswith("top"):
-            share = float(value.mean) / 100
-            variance += 100**2 * share * (1 - share) / value.videos
-        else:
-            return None
-    return 2 * math.sqrt(variance)
 
 
 def _sentence(what: str, found: Sequence[Pair], correlation: str) -> str:
@@ -110,8 +106,8 @@ def _signs(table: Table, cells: dict[Key, Filled]) -> list[str]:
     by_column: dict[str, list[tuple[str, Filled]]] = defaultdict(list)
     for row, cell in table.cells():
         filled = cells[row.id, cell.column]
-        if isinstance(cell.measure, Delta) and filled.difference is not None:
-            by_column[headers[cell.measure.column]].append((row.id, filled))
+        if isinstance(cell.quantity, Difference) and filled.difference is not None:
+            by_column[headers[cell.of]].append((row.id, filled))
     sentences = []
     for header, deltas in by_column.items():
         other = [

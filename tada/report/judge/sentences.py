@@ -13,10 +13,10 @@ from pathlib import Path
 from tada.report.judge.cells import Filled, Key
 from tada.report.judge.order import ENOUGH
 from tada.report.measure.results import PENDING
-from tada.report.paper.audit import AUDIT, Ordering, Sum, load_sentences
 from tada.report.paper.expressions import Expression
 from tada.report.paper.printed import show
-from tada.report.paper.quantities import Delta, Metric
+from tada.report.paper.quantities import Difference, Metric
+from tada.report.paper.sentences import AUDIT, Ordering, Sum, load_sentences
 from tada.report.paper.tables import Table
 
 Line = tuple[str, str]
@@ -31,7 +31,7 @@ def computed(table: Table, cells: Mapping[Key, Filled], audit: Path = AUDIT) -> 
     measured = {
         f"{table.name}/{row}/{column}": filled
         for (row, column), filled in cells.items()
-        if isinstance(filled.cell.measure, Metric | Delta) and filled.printed is not None
+        if isinstance(filled.cell.quantity, Metric | Difference) and filled.printed is not None
     }
     numbers, orderings = load_sentences(audit)
     said = [check for check in numbers if _about(check, measured)]
@@ -53,8 +53,7 @@ def _references(check: Sum) -> set[str]:
 
 def _column(filled: Filled) -> str:
     """The column of accuracies that a cell is about."""
-    what = filled.cell.measure
-    return what.column if isinstance(what, Delta) else filled.cell.column
+    return filled.cell.of or filled.cell.column
 
 
 def _sentence(check: Sum, measured: Mapping[str, Filled]) -> str:

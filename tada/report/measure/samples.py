@@ -1,4 +1,7 @@
-"""Which test videos a run got right, from its scores.npz: what paired comparisons of networks are made of."""
+"""The test videos behind a metric, from the runs' scores.npz: what paired comparisons of networks are made of.
+
+Of an accuracy it is known which videos were got right, of average precision what each video adds to it.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,9 +33,8 @@ class Hits:
 
     def only(self, videos: npt.NDArray[np.str_]) -> "Hits":
         """Those of the given videos, in that order; all of them must be there."""
-        order = np.argsort(self.videos)
-        chosen = order[np.searchsorted(self.videos, videos, sorter=order)]
-        return Hits(self.videos[chosen], self.labels[chosen], self.right[:, chosen], self.by_class)
+        places = _places(self.videos, videos)
+        return Hits(self.videos[places], self.labels[places], self.right[:, places], self.by_class)
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
@@ -62,9 +64,26 @@ class Shares:
 
     def only(self, videos: npt.NDArray[np.str_]) -> "Shares":
         """Those of the given videos, in that order; all of them must be there."""
-        order = np.argsort(self.videos)
-        chosen = order[np.searchsorted(self.videos, videos, sorter=order)]
-        return Shares(self.videos[chosen], self.shares[:, chosen], self.by_seed)
+        places = _places(self.videos, videos)
+        return Shares(self.videos[places], self.shares[:, places], self.by_seed)
+
+
+Samples = Hits | Shares
+
+
+def _places(videos: npt.NDArray[np.str_], wanted: npt.NDArray[np.str_]) -> npt.NDArray[np.intp]:
+    """Where the wanted videos stand among `videos`."""
+    order = np.argsort(videos)
+    return order[np.searchsorted(videos, wanted, sorter=order)]
+
+
+def read_samples(seeds: Sequence[Sequence[RunResult]], metric: str) -> Samples:
+    """The videos behind a metric of finished runs: for each seed, the runs whose scores are summed.
+
+    Raises:
+        Unusable: no scores.npz, or one that does not hold what is needed.
+    """
+    return read_shares(seeds, metric) if metric.startswith("map") else read_hits(seeds, metric)
 
 
 def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:

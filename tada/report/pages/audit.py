@@ -9,9 +9,8 @@ from tada.base.files import write_text
 from tada.report.judge.audit import ADDS_UP, DIFFERS, ORDER, ROUNDING, UNCHECKED, Finding, recompute
 from tada.report.pages.sheet import Head, Piece, Sheet
 from tada.report.pages.writing import write_pages
-from tada.report.paper.audit import AUDIT, Audit, load_audit
-from tada.report.paper.reported import Paper
-from tada.report.paper.tables import TABLES
+from tada.report.paper.sentences import AUDIT, Audit, load_audit
+from tada.report.paper.tables import TABLES, Paper
 
 _COUNTED = {
     DIFFERS: "differ",

@@ -9,18 +9,17 @@ import pandas as pd
 
 from tada.base.files import write_text
 from tada.report.judge.cells import fill
-from tada.report.judge.claims import ELSEWHERE, FAILS, HOLDS, UNDECIDED, Judged, Margin, judge
+from tada.report.judge.claims import ELSEWHERE, FAILS, HOLDS, UNDECIDED, Judged, Margin, judge_claims
+from tada.report.judge.noise import EXACT
 from tada.report.judge.order import describe
 from tada.report.measure.results import DONE, FAILED, PENDING, Results
-from tada.report.measure.values import estimate
 from tada.report.pages.footer import Line, about_code, about_runs
 from tada.report.pages.sheet import EMPTY, Head, Piece, Sheet
 from tada.report.pages.writing import write_pages
-from tada.report.paper.claims import CLAIMS, Claim, Claims, Statement, load_claims
 from tada.report.paper.printed import Interval, show
-from tada.report.paper.quantities import LayerCost, Reference, RunMetric, Size, Start
-from tada.report.paper.reported import Paper
-from tada.report.paper.tables import load_table
+from tada.report.paper.quantities import InitialDifference, LayerSize, Metric, NetworkSize
+from tada.report.paper.sentences import CLAIMS, Claim, Claims, Statement, load_claims
+from tada.report.paper.tables import Paper, load_table
 from tada.runs.recipes import SCALES
 
 ORDER = (HOLDS, FAILS, UNDECIDED, FAILED, PENDING, ELSEWHERE)
@@ -67,18 +66,11 @@ def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path
     """
     claims, paper = load_claims(spec), Paper()
     available = {name: Results(results, name, seeds) for name in SCALES}
-    judged = {name: judge_all(claims, found) for name, found in available.items()}
+    judged = {name: judge_claims(claims, found) for name, found in available.items()}
     sheet = _lay_out(claims, judged, available, paper)
     write_pages(sheet, out)
     write_text(out / "claims.csv", _to_csv(claims, judged, paper))
     return list(dict.fromkeys(str(problem) for one in judged[scale] for problem in one.problems))
-
-
-def judge_all(claims: Claims, results: Results) -> list[Judged]:
-    """Every claim at the scale of the results; whatever several claims refer to is measured once."""
-    wanted = {reference for claim in claims.claims for reference in claim.references}
-    measured = {reference: estimate(reference, results) for reference in sorted(wanted, key=str)}
-    return [judge(claim, measured, results.scale) for claim in claims.claims]
 
 
 def counts(judged: Sequence[Judged]) -> str:
@@ -90,24 +82,13 @@ def counts(judged: Sequence[Judged]) -> str:
 def papers_margin(statement: Statement, paper: Paper) -> Interval | None:
     """By how much the statement holds of the paper's own numbers; None where it does not print all of them."""
     values: dict[str, Interval] = {}
-    for name, reference in statement.references.items():
-        value = _printed(reference, paper)
+    for name, quantity in statement.references.items():
+        value = paper.find(quantity)
         if value is None:
             return None
         values[name] = value
     margin = statement.comparison.margin.evaluate(values.__getitem__)
     return margin if isinstance(margin, Interval) else Interval.exact(margin)
-
-
-def _printed(reference: Reference, paper: Paper) -> Interval | None:
-    match reference:
-        case RunMetric(dataset, models, name):
-            return paper.of_run(dataset, models, name)
-        case Size(model, quantity):
-            return paper.of_network(model, quantity)
-        case LayerCost(operation):
-            return paper.interval(f"table1/{operation}/gflops")
-    return None
 
 
 def _lay_out(claims: Claims, judged: dict[str, list[Judged]], available: dict[str, Results], paper: Paper) -> Sheet:
@@ -189,7 +170,7 @@ def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
         for name, one in (("here", mini),) if exact else (("mini", mini), ("paper scale", full)):
             if one.margins:
                 margin = one.margins[number]
-                noise = "" if margin.noise == "exact" else f", noise of {margin.noise}"
+                noise = "" if margin.estimate.noise == EXACT else f", noise of {margin.estimate.noise}"
                 found.append(f"{name} {_interval(margin)} {margin.verdict}{noise}")
         parts.append(f"{text}" + (f": {'; '.join(found)}" if found else ""))
     text = ". ".join([parts[0], "; ".join(parts[1:])]) + "."
@@ -199,26 +180,27 @@ def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
 def _short(statement: Statement) -> Callable[[str], str]:
     """Names of models alone where all references are accuracies of one dataset and metric."""
     kinds = {(type(r), getattr(r, "dataset", ""), getattr(r, "name", "")) for r in statement.references.values()}
-    if len(kinds) > 1 or not all(isinstance(r, RunMetric) for r in statement.references.values()):
+    if len(kinds) > 1 or not all(isinstance(r, Metric) for r in statement.references.values()):
         return str
     return lambda text: " & ".join(statement.references[text].models)
 
 
 def _interval(margin: Margin) -> str:
-    if all(isinstance(reference, Start) for reference in margin.statement.references.values()):
-        return "equal" if not any(margin.values) else f"equal to {max(margin.values):.0e}"
-    value = _points(margin.value, margin.statement)
-    if margin.noise == "exact":
+    estimate = margin.estimate
+    if all(isinstance(one, InitialDifference) for one in margin.statement.references.values()):
+        return "equal" if not any(estimate.values) else f"equal to {max(estimate.values):.0e}"
+    value = _points(estimate.value, margin.statement)
+    if estimate.noise == EXACT:
         return value
-    if not math.isfinite(margin.low):
+    if not math.isfinite(estimate.error):
         return f"{value} [?]"
-    low, high = (show(end, 1, signed=True) for end in (margin.low, margin.high))
+    low, high = (show(end, 1, signed=True) for end in (estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"
 
 
 def _points(value: float, statement: Statement) -> str:
     kinds = {type(reference) for reference in statement.references.values()}
-    if kinds <= {Size, LayerCost}:
+    if kinds <= {NetworkSize, LayerSize}:
         return f"{show(value, 4, signed=True)} GFLOPs"
     return show(value, 1, signed=True)
 
@@ -230,6 +212,7 @@ def _to_csv(claims: Claims, judged: dict[str, list[Judged]], paper: Paper) -> st
         for one in found:
             for number, statement in enumerate(one.claim.holds):
                 margin = one.margins[number] if one.margins else None
+                estimate = margin.estimate if margin else None
                 own = papers_margin(statement, paper)
                 lines.append(
                     {
@@ -240,11 +223,11 @@ def _to_csv(claims: Claims, judged: dict[str, list[Judged]], paper: Paper) -> st
                         "statement": statement.comparison.text,
                         "statement_verdict": margin.verdict if margin else "",
                         "papers_margin": None if own is None else f"{float(own.value):.10g}",
-                        "margin": margin and f"{margin.value:.10g}",
-                        "low": margin and f"{margin.low:.10g}",
-                        "high": margin and f"{margin.high:.10g}",
-                        "noise": margin.noise if margin else "",
-                        "videos": margin.videos if margin else "",
+                        "margin": estimate and f"{estimate.value:.10g}",
+                        "low": estimate and f"{estimate.low:.10g}",
+                        "high": estimate and f"{estimate.high:.10g}",
+                        "noise": estimate.noise if estimate else "",
+                        "videos": estimate.videos if estimate else "",
                         "quote": one.claim.quote,
                     }
                 )

@@ -8,14 +8,15 @@ What stands under a table of localization: how detections are scored, and how go
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tada.base.provenance import environment, git_state
 from tada.report.measure.results import DONE, Results, RunResult
-from tada.report.measure.values import Value, accuracy
+from tada.report.measure.values import Value, measure
 from tada.report.paper.printed import show
-from tada.report.paper.quantities import Complexity, Delta, Layer, Library, Metric, Structure
-from tada.report.paper.tables import Table
+from tada.report.paper.quantities import LayerSize, LibrarySize, Metric, NetworkSize, Structure
+from tada.report.paper.tables import Table, Tolerance
 from tada.runs.recipes import LOCALIZATION, RELEASED, is_runnable, load_recipe
 
 Line = tuple[str, str]
@@ -67,7 +68,7 @@ def footer(table: Table, results: Results) -> list[Line]:
     found = (results.complexity(*key) for key in sorted(table.complexities))
     complexities = [record for record in found if record]
     environments += [record["environment"] for record in complexities]
-    if any(isinstance(m, Layer | Library | Structure) for m in table.measures):
+    if any(isinstance(one, LayerSize | LibrarySize | Structure) for one in table.quantities):
         environments.append(environment())  # counted while the table was built
     lines += action_scores(table, results) + localization(table, results)
     lines += about_code(environments) + _conventions(table, complexities)
@@ -168,10 +169,10 @@ def _distinct(values: Iterable[str]) -> list[str]:
 def _tolerances(table: Table) -> list[Line]:
     """Which accuracies match; the reason once for all columns that share it."""
     headers = {column.name: f"{column.over} {column.header}".strip() for column in table.columns}
-    by_tolerance: dict[Any, list[str]] = {}
+    by_tolerance: dict[Tolerance, list[str]] = {}
     for _, cell in table.cells():
-        if isinstance(cell.measure, Metric | Delta):
-            columns = by_tolerance.setdefault(cell.measure.tolerance, [])
+        if cell.tolerance is not None:
+            columns = by_tolerance.setdefault(cell.tolerance, [])
             if headers[cell.column] not in columns:
                 columns.append(headers[cell.column])
     return [
@@ -182,15 +183,15 @@ def _tolerances(table: Table) -> list[Line]:
 
 def _conventions(table: Table, complexities: Sequence[dict[str, Any]]) -> list[Line]:
     lines: list[Line] = []
-    if sizes := sorted({(m.resolution, m.classes) for m in table.measures if isinstance(m, Complexity)}):
+    if sizes := sorted({(one.resolution, one.classes) for one in table.quantities if isinstance(one, NetworkSize)}):
         settings = " or ".join(f"{side}×{side} pixels and {classes} classes" for side, classes in sizes)
         lines.append(("Counting", f"one clip of {settings}, {COUNTED}"))
     if operators := sorted({name for record in complexities for name in record["uncounted"]}):
         lines.append(("Operators not counted", f"{', '.join(operators)} (how often: results/complexity)."))
-    if layers := [m for m in table.measures if isinstance(m, Layer)]:
+    if layers := [one for one in table.quantities if isinstance(one, LayerSize)]:
         settings = ", ".join(f"{name} = {size}" for name, size in layers[0].setting)
         lines.append(("Counting, single layers", f"{settings}; {COUNTED_LAYERS}"))
-    if any(isinstance(m, Library) for m in table.measures):
+    if any(isinstance(one, LibrarySize) for one in table.quantities):
         lines.append(('Verdict "library"', "the figure is that of a library's network, which is not quite the peer's."))
     return lines
 
@@ -213,11 +214,11 @@ def action_scores(table: Table, results: Results) -> list[tuple[str, str]]:
     joint: dict[str, list[str]] = {}
     shown = False
     for _, cell in table.cells():
-        what = cell.measure
+        what = cell.quantity
         if not isinstance(what, Metric) or what.name not in ("top1_action", "top5_action"):
             continue
         shown = True
-        value = accuracy(what.dataset, what.models, f"{what.name}_joint", results)
+        value = measure(replace(what, name=f"{what.name}_joint"), results)
         if value.status == DONE:
             joint.setdefault(headers[cell.column], []).append(
                 f"{' + '.join(what.models)} {_shown(value, _ACTION_DECIMALS)}"
@@ -256,7 +257,7 @@ def localization(table: Table, results: Results) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     if results.scale == RELEASED:
         return lines
-    metrics = [what for what in table.measures if isinstance(what, Metric) and what.dataset.endswith(LOCALIZATION)]
+    metrics = [what for what in table.quantities if isinstance(what, Metric) and what.dataset.endswith(LOCALIZATION)]
     for dataset in sorted({what.dataset for what in metrics}):
         models = list(dict.fromkeys(model for what in metrics if what.dataset == dataset for model in what.models))
         if not is_runnable(results.scale, dataset, models[0]):
@@ -280,11 +281,12 @@ def _protocol(dataset: str, thresholds: Sequence[float], printed: int) -> str:
 
 def _proposals(dataset: str, models: Sequence[str], count: int, results: Results) -> list[tuple[str, str]]:
     """Average recall of each network's proposals, and of windows that do not look at the video."""
-    found = {model: accuracy(dataset, (model,), f"ar@{count}", results) for model in models}
+    found = {model: measure(Metric(dataset, (model,), f"ar@{count}"), results) for model in models}
     found = {model: value for model, value in found.items() if value.status == DONE}
     if not found:
         return []
-    uniform = [_shown(accuracy(dataset, (model,), f"ar@{count}_uniform", results), _MAP_DECIMALS) for model in found]
+    by_windows = [measure(Metric(dataset, (model,), f"ar@{count}_uniform"), results) for model in found]
+    uniform = [_shown(value, _MAP_DECIMALS) for value in by_windows]
     text = (
         f"average recall over the same thresholds, whatever the class, of {count} proposals per video: "
         f"{', '.join(f'{model} {_shown(value, _MAP_DECIMALS)}' for model, value in found.items())}; "

@@ -15,8 +15,8 @@ from tada.report.measure.results import DONE, Results
 from tada.report.pages.footer import MINI, PAPER, about_code, about_runs
 from tada.report.pages.html import page, table
 from tada.report.pages.sheet import Head, Piece, Sheet
-from tada.report.paper.claims import load_claims
 from tada.report.paper.figures import Figure, figure_names, load_figure
+from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import Table, load_table, table_names
 
 VERDICTS = ("match", "off", "mini", "library", "failed", "pending")

@@ -143,8 +143,8 @@ def _beside(table: Table, filled: dict[str, Filled], notes: _Notes) -> tuple[Pie
 
 def _models(filled: dict[str, Filled]) -> str:
     """The models whose runs the row's accuracies are of."""
-    measures = [cell.cell.measure for cell in filled.values()]
-    return ", ".join(dict.fromkeys(name for m in measures if isinstance(m, Metric) for name in m.models))
+    quantities = [cell.cell.quantity for cell in filled.values()]
+    return ", ".join(dict.fromkeys(name for one in quantities if isinstance(one, Metric) for name in one.models))
 
 
 def _stacked(table: Table, filled: dict[str, Filled], notes: _Notes) -> list[tuple[Piece, ...]]:

@@ -24,8 +24,8 @@ from tada.report.pages.audit import build_audit
 from tada.report.pages.claims import build_claims
 from tada.report.pages.footer import PACKAGES
 from tada.report.pages.tables import to_csv
-from tada.report.paper.claims import load_claims
 from tada.report.paper.figures import figure_names, load_figure
+from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import load_table, table_names
 
 SNAPSHOT = files.PROJECT / "snapshot"

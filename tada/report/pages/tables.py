@@ -17,9 +17,7 @@ from tada.report.measure.results import Results
 from tada.report.pages.footer import footer
 from tada.report.pages.sheet import lay_out
 from tada.report.pages.writing import write_pages
-from tada.report.paper.quantities import Delta, Metric
-from tada.report.paper.reported import against_published
-from tada.report.paper.tables import TABLES, load_table
+from tada.report.paper.tables import TABLES, against_published, load_table
 from tada.runs.recipes import RELEASED
 
 
@@ -77,11 +75,11 @@ def to_csv(name: str, cells: dict[Key, Filled]) -> str:
 
 
 def _line(name: str, row: str, column: str, filled: Filled) -> dict[str, object]:
-    value, what = filled.value, filled.cell.measure
+    value, cell = filled.value, filled.cell
     line: dict[str, object] = {"table": name, "row": row, "column": column, "kind": filled.kind}
-    line |= {"reported": filled.cell.reported, "verdict": filled.verdict}
-    if what is not None:
-        line["tolerance"] = what.tolerance.value if isinstance(what, Metric | Delta) else "printed digits"
+    line |= {"reported": cell.reported, "verdict": filled.verdict}
+    if cell.quantity is not None:
+        line["tolerance"] = cell.tolerance.value if cell.tolerance else "printed digits"
     if value is not None and value.log is not None:
         line["source"] = value.log.as_posix()
     if value is not None and value.status == "done":

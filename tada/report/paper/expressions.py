@@ -1,9 +1,8 @@
-"""Sums, products, quotients and means of named numbers, and comparisons of them, for whatever kind of number they are.
+"""Sums, differences, products, quotients, powers and means of named numbers, and comparisons of them.
 
 `{table3a/tsn/top1} + 5.5 > mean({a}, {b})`: what stands in braces is looked up by the caller, so the same text is
-evaluated on the paper's printed numbers, on measurements, or on arrays of resampled measurements.
-
-Formulas as the paper prints them in Table 1, e.g. "Co × Ci × k² + 2 × Ci × Ci/r × k", evaluated at given sizes.
+evaluated on the paper's printed numbers, on measurements, or on arrays of resampled measurements. The formulas that
+Table 1 prints, e.g. "Co × Ci × k² + 2 × Ci × Ci/r × k", are the same with printed signs and sizes for names.
 """
 
 import ast
@@ -12,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 from tada.base.errors import TadaError, unknown
@@ -44,7 +43,7 @@ class Expression:
         """Its value, with `look_up` giving that of each reference and `number` that of each written number.
 
         Raises:
-            TadaError: the text is no sum, product, quotient or mean of references and numbers.
+            TadaError: the text is nothing that can be computed from references and numbers.
         """
         names = {f"reference{place}": reference for place, reference in enumerate(self.references)}
         text = self.text
@@ -53,13 +52,15 @@ class Expression:
         try:
             tree = ast.parse(" ".join(text.split()), mode="eval").body
         except SyntaxError:
-            raise TadaError(f"{self.text!r}: not a sum, product, quotient or mean") from None
+            raise TadaError(f"{self.text!r}: not a sum, product, quotient, power or mean") from None
 
         def value(node: ast.expr) -> Any:
             match node:
                 case ast.BinOp(left, sign, right) if type(sign) in _OPERATORS:
                     return _OPERATORS[type(sign)](value(left), value(right))
-                case ast.Call(ast.Name(name), arguments, []) if arguments:
+                case ast.BinOp(base, ast.Pow(), ast.Constant(int(power))) if power > 0:
+                    return reduce(operator.mul, [value(base)] * power)  # which intervals know, too
+                case ast.Call(ast.Name(name), arguments, []) if arguments and name not in names:
                     if name not in _FUNCTIONS:
                         raise unknown("function", name, _FUNCTIONS, where=repr(self.text))
                     return _FUNCTIONS[name](*map(value, arguments))
@@ -67,7 +68,8 @@ class Expression:
                     return number(str(constant))  # as written: 1.306, not its binary neighbour
                 case ast.Name(name) if name in names:
                     return look_up(names[name])
-            raise TadaError(f"{self.text!r}: {ast.unparse(node)!r} is not a number, reference, sum, product or mean")
+            part = re.sub(r"reference\d+", lambda found: names.get(found[0], found[0]), ast.unparse(node))
+            raise TadaError(f"{self.text!r}: {part!r} is not a number, reference, sum, product, power or mean")
 
         return value(tree)
 
@@ -122,36 +124,22 @@ class Comparison:
         return Expression(self.text).shown(show)
 
 
-_ARITHMETIC = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: operator.pow}
-
-
 _PRINTED = {"×": "*", "²": "**2", "³": "**3", "THW": "T*H*W"}
 
 
-def evaluate(formula: str, setting: Mapping[str, int]) -> int:
-    """Value of a printed formula of sums, products, quotients and powers.
+def evaluate_formula(formula: str, sizes: Mapping[str, int]) -> int:
+    """Value of a formula as Table 1 prints it, at sizes by their names in it.
 
     Raises:
-        TadaError: the formula holds something else or a size that `setting` lacks, or its value is no whole number.
+        TadaError: it cannot be computed, names a size that `sizes` lacks, or its value is no whole number.
     """
+    where = f"formula {formula!r}"
     text = re.sub("|".join(_PRINTED), lambda sign: _PRINTED[sign[0]], formula)
-    try:
-        value = _value(ast.parse(text, mode="eval").body, setting, formula)
-    except SyntaxError:
-        raise TadaError(f"formula {formula!r}: not a formula of sums, products, quotients and powers") from None
+    expression = Expression(re.sub(r"[A-Za-z]+", lambda name: f"{{{name[0]}}}", text))
+    for name in expression.references:
+        if name not in sizes:
+            raise unknown("size", name, sizes, where)
+    value = expression.evaluate(lambda name: Fraction(sizes[name]))
     if value.denominator != 1:
-        raise TadaError(f"formula {formula!r}: {value} at {dict(setting)} is no whole number")
+        raise TadaError(f"{where}: {value} at {dict(sizes)} is no whole number")
     return value.numerator
-
-
-def _value(node: ast.expr, setting: Mapping[str, int], formula: str) -> Fraction:
-    match node:
-        case ast.BinOp(left, op, right) if type(op) in _ARITHMETIC:
-            return Fraction(_ARITHMETIC[type(op)](_value(left, setting, formula), _value(right, setting, formula)))
-        case ast.Constant(int() as number):
-            return Fraction(number)
-        case ast.Name(name):
-            if name not in setting:
-                raise unknown("size", name, setting, where=f"formula {formula!r}")
-            return Fraction(setting[name])
-    raise TadaError(f"formula {formula!r}: {ast.unparse(node)!r} is not a sum, product, quotient or power")

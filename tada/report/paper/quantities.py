@@ -1,163 +1,202 @@
-"""What a cell of a table is a measurement of. Plain values: what they need is planned without loading any network.
+"""Quantities: whatever can be measured, whether a cell of a table, a point of a figure or a statement names it.
 
-What the claims' statements refer to, e.g. `ssv2/tada2d` or `complexity/tada2d/gflops`, as plain values.
+Each is a plain value that says which runs and which networks' sizes it needs, so that work is planned without loading
+any network. A text in braces, e.g. `{ssv2/tada2d}` or `{complexity/tada2d/gflops}`, names one; see `parse_quantity`.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tada.base.errors import TadaError, unknown
 from tada.models.registry import model_names
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a reproduced accuracy may be from the reported one, in its own unit, and why that far."""
-
-    value: float
-    why: str
-
-
-@dataclass(frozen=True)
-class Metric:
-    """An accuracy of a run, or of the summed scores of several runs: `name` is a key of metrics.json, e.g. "top1"."""
-
-    dataset: str
-    models: tuple[str, ...]
-    name: str
-    tolerance: Tolerance
-
-
-@dataclass(frozen=True)
-class Delta:
-    """The difference of a column's value between this row and the row `base`, seed by seed."""
-
-    column: str
-    base: str
-    tolerance: Tolerance
-
-
-@dataclass(frozen=True)
-class Complexity:
-    """Parameters in millions or GFLOPs of a network (their sum for an ensemble), less those of the model `minus`."""
-
-    models: tuple[str, ...]
-    quantity: str
-    classes: int
-    resolution: int
-    minus: str | None = None
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Weights ("params"), multiply-adds ("flops") or thousands of millions of them ("gflops") of one layer (Table 1).
-
-    The layer does the `operation` at the table's `setting`; the count of the operation `minus` is subtracted.
-    """
-
-    operation: str
-    quantity: str
-    setting: tuple[tuple[str, int], ...]
-    formula: bool = False
-    minus: str | None = None
-
-
-@dataclass(frozen=True)
-class Structure:
-    """The layers of one stage of a network, or the size of what that stage emits (Table A1)."""
-
-    model: str
-    stage: str
-    output: bool = False
-
-
-@dataclass(frozen=True)
-class Library:
-    """GFLOPs of a peer's network as another library builds it, e.g. "torchvision.s3d"; resolution in pixels."""
-
-    network: str
-    frames: int
-    resolution: int
-
-
-Measure = Metric | Delta | Complexity | Layer | Structure | Library
-
 
 DATASETS = ("ssv2", "k400", "ek100", "hacs", "ek100-localization", "hacs-localization")
 
 
 CLASSES, RESOLUTION = 400, 256
-"""At which networks are counted (Table 2)."""
+"""Classes and pixels of the input's sides at which networks are counted where nothing else is said (Table 2)."""
+
+
+Setting = tuple[tuple[str, int], ...]
+"""Sizes of a single layer by their names in Table 1, e.g. (("Co", 64), ("k", 3))."""
 
 
 @dataclass(frozen=True)
-class RunMetric:
+class Quantity:
+    """Something to be measured; `kind` is what the CSV files call it."""
+
+    kind: ClassVar[str]
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of the runs that it is measured on."""
+        return set()
+
+    @property
+    def complexities(self) -> set[tuple[str, int, int]]:
+        """(model, classes, resolution in pixels) of the networks that have to be counted for it."""
+        return set()
+
+
+@dataclass(frozen=True)
+class Metric(Quantity):
     """A metric of a model's runs on a dataset, or of the summed scores of several models' runs.
 
-    `name` is a key of metrics.json, or "mean_class": top-1 accuracy averaged over classes.
+    `name` is a key of metrics.json, e.g. "top1", or "mean_class": top-1 accuracy averaged over classes.
     """
 
     dataset: str
     models: tuple[str, ...]
     name: str
 
+    kind = "metric"
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of the runs whose scores are summed."""
+        return {(self.dataset, model) for model in self.models}
+
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """A column of curves.csv at a share (0 to 1) of the training."""
+class Difference(Quantity):
+    """A metric less the same metric of a base network, seed by seed."""
+
+    metric: Metric
+    base: Metric
+
+    kind = "delta"
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of the runs of both."""
+        return self.metric.runs | self.base.runs
+
+
+@dataclass(frozen=True)
+class CurvePoint(Quantity):
+    """A column of curves.csv, in percent, at a share (0 to 1) of the training."""
 
     dataset: str
     model: str
     column: str
     share: float
 
+    kind = "curve"
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of the run."""
+        return {(self.dataset, self.model)}
+
 
 @dataclass(frozen=True)
-class Size:
-    """GFLOPs ("gflops") or millions of parameters ("params") of a network with 400 classes for 256x256 pixels."""
+class NetworkSize(Quantity):
+    """Parameters in millions ("params") or GFLOPs ("gflops") of a network, less those of the model `minus`.
 
-    model: str
-    quantity: str
+    Of an ensemble's networks it is the sum.
+    """
+
+    models: tuple[str, ...]
+    count: str
+    classes: int = CLASSES
+    resolution: int = RESOLUTION
+    minus: str | None = None
+
+    kind = "complexity"
+
+    @property
+    def complexities(self) -> set[tuple[str, int, int]]:
+        """(model, classes, resolution in pixels) of its networks."""
+        return {(m, self.classes, self.resolution) for m in (*self.models, *([self.minus] if self.minus else []))}
 
 
 @dataclass(frozen=True)
-class LayerCost:
-    """GFLOPs of one of Table 1's operations at footnote 2's sizes."""
+class LayerSize(Quantity):
+    """Weights ("params"), multiply-adds ("flops") or thousands of millions of them ("gflops") of one layer (Table 1).
+
+    The layer does the `operation` at the `setting`; the count of the operation `minus` is subtracted.
+    """
 
     operation: str
+    count: str
+    setting: Setting
+    minus: str | None = None
+
+    kind = "layer"
 
 
 @dataclass(frozen=True)
-class Start:
-    """Largest difference between the outputs of two networks of one seed before training, as a share of the largest."""
+class LibrarySize(Quantity):
+    """GFLOPs of a peer's network as another library builds it, e.g. "torchvision.s3d"; resolution in pixels."""
+
+    network: str
+    frames: int
+    resolution: int
+
+    kind = "library"
+
+
+@dataclass(frozen=True)
+class Structure(Quantity):
+    """The layers of one stage of a network, or the size of that stage's output (Table A1). Its value is a text."""
+
+    model: str
+    stage: str
+    output: bool = False
+
+    kind = "structure"
+
+
+@dataclass(frozen=True)
+class InitialDifference(Quantity):
+    """Largest difference between the outputs of two networks at initialisation, as a share of the largest output.
+
+    Both are built from one seed (section 3.2 and Appendix F: it is zero).
+    """
 
     base: str
     model: str
 
+    kind = "initialisation"
 
-Reference = RunMetric | CurvePoint | Size | LayerCost | Start
+
+def runs_of(quantities: Iterable[Quantity]) -> set[tuple[str, str]]:
+    """(dataset, model) of every run that any of them needs."""
+    return {run for quantity in quantities for run in quantity.runs}
 
 
-def parse_reference(text: str, where: str) -> Reference:
-    """The reference that stands in braces in a statement.
+def complexities_of(quantities: Iterable[Quantity]) -> set[tuple[str, int, int]]:
+    """(model, classes, resolution in pixels) of every network that has to be counted for any of them."""
+    return {size for quantity in quantities for size in quantity.complexities}
+
+
+def parse_quantity(text: str, where: str, setting: Callable[[], Setting]) -> Quantity:
+    """The quantity that a text names, in one of the forms of workflow/schemas/claims.schema.yaml.
+
+    Args:
+        text: e.g. "ssv2/tada2d", "complexity/tada2d/gflops" or "start/tsn/tada2d".
+        where: stands before the message of an error.
+        setting: gives the sizes of single layers; called only where one is named.
 
     Raises:
-        TadaError: not a form of reference, or a model that does not exist; `where` stands before the message.
+        TadaError: not one of the forms, or a model or dataset that does not exist.
     """
-    kind, *rest = text.split("/")
-    match kind, rest:
-        case "complexity", [model, ("gflops" | "params") as quantity]:
-            return Size(_model(model, where), quantity)
+    form, *rest = text.split("/")
+    match form, rest:
+        case "complexity", [model, ("gflops" | "params") as count]:
+            return NetworkSize((_model(model, where),), count)
         case "layer", [operation, "gflops"]:
-            return LayerCost(operation)
+            return LayerSize(operation, "gflops", setting())
         case "start", [base, model]:
-            return Start(_model(base, where), _model(model, where))
+            return InitialDifference(_model(base, where), _model(model, where))
         case "curve", [dataset, model, point]:
             column, _, share = point.partition("@")
             return CurvePoint(_dataset(dataset, where), _model(model, where), column, float(share or 1))
         case dataset, [models]:
-            return RunMetric(_dataset(dataset, where), _models(models, where), "top1")
+            return Metric(_dataset(dataset, where), _models(models, where), "top1")
         case dataset, [models, name]:
-            return RunMetric(_dataset(dataset, where), _models(models, where), name)
+            return Metric(_dataset(dataset, where), _models(models, where), name)
     raise TadaError(f"{where}: {text!r} is no reference; see workflow/schemas/claims.schema.yaml for their forms")
 
 

@@ -1,11 +1,11 @@
-"""Table specs: `paper/tables/<name>.yaml`, checked and turned into rows of cells that say what each one measures.
+"""The paper's tables: `paper/tables/<name>.yaml`, checked, as rows of cells that say which quantity each one reports.
 
-A cell's measure follows from its column (what is measured), its row (on which model) and, where the paper departs from
+A cell's quantity follows from its column (what is measured), its row (on which model) and, where the paper departs from
 that, the cell itself. This module is imported to plan the work, so it loads no network, no pandas and no matplotlib.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,25 @@ from typing import Any
 from tada.base import files
 from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml
-from tada.report.paper.printed import EMPTY
-from tada.report.paper.quantities import Complexity, Delta, Layer, Library, Measure, Metric, Structure, Tolerance
+from tada.report.paper.expressions import evaluate_formula
+from tada.report.paper.printed import EMPTY, Interval, Printed, parse
+from tada.report.paper.quantities import (
+    Difference,
+    LayerSize,
+    LibrarySize,
+    Metric,
+    NetworkSize,
+    Quantity,
+    Structure,
+    complexities_of,
+    runs_of,
+)
+from tada.runs.recipes import released_checkpoints
 
 TABLES = files.PAPER / "tables"
 
 
-_MEASURES = ("metric", "delta_of", "complexity", "layer", "structure", "output_of", "collects")
+_QUANTITIES = ("metric", "delta_of", "complexity", "layer", "structure", "output_of", "collects")
 
 
 @dataclass(frozen=True)
@@ -33,17 +45,52 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The paper's text and what it is a measurement of.
+class Tolerance:
+    """How far a reproduced accuracy may be from the reported one, in its own unit, and why that far."""
 
-    `kind` is "blank" (the paper's cell is empty), "given" (text), "cited" (another paper's number) or "measured".
+    value: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The paper's text and the quantity that it reports.
+
+    `kind` is "blank" (the paper's cell is empty), "given" (text), "cited" (another paper's number) or "measured". An
+    accuracy has a `tolerance`. A `Difference` is one of the column `of` to the row `base`. With `formula` the text is a
+    formula, which has a value at the layer's setting.
     """
 
     column: str
     reported: str
     kind: str
-    measure: Measure | None = None
+    quantity: Quantity | None = None
     note: str = ""
+    tolerance: Tolerance | None = None
+    of: str = ""
+    base: str = ""
+    formula: bool = False
+
+    @property
+    def as_cited(self) -> "Cell":
+        """The same text, which nothing is compared with."""
+        return Cell(self.column, self.reported, "cited", note=self.note)
+
+    @property
+    def number(self) -> Printed | None:
+        """The reported number, of a formula its value; None where the paper prints none."""
+        return parse(self.reported if self._value is None else str(self._value))
+
+    @property
+    def shown(self) -> str:
+        """The paper's text; of a formula together with its value, e.g. "Co × Ci × k² = 36,864"."""
+        return self.reported if self._value is None else f"{self.reported} = {self._value:,}"
+
+    @property
+    def _value(self) -> int | None:
+        if not self.formula or not isinstance(self.quantity, LayerSize):
+            return None
+        return evaluate_formula(self.reported, dict(self.quantity.setting))
 
 
 @dataclass(frozen=True)
@@ -73,29 +120,24 @@ class Table:
                 yield row, cell
 
     @cached_property
-    def measures(self) -> tuple[Measure, ...]:
+    def quantities(self) -> tuple[Quantity, ...]:
         """What the cells measure, in reading order."""
-        return tuple(cell.measure for _, cell in self.cells() if cell.measure is not None)
+        return tuple(cell.quantity for _, cell in self.cells() if cell.quantity is not None)
 
     @property
     def runs(self) -> set[tuple[str, str]]:
         """(dataset, model) of every run that the table needs."""
-        return {(m.dataset, model) for m in self.measures if isinstance(m, Metric) for model in m.models}
+        return runs_of(self.quantities)
 
     @property
     def complexities(self) -> set[tuple[str, int, int]]:
         """(model, classes, resolution in pixels) of every network whose parameters and FLOPs the table needs."""
-        return {
-            (model, m.classes, m.resolution)
-            for m in self.measures
-            if isinstance(m, Complexity)
-            for model in (*m.models, *([m.minus] if m.minus else []))
-        }
+        return complexities_of(self.quantities)
 
     @property
     def networks(self) -> set[str]:
         """Names of config/models.yaml that the table mentions, for whatever reason."""
-        described = {m.model for m in self.measures if isinstance(m, Structure)}
+        described = {one.model for one in self.quantities if isinstance(one, Structure)}
         return {model for _, model in self.runs} | {model for model, _, _ in self.complexities} | described
 
 
@@ -146,7 +188,7 @@ class _Reader:
 
     def _check_column(self, name: str, column: dict[str, Any]) -> None:
         where = f"{self.path}: columns.{name}"
-        if len(given := [key for key in _MEASURES if key in column]) > 1:
+        if len(given := [key for key in _QUANTITIES if key in column]) > 1:
             raise TadaError(f"{where}: {' and '.join(given)} exclude each other; keep one of them")
         if (of := column.get("delta_of")) and "metric" not in self.columns.get(of, {}):
             raise unknown(
@@ -157,7 +199,7 @@ class _Reader:
 
     def _column(self, name: str) -> Column:
         column = self.columns[name]
-        measured = any(key in column for key in _MEASURES)
+        measured = any(key in column for key in _QUANTITIES)
         return Column(name, column["header"], column.get("over", ""), measured)
 
     def _id(self, row: dict[str, Any], number: int) -> str:
@@ -182,20 +224,32 @@ class _Reader:
         own = row["cells"][name]
         own = {"reported": own} if isinstance(own, str) else own
         column = self._column(name)
-        measure = None
+        quantity = None
         if own["reported"] not in EMPTY and not own.get("cited"):
-            measure = self._measure(self.columns[name], row, own, where)
-        if measure is not None:
-            kind = "measured"
-        elif not column.measured or own["reported"] in EMPTY or {"structure", "output_of"} & set(self.columns[name]):
-            kind = "given"
-        else:
-            kind = "cited"
-        return Cell(name, own["reported"], kind, measure, " ".join(own.get("note", "").split()))
+            quantity = self._quantity(name, row, where)
+        note = " ".join(own.get("note", "").split())
+        if quantity is None:
+            cited = column.measured and own["reported"] not in EMPTY
+            cited = cited and not {"structure", "output_of"} & set(self.columns[name])
+            return Cell(name, own["reported"], "cited" if cited else "given", note=note)
+        settings = {**self.columns[name], **own}
+        return Cell(
+            name,
+            own["reported"],
+            "measured",
+            quantity,
+            note,
+            self._tolerance(settings) if isinstance(quantity, Metric | Difference) else None,
+            *((settings["delta_of"], row["base"]) if isinstance(quantity, Difference) else ("", "")),
+            formula=isinstance(quantity, LayerSize) and self.columns[name].get("formula", False),
+        )
 
-    def _measure(self, column: dict[str, Any], row: dict[str, Any], own: dict[str, Any], where: str) -> Measure | None:
+    def _quantity(self, name: str, row: dict[str, Any], where: str) -> Quantity | None:
+        """What the cell of a row measures in the column `name`; None where that cannot be reproduced."""
+        own = row["cells"][name]
+        column, own = self.columns[name], {} if isinstance(own, str) else own
         if "library" in own:
-            return Library(**own["library"])
+            return LibrarySize(**own["library"])
         models = tuple(row.get("ensemble", [row["model"]] if "model" in row else []))
         models = (own["model"],) if "model" in own else models
         settings = {**column, **own}
@@ -204,32 +258,43 @@ class _Reader:
         stage, operation = row.get("stage"), own.get("operation", row.get("operation"))
         if "layer" in settings and operation:
             setting = tuple(self.spec.get("setting", {}).items())
-            return Layer(operation, settings["layer"], setting, column.get("formula", False), own.get("layer_minus"))
+            return LayerSize(operation, settings["layer"], setting, own.get("layer_minus"))
         if stage and ("structure" in column or "output_of" in column):
             return Structure(column.get("structure") or column["output_of"], stage, "output_of" in column)
         return None
 
     def _of_models(
         self, models: tuple[str, ...], settings: dict[str, Any], row: dict[str, Any], where: str
-    ) -> Measure | None:
+    ) -> Quantity | None:
         if metric := settings.get("metric"):
             task = row.get("task", "")
             if "{task}" in metric and not task:
                 raise TadaError(f"{where}: the column's metric {metric!r} needs a `task` in the row")
-            return Metric(settings["dataset"], models, metric.format(task=task), self._tolerance(settings))
+            return Metric(settings["dataset"], models, metric.format(task=task))
         if column := settings.get("delta_of"):
             if "base" not in row:
                 raise TadaError(f"{where}: a difference to which row? Give the row a `base`")
-            return Delta(column, row["base"], self._tolerance(settings))
-        if quantity := settings.get("complexity"):
+            return Difference(self._metric(row, column, where), self._metric(self._named(row["base"]), column, where))
+        if count := settings.get("complexity"):
             if missing := {"classes", "resolution"} - set(settings):
                 raise TadaError(f"{where}: complexity needs {' and '.join(sorted(missing))}")
-            return Complexity(models, quantity, settings["classes"], settings["resolution"], settings.get("minus"))
+            minus = settings.get("minus")
+            return NetworkSize(models, count, settings["classes"], settings["resolution"], minus)
         return None
 
+    def _named(self, name: str) -> dict[str, Any]:
+        return self.spec["rows"][self.ids.index(name)]
+
+    def _metric(self, row: dict[str, Any], column: str, where: str) -> Metric:
+        """What a difference is made of: the metric in a column of a row."""
+        metric = self._quantity(column, row, where) if column in row["cells"] else None
+        if not isinstance(metric, Metric):
+            raise TadaError(f"{where}: a difference of {column}, which is not measured in both rows")
+        return metric
+
     def _tolerance(self, column: dict[str, Any]) -> Tolerance:
-        chosen = self.spec["tolerances"][column["tolerance"]]
-        return Tolerance(chosen["value"], " ".join(chosen["why"].split()))
+        entry = self.spec["tolerances"][column["tolerance"]]
+        return Tolerance(entry["value"], " ".join(entry["why"].split()))
 
 
 def _figures(table: Table, columns: tuple[str, ...]) -> list[Row]:
@@ -237,24 +302,104 @@ def _figures(table: Table, columns: tuple[str, ...]) -> list[Row]:
     headers = {column.name: column.header for column in table.columns}
     rows = []
     for row, cell in table.cells():
-        measure = cell.measure
-        if not isinstance(measure, Complexity | Layer | Library) or (isinstance(measure, Layer) and measure.formula):
+        size = cell.quantity
+        if not isinstance(size, NetworkSize | LayerSize | LibrarySize) or cell.formula:
             continue
-        texts = {"place": table.title, "network": _subject(measure), "figure": headers[cell.column]}
+        texts = {"place": table.title, "network": _subject(size), "figure": headers[cell.column]}
         cells = {name: Cell(name, texts.get(name, ""), "given") for name in columns}
-        cells["value"] = Cell("value", cell.reported, "measured", measure, cell.note)
+        cells["value"] = Cell("value", cell.reported, "measured", size, cell.note)
         rows.append(Row(f"{table.name}/{row.id}/{cell.column}", table.name, cells))
     return rows
 
 
-def _subject(measure: Complexity | Layer | Library) -> str:
-    match measure:
-        case Complexity():
-            return " + ".join(measure.models) + (f" − {measure.minus}" if measure.minus else "")
-        case Layer():
-            return measure.operation + (f" − {measure.minus}" if measure.minus else "")
-        case Library():
-            return measure.network
+def _subject(size: NetworkSize | LayerSize | LibrarySize) -> str:
+    match size:
+        case NetworkSize():
+            return " + ".join(size.models) + (f" − {size.minus}" if size.minus else "")
+        case LayerSize():
+            return size.operation + (f" − {size.minus}" if size.minus else "")
+        case LibrarySize():
+            return size.network
+
+
+class Paper:
+    """All numbers that the tables' specs in `folder` say the paper prints, by name: `table3b/tada2d/top1`."""
+
+    def __init__(self, folder: Path = TABLES) -> None:
+        self.folder = folder
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """Every table by name."""
+        return {name: load_table(name, self.folder) for name in table_names(self.folder)}
+
+    @cached_property
+    def _cells(self) -> dict[str, Cell]:
+        return {f"{table.name}/{row.id}/{cell.column}": cell for table, row, cell in self.all_cells()}
+
+    def all_cells(self) -> Iterator[tuple[Table, Row, Cell]]:
+        """Every cell of every table."""
+        for table in self.tables.values():
+            for row, cell in table.cells():
+                yield table, row, cell
+
+    def printed(self, name: str, where: str = "") -> Printed:
+        """The number in the cell `table/row/column`; of a formula of Table 1, its value.
+
+        Raises:
+            TadaError: no such cell, or one without a number.
+        """
+        if name not in self._cells:
+            raise unknown("number of the paper", name, self._cells, where)
+        number = self._cells[name].number
+        if number is None:
+            raise TadaError(f"{where}: {name} holds no number but {self._cells[name].reported!r}")
+        return number
+
+    def interval(self, name: str, where: str = "") -> Interval:
+        """The same number with what its rounding leaves open; a formula's value and an upper bound are exact."""
+        number = self.printed(name, where)
+        exact = number.below or self._cells[name].formula
+        return Interval.exact(number.fraction) if exact else Interval.of(number)
+
+    def find(self, quantity: Quantity) -> Interval | None:
+        """What the first table that has a quantity prints of it, or None."""
+        cells = self._cells.items()
+        return next((self.interval(name) for name, cell in cells if cell.quantity == quantity), None)
+
+
+_OWN = "The reported number is published for this very checkpoint; the paper, whose network was another, prints {}."
+
+
+_SUM = "Nothing is published for these checkpoints together; the reported number is the paper's, of other networks."
+
+
+def against_published(table: Table) -> Table:
+    """A table for the authors' checkpoints: each accuracy beside what the authors publish for that very file.
+
+    Cells without a checkpoint are only shown.
+    """
+    content = released_checkpoints()
+    tolerance = Tolerance(content["tolerance"]["value"], " ".join(content["tolerance"]["why"].split()))
+
+    def accuracy(cell: Cell, metric: Metric) -> Cell:
+        published = [content["checkpoints"].get(metric.dataset, {}).get(model) for model in metric.models]
+        if not all(published):
+            return cell.as_cited
+        if len(published) > 1:
+            return replace(cell, note=_SUM)
+        number = published[0].get(metric.name)
+        if number is None:
+            return cell.as_cited
+        return replace(cell, reported=number, tolerance=tolerance, note=_OWN.format(cell.reported))
+
+    def compared(cell: Cell) -> Cell:
+        if isinstance(cell.quantity, Metric):
+            return accuracy(cell, cell.quantity)
+        return cell.as_cited if isinstance(cell.quantity, Difference) else cell
+
+    rows = (Row(row.id, row.group, {name: compared(cell) for name, cell in row.cells.items()}) for row in table.rows)
+    return replace(table, rows=tuple(rows))
 
 
 PAGES = {

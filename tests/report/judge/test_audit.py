@@ -9,10 +9,9 @@ import pytest
 from tada.base.errors import TadaError
 from tada.report.judge.audit import ADDS_UP, DIFFERS, ROUNDING, UNCHECKED, recompute
 from tada.report.pages.audit import build_audit
-from tada.report.paper.audit import AUDIT, load_audit
 from tada.report.paper.printed import Interval, parse
-from tada.report.paper.reported import Paper
-from tada.report.paper.tables import TABLES
+from tada.report.paper.sentences import AUDIT, load_audit
+from tada.report.paper.tables import TABLES, Paper
 
 
 @pytest.fixture(scope="module")

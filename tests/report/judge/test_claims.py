@@ -8,13 +8,13 @@ import pytest
 
 from tada.base.errors import TadaError
 from tada.models.registry import model_names
-from tada.report.judge.claims import ELSEWHERE, FAILS, HOLDS, UNDECIDED
+from tada.report.judge.claims import ELSEWHERE, FAILS, HOLDS, UNDECIDED, judge_claims
 from tada.report.measure import layers
 from tada.report.measure.results import FAILED, PENDING, Results
 from tada.report.pages import claims
-from tada.report.pages.claims import build_claims, judge_all, papers_margin
-from tada.report.paper.claims import load_claims
-from tada.report.paper.reported import Paper
+from tada.report.pages.claims import build_claims, papers_margin
+from tada.report.paper.sentences import load_claims
+from tada.report.paper.tables import Paper
 
 SPEC = """\
 title: Claims
@@ -38,24 +38,13 @@ def spec(folder, *holds, extra="note: Nothing."):
     return path
 
 
-def plant_hits(plant, model, right, seed=0, scale="mini", dataset="ssv2", labels=None, videos=None):
-    """A run that gets the videos of `right` right."""
-    right = np.asarray(right, bool)
-    labels = np.zeros(len(right), int) if labels is None else np.asarray(labels)
-    scores = np.full((len(right), labels.max() + 2), 0.1)
-    scores[np.arange(len(right)), np.where(right, labels, labels.max() + 1)] = 1.0
-    run = plant.done(model, seed, scale, dataset, top1=100.0 * right.mean())
-    plant.scores(run, scores, labels, videos)
-    return run
-
-
 def first(count, videos=400):
     """The first `count` of the videos are right."""
     return np.arange(videos) < count
 
 
 def judged(plant, path, scale="mini", seeds=1):
-    return judge_all(load_claims(path), Results(plant.results, scale, seeds))[0]
+    return judge_claims(load_claims(path), Results(plant.results, scale, seeds))[0]
 
 
 @pytest.mark.parametrize(
@@ -72,11 +61,11 @@ def judged(plant, path, scale="mini", seeds=1):
     ],
 )
 def test_one_pair(plant, tmp_path, better, worse, verdict):
-    plant_hits(plant, "tada2d", first(better))
-    plant_hits(plant, "tsn", first(worse))
+    plant.hits("tada2d", first(better))
+    plant.hits("tsn", first(worse))
     one = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}"))
     assert one.verdict == verdict
-    margin = one.weakest
+    margin = one.weakest.estimate
     assert margin.value == pytest.approx((better - worse) / 4)
     assert margin.low < margin.value < margin.high
     assert (margin.noise, margin.videos) == ("videos", 400)
@@ -85,19 +74,19 @@ def test_one_pair(plant, tmp_path, better, worse, verdict):
 def test_pairing_decides_what_accuracies_alone_do_not(plant, tmp_path):
     """Ten videos more of 400: decided if the others are the same ones, undecided if they are shuffled."""
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")
-    plant_hits(plant, "tsn", first(200))
-    plant_hits(plant, "tada2d", first(210))
+    plant.hits("tsn", first(200))
+    plant.hits("tada2d", first(210))
     assert judged(plant, path).verdict == HOLDS
-    plant_hits(plant, "tada2d", np.random.default_rng(0).permutation(first(210)))
+    plant.hits("tada2d", np.random.default_rng(0).permutation(first(210)))
     assert judged(plant, path).verdict == UNDECIDED
 
 
 def test_interval_against_the_paired_t_interval(plant, tmp_path):
     generator = np.random.default_rng(1)
     one, two = generator.random(5000) < 0.6, generator.random(5000) < 0.5
-    plant_hits(plant, "tada2d", one)
-    plant_hits(plant, "tsn", two)
-    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")).weakest
+    plant.hits("tada2d", one)
+    plant.hits("tsn", two)
+    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")).weakest.estimate
     differences = 100.0 * (one.astype(float) - two)
     assert margin.value == pytest.approx(differences.mean())
     half = 1.96 * differences.std() / math.sqrt(5000)
@@ -106,20 +95,20 @@ def test_interval_against_the_paired_t_interval(plant, tmp_path):
 
 def test_every_statement_has_to_hold(plant, tmp_path):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}", "{ssv2/tada2d} > {ssv2/tsn+tada}")
-    plant_hits(plant, "tada2d", first(300))
-    plant_hits(plant, "tsn", first(200))
+    plant.hits("tada2d", first(300))
+    plant.hits("tsn", first(200))
     for other, verdict in ((250, HOLDS), (299, UNDECIDED), (350, FAILS)):
-        plant_hits(plant, "tsn+tada", first(other))
+        plant.hits("tsn+tada", first(other))
         one = judged(plant, path)
         assert one.verdict == verdict
-        assert one.weakest.value == pytest.approx((300 - max(other, 200)) / 4)
+        assert one.weakest.estimate.value == pytest.approx((300 - max(other, 200)) / 4)
 
 
 def test_failing_is_harder_among_many(plant, tmp_path):
     """Six videos fewer fail a claim of one statement; of twenty, one is that far below by chance."""
-    plant_hits(plant, "tada2d", first(200))
-    plant_hits(plant, "tsn", first(206))
-    plant_hits(plant, "tsn+avg", first(100))
+    plant.hits("tada2d", first(200))
+    plant.hits("tsn", first(206))
+    plant.hits("tsn+avg", first(100))
     bad = "{ssv2/tada2d} > {ssv2/tsn}"
     assert judged(plant, spec(tmp_path, bad)).verdict == FAILS
     assert judged(plant, spec(tmp_path, bad, *["{ssv2/tada2d} > {ssv2/tsn+avg}"] * 19)).verdict == UNDECIDED
@@ -127,11 +116,11 @@ def test_failing_is_harder_among_many(plant, tmp_path):
 
 def test_differences_of_differences(plant, tmp_path):
     for model, right in (("tsn", 100), ("tsn+tada-1of64", 250), ("tsn+tada", 300)):
-        plant_hits(plant, model, first(right))
+        plant.hits(model, first(right))
     path = spec(tmp_path, "{ssv2/tsn+tada-1of64} - {ssv2/tsn} > {ssv2/tsn+tada} - {ssv2/tsn+tada-1of64}")
     one = judged(plant, path)
     assert one.verdict == HOLDS
-    assert one.weakest.value == pytest.approx((150 - 50) / 4)
+    assert one.weakest.estimate.value == pytest.approx((150 - 50) / 4)
 
 
 @pytest.mark.parametrize(
@@ -141,18 +130,18 @@ def test_differences_of_differences(plant, tmp_path):
 def test_seeds(plant, tmp_path, others, verdict):
     """The same mean difference is decided where seeds agree, and not where they scatter."""
     for seed, (right, base) in enumerate(zip(others, (200, 202, 198), strict=True)):
-        plant_hits(plant, "tada2d", first(right), seed)
-        plant_hits(plant, "tsn", first(base), seed)
+        plant.hits("tada2d", first(right), seed)
+        plant.hits("tsn", first(base), seed)
     one = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}"), seeds=3)
     assert one.verdict == verdict
-    assert one.weakest.noise == "videos and seeds"
-    assert one.weakest.value == pytest.approx((sum(others) / 3 - 200) / 4)
+    assert one.weakest.estimate.noise == "videos and seeds"
+    assert one.weakest.estimate.value == pytest.approx((sum(others) / 3 - 200) / 4)
 
 
 def test_a_missing_seed_is_told_and_the_others_are_used(plant, tmp_path):
     for seed in (0, 1):
-        plant_hits(plant, "tada2d", first(300), seed)
-    plant_hits(plant, "tsn", first(200))
+        plant.hits("tada2d", first(300), seed)
+    plant.hits("tsn", first(200))
     one = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}"), seeds=2)
     assert one.verdict == HOLDS
     assert [str(problem) for problem in one.problems] == ["ssv2/tsn seed 1: pending: not run yet"]
@@ -161,7 +150,7 @@ def test_a_missing_seed_is_told_and_the_others_are_used(plant, tmp_path):
 def test_missing_and_failed_runs(plant, tmp_path):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")
     assert judged(plant, path).verdict == PENDING
-    plant_hits(plant, "tada2d", first(300))
+    plant.hits("tada2d", first(300))
     assert judged(plant, path).verdict == PENDING
     plant.failed("tsn", "loss is NaN")
     assert judged(plant, path).verdict == FAILED
@@ -173,27 +162,27 @@ def test_a_run_without_scores_has_no_noise_that_could_be_told(plant, tmp_path):
         plant.done("tada2d", seed, "paper", "ek100", map_action=value)
         plant.done("tsn", seed, "paper", "ek100", map_action=value - 4)
     one = judged(plant, path, "paper")
-    assert (one.verdict, one.weakest.noise) == (UNDECIDED, "unknown")
+    assert (one.verdict, one.weakest.estimate.noise) == (UNDECIDED, "unknown")
     one = judged(plant, path, "paper", seeds=2)
-    assert (one.verdict, one.weakest.noise) == (HOLDS, "seeds")
+    assert (one.verdict, one.weakest.estimate.noise) == (HOLDS, "seeds")
 
 
 def test_only_videos_that_all_networks_have_count(plant, tmp_path):
-    plant_hits(plant, "tada2d", first(300), videos=[str(n) for n in range(400)])
-    plant_hits(plant, "tsn", first(200)[::-1], videos=[str(n) for n in range(399, -1, -1)])
-    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")).weakest
+    plant.hits("tada2d", first(300), videos=[str(n) for n in range(400)])
+    plant.hits("tsn", first(200)[::-1], videos=[str(n) for n in range(399, -1, -1)])
+    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")).weakest.estimate
     assert margin.value == pytest.approx(25.0)  # by name, not by place
-    plant_hits(plant, "tsn", first(200, 390), videos=[str(n) for n in range(390)])
-    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")).weakest
+    plant.hits("tsn", first(200, 390), videos=[str(n) for n in range(390)])
+    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")).weakest.estimate
     assert (margin.videos, margin.value) == (390, pytest.approx(100 * 100 / 390))
 
 
 def test_mean_over_classes(plant, tmp_path):
     """Nine videos of class 0 and one of class 1: the mean over classes is not the mean over videos."""
     labels = np.array([0] * 9 + [1])
-    plant_hits(plant, "tada2d", labels == 1, labels=labels)
-    plant_hits(plant, "tsn", labels == 9, labels=labels)
-    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d/mean_class} > {ssv2/tsn/mean_class}")).weakest
+    plant.hits("tada2d", labels == 1, labels=labels)
+    plant.hits("tsn", labels == 9, labels=labels)
+    margin = judged(plant, spec(tmp_path, "{ssv2/tada2d/mean_class} > {ssv2/tsn/mean_class}")).weakest.estimate
     assert margin.value == pytest.approx(50.0)
 
 
@@ -202,7 +191,7 @@ def test_ensembles_sum_scores(plant, tmp_path):
     for model, values in scores.items():
         plant.scores(plant.done(model, top1=0.0), values, [1] * 4)
     path = spec(tmp_path, "{ssv2/tada2d & tada2d-16f/top1} > {ssv2/tada2d}")
-    assert judged(plant, path).weakest.value == pytest.approx(100.0)  # both are wrong, their sum is right
+    assert judged(plant, path).weakest.estimate.value == pytest.approx(100.0)  # both are wrong, their sum is right
 
 
 def test_actions_are_pairs_of_verb_and_noun_in_each_view(plant, tmp_path):
@@ -218,7 +207,7 @@ def test_actions_are_pairs_of_verb_and_noun_in_each_view(plant, tmp_path):
     path = spec(tmp_path, "{ek100/tada2d/top1_action} > {ek100/tsn/top1_action}")
     joint = np.mean([np.outer(v, n) for v, n in zip(verbs, nouns, strict=True)], 0)
     assert joint.argmax() == 1  # verb 0, noun 1
-    assert judged(plant, path, "paper").weakest.value == pytest.approx(100.0)
+    assert judged(plant, path, "paper").weakest.estimate.value == pytest.approx(100.0)
 
 
 def curves(run, **columns):
@@ -231,7 +220,7 @@ def test_curves(plant, tmp_path):
     early, end = "{curve/ssv2/%s/train_top1@0.25}", "{curve/ssv2/%s/train_top1@1}"
     assert judged(plant, spec(tmp_path, f"{end % 'tada2d'} > {end % 'tsn'}")).verdict == HOLDS
     one = judged(plant, spec(tmp_path, f"{early % 'tada2d'} > {early % 'tsn'}"))
-    assert (one.verdict, one.weakest.value) == (UNDECIDED, 0.0)
+    assert (one.verdict, one.weakest.estimate.value) == (UNDECIDED, 0.0)
     missing = judged(plant, spec(tmp_path, "{curve/ssv2/tada2d/val_top1@0.25} > {curve/ssv2/tsn/val_top1@1}"))
     assert missing.verdict == FAILED
 
@@ -243,10 +232,10 @@ def test_localization_without_shares_of_videos(plant, tmp_path):
     for seed, gain in enumerate((4.0, 3.5, 4.5)):
         plant.done("tsn", seed, dataset="hacs-localization", map=28.0)
         plant.done("tada2d", seed, dataset="hacs-localization", map=28.0 + gain)
-    assert (judged(plant, path).verdict, judged(plant, path).weakest.noise) == (UNDECIDED, "unknown")
+    assert (judged(plant, path).verdict, judged(plant, path).weakest.estimate.noise) == (UNDECIDED, "unknown")
     one = judged(plant, path, seeds=3)
-    assert (one.verdict, one.weakest.noise) == (HOLDS, "seeds")
-    assert one.weakest.value == pytest.approx(4.0)
+    assert (one.verdict, one.weakest.estimate.noise) == (HOLDS, "seeds")
+    assert one.weakest.estimate.value == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(8.0, HOLDS), (0.5, UNDECIDED), (-12.0, FAILS)])
@@ -260,8 +249,8 @@ def test_localization_is_paired_over_videos(plant, tmp_path, gain, verdict):
         run = plant.done(model, dataset="hacs-localization", map=by_video.mean())
         np.savez(run.file("scores.npz"), videos=names[order], shares_map=by_video[order])
     one = judged(plant, path)
-    assert (one.verdict, one.weakest.noise, one.weakest.videos) == (verdict, "videos", 80)
-    assert one.weakest.value == pytest.approx(gain, abs=2)
+    assert (one.verdict, one.weakest.estimate.noise, one.weakest.estimate.videos) == (verdict, "videos", 80)
+    assert one.weakest.estimate.value == pytest.approx(gain, abs=2)
 
 
 @pytest.mark.parametrize(("macs", "verdict"), [(19_999_999, HOLDS), (20_000_000, FAILS)])
@@ -270,7 +259,7 @@ def test_costs_are_exact(plant, tmp_path, macs, verdict):
     plant.complexity("slowonly+tada", 1, 10**9 + macs)
     path = spec(tmp_path, "{complexity/slowonly+tada/gflops} - {complexity/slowonly/gflops} < 0.02")
     one = judged(plant, path)
-    assert (one.verdict, one.weakest.noise) == (verdict, "exact")
+    assert (one.verdict, one.weakest.estimate.noise) == (verdict, "exact")
 
 
 def test_layers_and_starts_need_no_results(plant, tmp_path, monkeypatch):
@@ -282,15 +271,15 @@ def test_layers_and_starts_need_no_results(plant, tmp_path, monkeypatch):
     assert judged(plant, spec(tmp_path, "{start/tsn/tada2d} < 0.00001")).verdict == HOLDS
     assert judged(plant, spec(tmp_path, "{start/tsn/r3d} < 0.00001")).verdict == FAILS
     one = judged(plant, spec(tmp_path, "{layer/tadaconv/gflops} - {layer/spatial/gflops} < 0.002"))
-    assert one.weakest.value == pytest.approx(0.002 - 0.00195, abs=1e-4)
+    assert one.weakest.estimate.value == pytest.approx(0.002 - 0.00195, abs=1e-4)
     layers._outputs.cache_clear()
     layers.largest_difference.cache_clear()
 
 
 def test_claims_of_the_other_scale(plant, tmp_path):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}", extra="at: paper")
-    plant_hits(plant, "tada2d", first(300))
-    plant_hits(plant, "tsn", first(200))
+    plant.hits("tada2d", first(300))
+    plant.hits("tsn", first(200))
     assert judged(plant, path).verdict == ELSEWHERE
     assert judged(plant, path, "paper").verdict == PENDING
 
@@ -306,8 +295,8 @@ def test_claims_of_the_other_scale(plant, tmp_path):
     ],
 )
 def test_faulty_statements(plant, tmp_path, text, message):
-    plant_hits(plant, "tada2d", first(3))
-    plant_hits(plant, "tsn", first(3))
+    plant.hits("tada2d", first(3))
+    plant.hits("tsn", first(3))
     with pytest.raises(TadaError, match=message):
         judged(plant, spec(tmp_path, text))
 
@@ -331,7 +320,7 @@ def test_page(plant, monkeypatch):
     generator = np.random.default_rng(0)
     for place, model in enumerate(sorted({model for _, model in load_claims().runs})):
         curves(
-            plant_hits(plant, model, generator.random(300) < 0.2 + place / 60),
+            plant.hits(model, generator.random(300) < 0.2 + place / 60),
             train_top1=[1.0, 2.0],
             val_top1=[1.0, 2.0],
         )

@@ -4,23 +4,29 @@ from decimal import Decimal
 
 import pytest
 
-from tada.report.judge.cells import judge
+from tada.report.judge.cells import verdict as verdict_of
 from tada.report.paper.printed import parse
-from tada.report.paper.quantities import Complexity, Delta, Library, Metric, Tolerance
+from tada.report.paper.quantities import Difference, LibrarySize, Metric, NetworkSize
+from tada.report.paper.tables import Cell, Tolerance
 
 TOLERANCE = Tolerance(0.5, "for the test")
-METRIC = Metric("ssv2", ("tsn",), "top1", TOLERANCE)
-PARAMS = Complexity(("tsn",), "params", 400, 256)
+METRIC = Metric("ssv2", ("tsn",), "top1")
+ACCURACIES = (METRIC, Difference(Metric("ssv2", ("tada2d",), "top1"), METRIC))
 
 
-@pytest.mark.parametrize("what", [METRIC, Delta("top1", "tsn", TOLERANCE)])
+def cell(quantity, tolerance=None):
+    return Cell("column", "63.8", "measured", quantity, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("quantity", ACCURACIES)
 @pytest.mark.parametrize(
     ("reproduced", "verdict"),
     [(63.8, "match"), (63.3, "match"), (64.3, "match"), (63.299, "off"), (64.301, "off")],
 )
-def test_accuracy_within_tolerance(what, reproduced, verdict):
-    assert judge(reproduced, parse("63.8"), what, "paper") == verdict
-    assert judge(reproduced, parse("63.8"), what, "mini") == "mini"
+def test_accuracy_within_tolerance(quantity, reproduced, verdict):
+    accuracy = cell(quantity, TOLERANCE)
+    assert verdict_of(reproduced, parse("63.8"), accuracy, "paper") == verdict
+    assert verdict_of(reproduced, parse("63.8"), accuracy, "mini") == "mini"
 
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])
@@ -37,8 +43,9 @@ def test_accuracy_within_tolerance(what, reproduced, verdict):
     ],
 )
 def test_counts_match_at_the_printed_digits(reproduced, printed, verdict, scale):
-    assert judge(Decimal(reproduced), parse(printed), PARAMS, scale) == verdict
+    assert verdict_of(Decimal(reproduced), parse(printed), cell(NetworkSize(("tsn",), "params")), scale) == verdict
 
 
 def test_another_librarys_network_is_not_judged():
-    assert judge(Decimal("71.9"), parse("71.4"), Library("torchvision.s3d", 64, 224), "paper") == "library"
+    peers = cell(LibrarySize("torchvision.s3d", 64, 224))
+    assert verdict_of(Decimal("71.9"), parse("71.4"), peers, "paper") == "library"

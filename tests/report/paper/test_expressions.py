@@ -1,4 +1,4 @@
-"""Expressions and comparisons against the same arithmetic written out, on numbers and on arrays."""
+"""Expressions, comparisons and formulas against the same arithmetic written out, on numbers and on arrays."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tada.base.errors import TadaError
-from tada.report.paper.expressions import Comparison, Expression
+from tada.report.paper.expressions import Comparison, Expression, evaluate_formula
 
 VALUES = {"a/b": Fraction(3), "c.d": Fraction(1, 2), "c": Fraction(7)}
 
@@ -19,6 +19,7 @@ VALUES = {"a/b": Fraction(3), "c.d": Fraction(1, 2), "c": Fraction(7)}
         ("mean({a/b}, {c.d}, {c})", Fraction(7, 2)),
         ("{a/b} * 1.306", Fraction("3.918")),
         ("8 / 60", Fraction(8, 60)),
+        ("{a/b} ** 2 - {c}", 2),
     ],
 )
 def test_evaluate(text, expected):
@@ -36,7 +37,9 @@ def test_arrays():
     ("text", "message"),
     [
         ("{a} +", "not a sum"),
-        ("{a} ** 2", "not a number"),
+        ("{a} ** {b}", "not a number"),
+        ("{a} ** 0.5", "not a number"),
+        ("{print}({a})", "is not a number"),
         ("__import__('os')", "unknown function"),
         ("meam({a})", "did you mean 'mean'"),
         ("{a} + b", "'b' is not a number"),
@@ -65,3 +68,35 @@ def test_no_comparison():
 
 def test_shown():
     assert Comparison("{a} - {b} >= 2 * {a}").shown(str.upper) == "A − B ≥ 2 × A"
+
+
+SETTING = {"Co": 64, "Ci": 32, "k": 3, "T": 8, "H": 56, "W": 55, "r": 4}
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("Co × Ci × k²", 64 * 32 * 9),
+        ("Co × Ci × (k² + k) × THW", 64 * 32 * 12 * 8 * 56 * 55),
+        ("Co × Ci × k³", 64 * 32 * 27),
+        ("2 × Ci × Ci/r × k", 2 * 32 * 8 * 3),
+        ("Co - Ci", 32),
+    ],
+)
+def test_evaluate_formula(formula, expected):
+    assert evaluate_formula(formula, SETTING) == expected
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        ("Co × Cin", "unknown size 'Cin'; did you mean 'Ci'"),
+        ("Co ×", "not a sum"),
+        ("print(Co)", "unknown size 'print'"),
+        ("Co ** k", "not a number"),
+        ("Ci/k", "no whole number"),
+    ],
+)
+def test_faults_of_formulas(formula, message):
+    with pytest.raises(TadaError, match=message):
+        evaluate_formula(formula, SETTING)

@@ -8,7 +8,7 @@ import pytest
 from tada.base.errors import TadaError
 from tada.models.registry import model_names
 from tada.report.paper.figures import figure_names, load_figure
-from tada.report.paper.quantities import Complexity, Delta, Metric
+from tada.report.paper.quantities import Difference, Metric, NetworkSize
 from tada.report.paper.tables import load_table, table_names
 
 
@@ -29,13 +29,12 @@ def test_table3b():
     assert len(table.runs) == 10
     assert table.complexities == set()
     cells = {(row.id, cell.column): cell for row, cell in table.cells()}
-    assert cells["tada2d", "top1"].measure == Metric(
-        "ssv2", ("tada2d",), "top1", cells["tada2d", "top1"].measure.tolerance
-    )
-    assert cells["tada2d", "top1"].reported == "63.8"
-    delta = cells["tada2d", "delta"].measure
-    assert isinstance(delta, Delta)
-    assert (delta.column, delta.base) == ("top1", "tsn")
+    top1 = cells["tada2d", "top1"]
+    assert (top1.quantity, top1.reported) == (Metric("ssv2", ("tada2d",), "top1"), "63.8")
+    assert top1.tolerance.value == 0.5
+    delta = cells["tada2d", "delta"]
+    assert delta.quantity == Difference(top1.quantity, Metric("ssv2", ("tsn",), "top1"))
+    assert (delta.of, delta.base) == ("top1", "tsn")
     assert cells["tsn", "delta"].kind == "given"
 
 
@@ -48,7 +47,7 @@ def test_reported_deltas_follow_from_reported_accuracies():
 def test_table4_subtracts_the_baseline():
     table = load_table("table4")
     assert ("tsn", 400, 256) in table.complexities
-    assert Complexity(("tada2d-k2",), "params", 400, 256, "tsn") in table.measures
+    assert NetworkSize(("tada2d-k2",), "params", 400, 256, "tsn") in table.quantities
 
 
 def test_ensembles_need_both_runs():
@@ -68,24 +67,24 @@ def test_peers_are_cited():
 def test_the_list_of_figures_has_every_count_that_the_tables_print():
     listed = [row for row in load_table("complexity").rows if not row.id.startswith(("section", "footnote"))]
     counts = sum(
-        isinstance(m, Complexity) for name in ("table2", "table4", "table7") for m in load_table(name).measures
+        isinstance(one, NetworkSize) for name in ("table2", "table4", "table7") for one in load_table(name).quantities
     )
     assert (
-        sum(isinstance(row.cells["value"].measure, Complexity) for row in listed) == counts + 3
+        sum(isinstance(row.cells["value"].quantity, NetworkSize) for row in listed) == counts + 3
     )  # and three of its own
 
 
 def test_tasks_fill_in_metrics():
-    names = {m.name for m in load_table("table8").measures if m.dataset == "ek100-localization"}
+    names = {m.name for m in load_table("table8").quantities if m.dataset == "ek100-localization"}
     assert {"map_verb@0.1", "map_action@0.5", "map_noun"} <= names
     assert len(names) == 18
 
 
 def test_planning_loads_nothing_heavy():
     code = (
-        "import sys; from tada.report.paper import figures, tables;"
+        "import sys; from tada.report.paper import figures, sentences, tables;"
         "[tables.load_table(n) for n in tables.table_names()];"
-        "figures.load_figure('figure3');"
+        "figures.load_figure('figure3'), sentences.load_claims();"
         "print([m for m in ('torch', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
@@ -102,6 +101,7 @@ FAULTS = [
     ("delta_of: top1", "delta_of: top2", "columns.delta.delta_of: unknown metric column 'top2'; did you mean 'top1'"),
     ("delta_of: top1", "delta_of: top1, layer: params", "columns.delta: delta_of and layer exclude each other"),
     ("base: tsn", "base: tsm", "rows.tada2d.base: unknown row 'tsm'; did you mean 'tsn'"),
+    ('top1: "32.0", ', "", "rows.tada2d.cells.delta: a difference of top1, which is not measured in both rows"),
     ("        base: tsn\n", "", "rows.tada2d.cells.delta: a difference to which row"),
     ("id: peer", "id: tsn", "rows: tsn: used by several rows"),
     ("{name: Peer (2020),", "{nam: Peer,", "rows.peer.cells: unknown column 'nam'; did you mean 'name'"),

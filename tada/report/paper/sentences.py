@@ -1,18 +1,112 @@
-"""What the audit recomputes: `paper/audit.yaml`, whose parts say which numbers follow from which others."""
+"""Sentences of the paper to be checked: on measurements (`paper/claims.yaml`) or on its own digits (`audit.yaml`).
+
+A claim is a sentence as statements on quantities. The audit says which printed numbers follow from which others.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tada.base import files
-from tada.base.errors import unknown
+from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml
 from tada.report.paper.expressions import Comparison, Expression
-from tada.report.paper.quantities import Delta
-from tada.report.paper.reported import Paper
+from tada.report.paper.quantities import (
+    Difference,
+    LayerSize,
+    Quantity,
+    Setting,
+    complexities_of,
+    parse_quantity,
+    runs_of,
+)
+from tada.report.paper.tables import Paper, load_table
 
-AUDIT = files.PAPER / "audit.yaml"
+CLAIMS, AUDIT = files.PAPER / "claims.yaml", files.PAPER / "audit.yaml"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A comparison, and the quantity that each of its references names, in their order."""
+
+    comparison: Comparison
+    references: dict[str, Quantity]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper: true if all statements are. `at` names the only scale at which they mean something."""
+
+    id: str
+    place: str
+    says: str
+    quote: str
+    holds: tuple[Statement, ...]
+    at: str = ""
+    note: str = ""
+
+    @cached_property
+    def quantities(self) -> set[Quantity]:
+        """Everything that its statements compare."""
+        return {quantity for statement in self.holds for quantity in statement.references.values()}
+
+    @property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of the runs that it needs; empty for a claim that holds at any scale."""
+        return runs_of(self.quantities)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """All claims, and the tables whose order of rows is compared."""
+
+    title: str
+    place: str
+    caption: str
+    claims: tuple[Claim, ...]
+    correlations: tuple[str, ...]
+
+    @cached_property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of every run that is needed."""
+        tables = {run for name in self.correlations for run in load_table(name).runs}
+        return tables | {run for claim in self.claims for run in claim.runs}
+
+    @cached_property
+    def complexities(self) -> set[tuple[str, int, int]]:
+        """(model, classes, resolution) of every network whose size is needed."""
+        return complexities_of(quantity for claim in self.claims for quantity in claim.quantities)
+
+
+def load_claims(path: Path = CLAIMS) -> Claims:
+    """The spec.
+
+    Raises:
+        TadaError: a faulty key, statement or reference, or an id that is used twice.
+    """
+    spec = load_yaml(path, "claims")
+    ids = [entry["id"] for entry in spec["claims"]]
+    if twice := sorted({name for name in ids if ids.count(name) > 1}):
+        raise TadaError(f"{path}: {', '.join(twice)}: used by several claims")
+    claims = []
+    for entry in spec["claims"]:
+        where = f"{path}: {entry['id']}"
+        statements = []
+        for text in entry["holds"]:
+            comparison = Comparison(" ".join(text.split()))
+            named = {name: parse_quantity(name, where, _setting) for name in comparison.references}
+            statements.append(Statement(comparison, named))
+        about = (entry["id"], entry["place"], entry["says"], entry["quote"])
+        claims.append(Claim(*about, tuple(statements), entry.get("at", ""), _line(entry.get("note", ""))))
+    correlations = tuple(spec.get("correlations", []))
+    return Claims(spec["title"], spec["place"], _line(spec["caption"]), tuple(claims), correlations)
+
+
+def _setting() -> Setting:
+    """The sizes at which the paper counts single layers: those of Table 1 (footnote 2)."""
+    return next(quantity.setting for quantity in load_table("table1").quantities if isinstance(quantity, LayerSize))
 
 
 @dataclass(frozen=True)
@@ -97,7 +191,7 @@ def load_audit(path: Path, paper: Paper) -> Audit:
 
 
 def load_sentences(path: Path = AUDIT) -> tuple[list[Sum], list[Ordering]]:
-    """The numbers and the comparisons of the paper's text alone, without those that tables print."""
+    """The audit's numbers and comparisons of the paper's text alone, without those that tables print."""
     spec = load_yaml(path, "audit")
     return [_sum(entry) for entry in spec.get("numbers", [])], [_ordering(e) for e in spec.get("comparisons", [])]
 
@@ -105,13 +199,13 @@ def load_sentences(path: Path = AUDIT) -> tuple[list[Sum], list[Ordering]]:
 def _deltas(paper: Paper) -> Iterator[Sum]:
     """Every printed difference of a column between a row and its base row."""
     for table, row, cell in paper.all_cells():
-        if not isinstance(delta := cell.measure, Delta):
+        if not isinstance(cell.quantity, Difference):
             continue
         headers = {column.name: column.header for column in table.columns}
         name = f"{table.name}/{row.id}/{cell.column}"
-        formula = f"{{{table.name}/{row.id}/{delta.column}}} - {{{table.name}/{delta.base}/{delta.column}}}"
-        quote = f"{row.id}: {headers[cell.column]} of {headers[delta.column]}"
-        group = f"{headers[cell.column]} of {headers[delta.column]}"
+        formula = f"{{{table.name}/{row.id}/{cell.of}}} - {{{table.name}/{cell.base}/{cell.of}}}"
+        group = f"{headers[cell.column]} of {headers[cell.of]}"
+        quote = f"{row.id}: {group}"
         yield Sum(name, table.title, quote, (f"{{{name}}}",), {"": (Expression(formula),)}, group=group)
 
 
@@ -127,7 +221,7 @@ def _columns(entries: list[dict[str, Any]], paper: Paper, path: Path) -> Iterato
         column = columns[entry["column"]]
         group = f"{column.over} {column.header}".strip()
         for row in table.rows:
-            if row.cells[column.name].measure is None:
+            if row.cells[column.name].quantity is None:
                 continue
             name = f"{table.name}/{row.id}/{column.name}"
             about = (name, table.title, f"{row.id}: {group}")

@@ -1,0 +1,135 @@
+"""Noise: how far a weighted sum of measured values may be from what other videos and other trainings would give.
+
+This is the only module that knows how. Its noise has two parts. The test videos are a sample: since all networks are
+tested on the same ones, what each video adds to the sum is known, and the spread over videos tells the noise of their
+mean. Training is chance, too: where runs have several seeds, their spread, pooled over the values, adds to it. Both
+make a t interval.
+
+Two made-up videos, one all for and one all against, stand among the videos, so that a handful of videos never decides:
+of single pairs of networks, 6 videos to 0 decide and 5 to 0 do not, as in McNemar's exact test.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from tada.report.measure.samples import Samples
+from tada.report.measure.values import Value
+
+LEVEL = 0.05
+"""Of the two-sided intervals."""
+
+
+EXACT, UNKNOWN = "exact", "unknown"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A weighted sum of measured values, in their unit, and its noise.
+
+    Attributes:
+        value: the sum, over the videos that all values have.
+        error: its standard error; 0 of counts, infinite where no noise can be told.
+        noise: what the error takes into account: "exact", "videos", "seeds", "videos and seeds" or "unknown".
+        values: the means over seeds that are summed.
+        freedom: degrees of freedom of the error.
+        videos: number of test videos.
+    """
+
+    value: float
+    error: float
+    noise: str
+    values: tuple[float, ...]
+    freedom: float = math.inf
+    videos: int = 0
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The two-sided t interval that misses the true value with a probability of `level`."""
+        half = stats.t.ppf(1 - level / 2, self.freedom) * self.error if self.error else 0.0
+        return self.value - half, self.value + half
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval at `LEVEL`."""
+        return self.interval()[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval at `LEVEL`."""
+        return self.interval()[1]
+
+
+def weighted_sum(weights: Sequence[float], values: Sequence[Value], constant: float = 0.0) -> Estimate:
+    """The sum of `constant` and the values times their weights.
+
+    Args:
+        weights: one for each value.
+        values: finished measurements of numbers.
+        constant: a number without noise.
+    """
+    samples = _aligned(values)
+    by_seed = [_by_seed(value, sample) for value, sample in zip(values, samples, strict=True)]
+    means = tuple(float(numbers.mean()) for numbers in by_seed)
+    total = constant + float(np.dot(weights, means))
+    if all(value.exact for value in values):
+        return Estimate(total, 0.0, EXACT, means)
+    over_videos, videos = _variance_over_videos(weights, values, samples)
+    noisy = [(w, numbers) for w, value, numbers in zip(weights, values, by_seed, strict=True) if not value.exact]
+    over_seeds, freedom = _variance_over_seeds(noisy)
+    variance = over_videos + over_seeds
+    if variance == 0.0:
+        return Estimate(total, math.inf, UNKNOWN, means)
+    freedom = math.inf if over_seeds == 0 else freedom * (variance / over_seeds) ** 2  # Satterthwaite's
+    noise = " and ".join(name for name, known in (("videos", over_videos), ("seeds", over_seeds)) if known)
+    return Estimate(total, math.sqrt(variance), noise, means, freedom, videos)
+
+
+def _aligned(values: Sequence[Value]) -> list[Samples | None]:
+    """The samples of each value over the videos that all of them have; None where they are not known.
+
+    Runs that have no video in common cannot be paired, as if their videos were not known.
+    """
+    samples = [value.samples for value in values]
+    known = [one.videos for one in samples if one is not None]
+    videos = reduce(np.intersect1d, known) if known else np.array([])
+    return [one.only(videos) if one is not None and len(videos) else None for one in samples]
+
+
+def _by_seed(value: Value, samples: Samples | None) -> npt.NDArray[np.float64]:
+    return np.array(list(value.numbers.values()), float) if samples is None else samples.by_seed
+
+
+def _variance_over_videos(
+    weights: Sequence[float], values: Sequence[Value], samples: Sequence[Samples | None]
+) -> tuple[float, int]:
+    """Variance of the sum over samples of videos, and the number of videos."""
+    alone = sum(weight**2 * _variance_of_share(value) for weight, value in zip(weights, values, strict=True))
+    paired = [(weight, one) for weight, one in zip(weights, samples, strict=True) if one is not None]
+    if not paired:
+        return float(alone), 0
+    by_video = sum(weight * one.shares.mean(0) for weight, one in paired)
+    most = 100.0 * max(abs(weight) for weight, _ in paired)
+    by_video = np.append(by_video, [most, -most])
+    videos = len(by_video) - 2
+    return float(alone + by_video.var(ddof=1) * len(by_video) / videos**2), videos
+
+
+def _variance_of_share(value: Value) -> float:
+    """Binomial variance of a share in percent whose videos are not known one by one; never quite zero."""
+    if value.share_of is None:
+        return 0.0
+    return max((float(share) + 1) * (101 - float(share)) / value.share_of for share in value.numbers.values())
+
+
+def _variance_over_seeds(noisy: Sequence[tuple[float, npt.NDArray[np.float64]]]) -> tuple[float, int]:
+    """Variance of the sum over trainings, and the degrees of freedom of its estimate."""
+    freedom = sum(len(numbers) - 1 for _, numbers in noisy)
+    if not freedom:
+        return 0.0, 0
+    pooled = sum(((numbers - numbers.mean()) ** 2).sum() for _, numbers in noisy) / freedom
+    return float(sum(weight**2 * pooled / len(numbers) for weight, numbers in noisy)), freedom
