@@ -9,15 +9,11 @@ from decimal import Decimal
 from fractions import Fraction
 
 from tada.base.errors import TadaError, unknown
+from tada.report.judge.verdicts import OF_AUDIT, Verdict
 from tada.report.paper.expressions import Comparison, Expression
 from tada.report.paper.printed import Interval, Printed, parse, show
 from tada.report.paper.sentences import Audit, Bounds, Ordering, Sum
 from tada.report.paper.tables import Paper
-
-ADDS_UP, ROUNDING, DIFFERS, UNCHECKED = "adds up", "rounding", "differs", "unchecked"
-
-
-ORDER = (DIFFERS, ROUNDING, UNCHECKED, ADDS_UP)
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Finding:
     recomputed: str
     how: str
     difference: str
-    verdict: str
+    verdict: Verdict
     note: str = ""
     group: str = ""
 
@@ -48,8 +44,10 @@ def recompute(audit: Audit, paper: Paper) -> list[Finding]:
                 findings.append(_bounds(check, look_up))
             case Ordering():
                 findings += _ordering(check, look_up)
-    findings += [Finding("", one.place, one.quote, "", "", "", "", UNCHECKED, one.why) for one in audit.unchecked]
-    return sorted(findings, key=lambda finding: ORDER.index(finding.verdict))  # keeps the paper's order within
+    findings += [
+        Finding("", one.place, one.quote, "", "", "", "", Verdict.UNCHECKED, one.why) for one in audit.unchecked
+    ]
+    return sorted(findings, key=lambda finding: OF_AUDIT.index(finding.verdict))  # keeps the paper's order within
 
 
 class _Numbers:
@@ -107,12 +105,12 @@ def _sum(check: Sum, look_up: _Numbers) -> Finding:
         values = [value if isinstance(value, Interval) else Interval.exact(value) for value in values]
         verdicts = [_fits(value, number) for value, number in zip(values, printed, strict=True)]
         gaps = [number.fraction - value.value for value, number in zip(values, printed, strict=True)]
-        worst = min(verdicts, key=ORDER.index)
+        worst = min(verdicts, key=OF_AUDIT.index)
         read.append((how, worst, sum(map(abs, gaps)), values, gaps, expressions))
-    how, verdict, _, values, gaps, expressions = min(read, key=lambda one: (-ORDER.index(one[1]), one[2]))
+    how, verdict, _, values, gaps, expressions = min(read, key=lambda one: (-OF_AUDIT.index(one[1]), one[2]))
     texts = _both(values, printed)
     note = check.note
-    if len(read) > 1 and verdict != ADDS_UP:
+    if len(read) > 1 and verdict != Verdict.ADDS_UP:
         others = (f"{' and '.join(_both(one[3], printed))} ({one[0]})" for one in read)
         note = f"{note} Recomputed: {'; '.join(others)}.".strip()
     return Finding(
@@ -123,7 +121,7 @@ def _sum(check: Sum, look_up: _Numbers) -> Finding:
         " and ".join(texts),
         "; ".join(expression.shown(look_up.text) for expression in expressions) + (f" ({how})" if how else ""),
         ""
-        if verdict == ADDS_UP
+        if verdict == Verdict.ADDS_UP
         else " and ".join(_gap(gap, number) for gap, number in zip(gaps, printed, strict=True)),
         verdict,
         note,
@@ -131,10 +129,10 @@ def _sum(check: Sum, look_up: _Numbers) -> Finding:
     )
 
 
-def _fits(value: Interval, number: Printed) -> str:
+def _fits(value: Interval, number: Printed) -> Verdict:
     if abs(value.value - number.fraction) <= Fraction(1, 2 * 10**number.decimals):
-        return ADDS_UP
-    return ROUNDING if value.overlaps(Interval.of(number)) else DIFFERS
+        return Verdict.ADDS_UP
+    return Verdict.ROUNDING if value.overlaps(Interval.of(number)) else Verdict.DIFFERS
 
 
 def _bounds(check: Bounds, look_up: _Numbers) -> Finding:
@@ -151,7 +149,7 @@ def _bounds(check: Bounds, look_up: _Numbers) -> Finding:
         f"{_shown(low.value, number)} to {_shown(high.value, number)}",
         " to ".join(expression.shown(look_up.text) for expression in check.between),
         _gap(gap, number) if gap else "",
-        ADDS_UP if inside else ROUNDING if possible else DIFFERS,
+        Verdict.ADDS_UP if inside else Verdict.ROUNDING if possible else Verdict.DIFFERS,
         check.note,
         check.group,
     )
@@ -162,7 +160,7 @@ def _ordering(check: Ordering, look_up: _Numbers) -> list[Finding]:
     for number, statement in enumerate(check.holds, start=1):
         margin = statement.margin.evaluate(look_up)
         true = margin.value > 0 or (margin.value == 0 and not statement.strict)
-        verdict = ADDS_UP if true else ROUNDING if margin.high > 0 else DIFFERS
+        verdict = Verdict.ADDS_UP if true else Verdict.ROUNDING if margin.high > 0 else Verdict.DIFFERS
         digits = max(look_up.paper.printed(name, check.id).decimals for name in statement.references)
         name = f"{check.id}/{number}" if len(check.holds) > 1 else check.id
         size = "" if true else show(_decimal(margin.value), digits)

@@ -8,6 +8,7 @@ digits.
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tada.report.judge.verdicts import Verdict
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Number, Value, measure
 from tada.report.paper.printed import Printed, rounded
@@ -19,13 +20,12 @@ from tada.report.paper.tables import Cell, Table
 class Filled:
     """A cell with its measurement. `reported` and `here` are texts, the numbers behind them are beside them.
 
-    `verdict` is "match", "off", "pending" or "failed", "mini" or "library" where there is none to give, and empty where
-    nothing is measured.
+    There is no `verdict` where nothing is measured.
     """
 
     cell: Cell
     reported: str
-    verdict: str = ""
+    verdict: Verdict | None = None
     here: str = ""
     value: Value | None = None
     printed: Printed | None = None
@@ -60,11 +60,11 @@ def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
     if value is None or cell.quantity is None:
         return Filled(cell, cell.reported)
     if value.status == DONE and value.text:
-        same = MATCH if value.text == cell.reported else OFF
+        same = Verdict.MATCH if value.text == cell.reported else Verdict.OFF
         return Filled(cell, cell.reported, same, value.text, value)
     text, printed = cell.shown, cell.number
     if value.status != DONE or value.mean is None:
-        return Filled(cell, text, value.status, value.status, value, printed)
+        return Filled(cell, text, Verdict(value.status), value.status, value, printed)
     extra = _extra_decimals(cell.quantity)
     if printed is None:
         return Filled(cell, text, here=f"{value.mean:,}", value=value)
@@ -73,17 +73,14 @@ def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
         here += f" ± {printed.show(value.std, extra).lstrip('+')}"
     gap = value.mean - (printed.value if isinstance(value.mean, Decimal) else float(printed.value))
     shown = Printed("", printed.value, printed.decimals + extra, signed=True).show(gap)
-    return Filled(cell, text, verdict(value.mean, printed, cell, scale), here, value, printed, gap, shown)
-
-
-MATCH, OFF, MINI, LIBRARY = "match", "off", "mini", "library"
+    return Filled(cell, text, compared(value.mean, printed, cell, scale), here, value, printed, gap, shown)
 
 
 _ROUNDING = 1e-9  # a tolerance of 0.5 takes in 63.8 - 63.3, whose binary difference is a hair above or below
 
 
-def verdict(reproduced: Number, printed: Printed, cell: Cell, scale: str) -> str:
-    """ "match" or "off"; "mini" where the scale, "library" where the network allows no verdict.
+def compared(reproduced: Number, printed: Printed, cell: Cell, scale: str) -> Verdict:
+    """Whether a number is the reported one; "mini" where the scale, "library" where the network allows no verdict.
 
     Args:
         reproduced: in the printed number's unit.
@@ -93,13 +90,15 @@ def verdict(reproduced: Number, printed: Printed, cell: Cell, scale: str) -> str
     """
     if cell.tolerance is not None:
         if scale == "mini":
-            return MINI
-        return MATCH if abs(float(reproduced) - float(printed.value)) <= cell.tolerance.value + _ROUNDING else OFF
-    if isinstance(cell.quantity, LibrarySize):
-        return LIBRARY
-    if printed.below:
-        return MATCH if reproduced < printed.value else OFF
-    return MATCH if rounded(reproduced, printed.decimals) == printed.value else OFF
+            return Verdict.MINI
+        same = abs(float(reproduced) - float(printed.value)) <= cell.tolerance.value + _ROUNDING
+    elif isinstance(cell.quantity, LibrarySize):
+        return Verdict.LIBRARY
+    elif printed.below:
+        same = reproduced < printed.value
+    else:
+        same = rounded(reproduced, printed.decimals) == printed.value
+    return Verdict.MATCH if same else Verdict.OFF
 
 
 def _extra_decimals(quantity: Quantity) -> int:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tada.base.errors import TadaError
-from tada.report.judge.noise import EXACT, LEVEL, Estimate, weighted_sum
-from tada.report.measure.results import DONE, FAILED, PENDING, Problem, Results
+from tada.report.judge.noise import EXACT, Estimate, weighted_sum
+from tada.report.judge.verdicts import Verdict
+from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.quantities import Quantity
 from tada.report.paper.sentences import Claim, Claims, Statement
-
-HOLDS, FAILS, UNDECIDED, ELSEWHERE = "holds", "fails", "undecided", "other scale"
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Margin:
 
     statement: Statement
     estimate: Estimate
-    verdict: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Judged:
     """A claim's verdict, the margins of its statements, and what is wrong with the runs behind it."""
 
     claim: Claim
-    verdict: str
+    verdict: Verdict
     margins: tuple[Margin, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -54,30 +53,30 @@ def judge_claims(claims: Claims, results: Results) -> list[Judged]:
 def _judged(claim: Claim, values: Mapping[Quantity, Value], scale: str) -> Judged:
     """The claim at a scale.
 
-    It holds if every statement holds, each at the level `LEVEL`. It fails if any fails, at a level that is divided by
-    the number of statements, since one of many is easily below zero by chance.
+    It holds if every statement holds, and fails if any fails, which is harder for one of many; see `Estimate.sign`.
     """
     if claim.at and claim.at != scale:
-        return Judged(claim, ELSEWHERE)
+        return Judged(claim, Verdict.ELSEWHERE)
     found = [values[quantity] for quantity in claim.quantities]
     problems = tuple(sorted({problem for value in found for problem in value.problems}, key=str))
     if any(value.status != DONE for value in found):
         failed = any(problem.status == FAILED for problem in problems)
-        return Judged(claim, FAILED if failed else PENDING, problems=problems)
+        return Judged(claim, Verdict.FAILED if failed else Verdict.PENDING, problems=problems)
     margins = tuple(_margin(statement, values, len(claim.holds)) for statement in claim.holds)
-    verdicts = {margin.verdict for margin in margins}
-    verdict = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    verdict = next(one for one in _WORST_FIRST if one in {margin.verdict for margin in margins})
     return Judged(claim, verdict, margins, problems)
+
+
+_WORST_FIRST = (Verdict.FAILS, Verdict.UNDECIDED, Verdict.HOLDS)
 
 
 def _margin(statement: Statement, values: Mapping[Quantity, Value], statements: int) -> Margin:
     weights, constant = _weights(statement)
     estimate = weighted_sum(weights, [values[quantity] for quantity in statement.references.values()], constant)
-    if estimate.noise == EXACT:
-        true = estimate.value > 0 or (estimate.value == 0 and not statement.comparison.strict)
-        return Margin(statement, estimate, HOLDS if true else FAILS)
-    below_zero = estimate.interval(LEVEL / statements)[1] < 0
-    return Margin(statement, estimate, HOLDS if estimate.low > 0 else FAILS if below_zero else UNDECIDED)
+    if estimate.noise == EXACT and estimate.value == 0:
+        return Margin(statement, estimate, Verdict.FAILS if statement.comparison.strict else Verdict.HOLDS)
+    verdict = {1: Verdict.HOLDS, -1: Verdict.FAILS, 0: Verdict.UNDECIDED}[estimate.sign(statements)]
+    return Margin(statement, estimate, verdict)
 
 
 def _weights(statement: Statement) -> tuple[list[float], float]:

@@ -53,6 +53,16 @@ class Estimate:
         half = stats.t.ppf(1 - level / 2, self.freedom) * self.error if self.error else 0.0
         return self.value - half, self.value + half
 
+    def sign(self, among: int = 1) -> int:
+        """1 where the true value is above zero, -1 where it is below, 0 where noise leaves that open.
+
+        Args:
+            among: number of statements that all have to be above zero, of which this is one. One of many is easily
+                below by chance, so for that the level is divided by their number.
+        """
+        below = self.interval(LEVEL / among)[1] < 0
+        return 1 if self.low > 0 else -1 if below else 0
+
     @property
     def low(self) -> float:
         """Lower end of the interval at `LEVEL`."""
@@ -133,3 +143,14 @@ def _variance_over_seeds(noisy: Sequence[tuple[float, npt.NDArray[np.float64]]])
         return 0.0, 0
     pooled = sum(((numbers - numbers.mean()) ** 2).sum() for _, numbers in noisy) / freedom
     return float(sum(weight**2 * pooled / len(numbers) for weight, numbers in noisy)), freedom
+
+
+def rank_correlation(reported: Sequence[float], values: Sequence[Value]) -> float | None:
+    """Spearman's rank correlation of reported numbers and means over seeds, ties at their mean rank.
+
+    It is None where all numbers of a side are equal.
+    """
+    ranks = [stats.rankdata(numbers) for numbers in (reported, [float(value.mean or 0) for value in values])]
+    if any(np.ptp(numbers) == 0 for numbers in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])

@@ -6,26 +6,19 @@ from pathlib import Path
 import pandas as pd
 
 from tada.base.files import write_text
-from tada.report.judge.audit import ADDS_UP, DIFFERS, ORDER, ROUNDING, UNCHECKED, Finding, recompute
+from tada.report.judge.audit import Finding, recompute
+from tada.report.judge.verdicts import OF_AUDIT, Verdict
 from tada.report.pages.sheet import Head, Piece, Sheet
 from tada.report.pages.writing import write_pages
 from tada.report.paper.sentences import AUDIT, Audit, load_audit
 from tada.report.paper.tables import TABLES, Paper
 
 _COUNTED = {
-    DIFFERS: "differ",
-    ROUNDING: "may be right but for rounding",
-    UNCHECKED: "cannot be checked",
-    ADDS_UP: "add up",
+    Verdict.DIFFERS: "differ",
+    Verdict.ROUNDING: "may be right but for rounding",
+    Verdict.UNCHECKED: "cannot be checked",
+    Verdict.ADDS_UP: "add up",
 }
-
-
-_MEANINGS = (
-    (DIFFERS, "no rounding of the printed digits gives it; the difference is printed less recomputed."),
-    (ROUNDING, "the printed digits do not give it, but digits that were lost to rounding may."),
-    (UNCHECKED, "it seems to follow from numbers that the paper does not print."),
-    (ADDS_UP, "the printed digits give the printed number, or order of numbers."),
-)
 
 
 def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list[Finding]:
@@ -45,13 +38,13 @@ def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list
     columns = [name for name in Finding.__dataclass_fields__ if name != "group"]
     frame = pd.DataFrame([{name: getattr(f, name) for name in columns} for f in findings], columns=columns)
     write_text(out / "audit.csv", frame.to_csv(index=False))
-    return [finding for finding in findings if finding.verdict == DIFFERS]
+    return [finding for finding in findings if finding.verdict == Verdict.DIFFERS]
 
 
 def _lay_out(audit: Audit, findings: list[Finding]) -> Sheet:
     """What does not add up line by line, then, a line for each column or sentence, what does."""
     counts = Counter(finding.verdict for finding in findings)
-    summary = ", ".join(f"{counts[verdict]} {_COUNTED[verdict]}" for verdict in ORDER if counts[verdict])
+    summary = ", ".join(f"{counts[verdict]} {_COUNTED[verdict]}" for verdict in OF_AUDIT if counts[verdict])
     lines, rules, notes = [], set(), []
     previous = None
     for finding in _merged(findings):
@@ -77,16 +70,16 @@ def _lay_out(audit: Audit, findings: list[Finding]) -> Sheet:
         lines=tuple(lines),
         rules=frozenset(rules),
         notes=tuple(notes),
-        footer=(*_MEANINGS, *sources),
+        footer=(*((str(verdict), verdict.meaning) for verdict in OF_AUDIT), *sources),
     )
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:
     """The findings that add up, those of one column or sentence as one."""
     merged: dict[tuple[str, str], list[Finding]] = {}
-    lines = [finding for finding in findings if finding.verdict != ADDS_UP]
+    lines = [finding for finding in findings if finding.verdict != Verdict.ADDS_UP]
     for finding in findings:
-        if finding.verdict == ADDS_UP:
+        if finding.verdict == Verdict.ADDS_UP:
             merged.setdefault((finding.place, finding.group or finding.id), []).append(finding)
     for (_, group), members in merged.items():
         first = members[0]
@@ -95,5 +88,5 @@ def _merged(findings: list[Finding]) -> list[Finding]:
             continue
         total = sum(one.place == first.place and one.group == group for one in findings)
         counted = f"{len(members)} of {total}"
-        lines.append(Finding(first.id, first.place, group, counted, "", "", "", ADDS_UP, "", group))
+        lines.append(Finding(first.id, first.place, group, counted, "", "", "", Verdict.ADDS_UP, "", group))
     return lines

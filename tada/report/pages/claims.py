@@ -9,10 +9,11 @@ import pandas as pd
 
 from tada.base.files import write_text
 from tada.report.judge.cells import fill
-from tada.report.judge.claims import ELSEWHERE, FAILS, HOLDS, UNDECIDED, Judged, Margin, judge_claims
+from tada.report.judge.claims import Judged, Margin, judge_claims
 from tada.report.judge.noise import EXACT
-from tada.report.judge.order import describe
-from tada.report.measure.results import DONE, FAILED, PENDING, Results
+from tada.report.judge.remarks import order_of_rows
+from tada.report.judge.verdicts import OF_CLAIMS, Verdict
+from tada.report.measure.results import DONE, Results
 from tada.report.pages.footer import Line, about_code, about_runs
 from tada.report.pages.sheet import EMPTY, Head, Piece, Sheet
 from tada.report.pages.writing import write_pages
@@ -22,17 +23,8 @@ from tada.report.paper.sentences import CLAIMS, Claim, Claims, Statement, load_c
 from tada.report.paper.tables import Paper, load_table
 from tada.runs.recipes import SCALES
 
-ORDER = (HOLDS, FAILS, UNDECIDED, FAILED, PENDING, ELSEWHERE)
-
-
 METHOD: tuple[Line, ...] = (
-    (
-        HOLDS,
-        "all of the statement's 95% interval is above zero; of a claim of several statements, that of each. The number "
-        "is the margin of the weakest one, in points of accuracy unless it says otherwise.",
-    ),
-    (FAILS, "an interval lies below zero, at a level divided by the number of the claim's statements."),
-    (UNDECIDED, "inside the noise. It says nothing against the claim, nor for it."),
+    *((str(verdict), verdict.meaning) for verdict in (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED)),
     (
         "Noise",
         "all networks are tested on the same videos, so differences are taken video by video; their spread gives the "
@@ -74,9 +66,9 @@ def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path
 
 
 def counts(judged: Sequence[Judged]) -> str:
-    """ "12 holds, 3 undecided", in the order of `ORDER`."""
+    """ "12 holds, 3 undecided", in the order of `OF_CLAIMS`."""
     found = Counter(one.verdict for one in judged)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in ORDER if found[verdict])
+    return ", ".join(f"{found[verdict]} {verdict}" for verdict in OF_CLAIMS if found[verdict])
 
 
 def papers_margin(statement: Statement, paper: Paper) -> Interval | None:
@@ -152,7 +144,7 @@ def _orders(claims: Claims, available: dict[str, Results]) -> list[str]:
     sentences = []
     for name in claims.correlations:
         table = load_table(name)
-        found = {scale: describe(table, fill(table, results)) for scale, results in available.items()}
+        found = {scale: order_of_rows(table, fill(table, results)) for scale, results in available.items()}
         told = [f"{table.title}, {scale} scale: {text}" for scale, texts in found.items() for text in texts]
         sentences += told or [f"{table.title}: no row is measured yet."]
     return sentences

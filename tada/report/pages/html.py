@@ -3,15 +3,8 @@
 from html import escape
 from itertools import groupby
 
+from tada.report.judge.verdicts import Verdict
 from tada.report.pages.sheet import Head, Piece, Sheet
-
-COLOURED = {
-    "good": ("match", "holds", "adds"),
-    "bad": ("off", "fails", "differs", "failed"),
-    "open": ("pending", "undecided", "rounding", "unchecked"),
-}
-"""First words of verdicts by the colour of their cells; the words stay, so nobody depends on the colours."""
-
 
 STYLE = """
 :root { color-scheme: light; }
@@ -103,8 +96,8 @@ def _piece(piece: Piece, head: Head, name: str) -> str:
     text = escape(piece.text)
     if piece.note:
         text += f'<sup><a href="#{name}-note{piece.note}">{piece.note}</a></sup>'
-    words = piece.text.split()
-    kind = next((kind for kind, known in COLOURED.items() if words and words[0] in known), "")
+    said = (verdict for verdict in Verdict if f"{piece.text} ".startswith(f"{verdict} "))
+    kind = next((verdict.colour for verdict in said), "")  # the word stays, so nobody depends on the colours
     return _cell("td", text, head.left, kind)
 
 

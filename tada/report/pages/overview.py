@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tada.base.files import write_text
-from tada.report.judge.audit import DIFFERS
-from tada.report.judge.claims import FAILS
+from tada.report.judge.verdicts import OF_CELLS, Verdict
 from tada.report.measure.results import DONE, Results
 from tada.report.pages.footer import MINI, PAPER, about_code, about_runs
 from tada.report.pages.html import page, table
@@ -18,19 +17,6 @@ from tada.report.pages.sheet import Head, Piece, Sheet
 from tada.report.paper.figures import Figure, figure_names, load_figure
 from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import Table, load_table, table_names
-
-VERDICTS = ("match", "off", "mini", "library", "failed", "pending")
-
-
-MEANINGS = {
-    "match": "the reported number, within the tolerance or to its digits",
-    "off": "another number",
-    "mini": "an accuracy of a mini run, which gets no verdict",
-    "library": "a peer's network as a library builds it, which gets no verdict",
-    "failed": "the run failed",
-    "pending": "not run yet",
-}
-
 
 PAGES = {"claims": "Claims", "audit": "Audit"}
 
@@ -80,7 +66,7 @@ def _navigation(figures: Sequence[Figure]) -> str:
 def _numbers(specs: Sequence[Table], folder: Path) -> str:
     """How many cells of each table have which verdict."""
     found = {spec.title: _verdicts(folder / f"{spec.name}.csv") for spec in specs}
-    shown = [verdict for verdict in VERDICTS if any(counts[verdict] for counts in found.values())]
+    shown = [verdict for verdict in OF_CELLS if any(counts[verdict] for counts in found.values())]
     total = sum(found.values(), Counter())
     lines = [
         tuple(map(Piece, (title, str(sum(counts.values())), *(str(counts[verdict] or "") for verdict in shown))))
@@ -89,7 +75,7 @@ def _numbers(specs: Sequence[Table], folder: Path) -> str:
     heads = (Head("", left=True), Head("numbers"), *(Head(verdict) for verdict in shown))
     rules = frozenset([len(lines) - 1])
     sheet = Sheet("numbers", "", "", "", "", heads, tuple(lines), rules, ())
-    meanings = "; ".join(f"{verdict}: {MEANINGS[verdict]}" for verdict in shown)
+    meanings = "; ".join(f"{verdict}: {verdict.meaning}" for verdict in shown)
     return f"{table(sheet)}<p>{escape(meanings)}.</p>"
 
 
@@ -108,7 +94,7 @@ def _sentences(scale: str, folder: Path) -> str:
         frame = frame[frame["scale"].isin([scale, "any"])].drop_duplicates("claim")
         says = {claim.id: claim.says for claim in load_claims().claims}
         parts.append(f"<p>Of {len(frame)} claims, {_counted(frame['verdict'])}.</p>")
-        failing = [says.get(name, name) for name in frame.loc[frame["verdict"] == FAILS, "claim"]]
+        failing = [says.get(name, name) for name in frame.loc[frame["verdict"] == Verdict.FAILS, "claim"]]
         parts.append(_list("Not so here", failing))
     if (path := folder / "audit.csv").exists():
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -116,7 +102,7 @@ def _sentences(scale: str, folder: Path) -> str:
             f"<p>Of {len(frame)} numbers and statements that follow from others of the paper's numbers, "
             f"{_counted(frame['verdict'])}.</p>"
         )
-        differ = frame[frame["verdict"] == DIFFERS].drop_duplicates("quote")
+        differ = frame[frame["verdict"] == Verdict.DIFFERS].drop_duplicates("quote")
         parts.append(_list("What differs", [f"{line.quote} ({line.place})" for line in differ.itertuples()]))
     return "".join(parts)
 

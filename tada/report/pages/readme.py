@@ -5,7 +5,7 @@ import io
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -13,6 +13,7 @@ from tabulate import tabulate
 from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import write_text
+from tada.report.judge.verdicts import Verdict
 from tada.report.measure.results import DONE
 from tada.report.pages.footer import duration
 from tada.report.pages.snapshot import SNAPSHOT, Snapshot, load_snapshot
@@ -40,20 +41,20 @@ COLUMNS = ("tadaconv", "aggregation", "shortcut", "separate")
 
 
 CLAIMS = {
-    "holds": "hold",
-    "fails": "fail",
-    "undecided": "are undecided (inside the noise)",
-    "failed": "need runs that failed",
-    "pending": "need runs that are not there yet",
-    "other scale": "mean something at paper scale only",
+    Verdict.HOLDS: "hold",
+    Verdict.FAILS: "fail",
+    Verdict.UNDECIDED: "are undecided (inside the noise)",
+    Verdict.FAILED: "need runs that failed",
+    Verdict.PENDING: "need runs that are not there yet",
+    Verdict.ELSEWHERE: "mean something at paper scale only",
 }
 
 
 AUDIT = {
-    "adds up": "add up",
-    "differs": "differ",
-    "rounding": "differ by rounding",
-    "unchecked": "cannot be checked",
+    Verdict.ADDS_UP: "add up",
+    Verdict.DIFFERS: "differ",
+    Verdict.ROUNDING: "differ by rounding",
+    Verdict.UNCHECKED: "cannot be checked",
 }
 """How many have a verdict, in words."""
 
@@ -149,7 +150,7 @@ def _targets(snapshot: Snapshot) -> str:
                 target.title,
                 textwrap.shorten(target.about, 75, placeholder=" ..."),
                 _reproduced(counts, int(target.runs), int(target.done)),
-                *(str(counts[verdict] or "") for verdict in ("match", "off", "mini")),
+                *(str(counts[verdict] or "") for verdict in (Verdict.MATCH, Verdict.OFF, Verdict.MINI)),
                 duration(float(target.seconds)) if int(target.done) else "",
             )
         )
@@ -165,14 +166,14 @@ def _targets(snapshot: Snapshot) -> str:
 def _reproduced(counts: Counter[str], runs: int, done: int) -> str:
     """How much of a table or figure is there: its numbers, or of a figure its runs."""
     total = sum(counts.values())
-    there, what = (total - counts["pending"] - counts["failed"], "numbers") if total else (done, "runs")
+    there, what = (total - counts[Verdict.PENDING] - counts[Verdict.FAILED], "numbers") if total else (done, "runs")
     total = total or runs
     return "all" if there == total else "not yet" if not there else f"{there} of {total} {what}"
 
 
 def _sentences(snapshot: Snapshot) -> str:
     claims = snapshot.claims.drop_duplicates("claim")
-    failing = claims[claims["verdict"] == "fails"]
+    failing = claims[claims["verdict"] == Verdict.FAILS]
     lines = [f"- {line.says} ({line.place})" for line in failing.itertuples()]
     claimed = (
         f"**Claims.** Of {len(claims)} sentences of the paper as statements on measurements, "
@@ -185,7 +186,7 @@ def _sentences(snapshot: Snapshot) -> str:
     return "\n\n".join([claimed, *(["\n".join(lines)] if lines else []), audited])
 
 
-def _told(verdicts: Sequence[str], words: dict[str, str]) -> str:
+def _told(verdicts: Sequence[str], words: Mapping[Verdict, str]) -> str:
     """ "12 hold, 3 fail", in the order of `words`."""
     counts = Counter(verdicts)
     return ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])

@@ -184,4 +184,4 @@ def _here(cell: Filled, notes: _Notes) -> Piece:
 
 def _judged(cell: Filled) -> str:
     """Verdict and difference in one piece, e.g. "match −0.3"; a text or an unfinished run has a verdict only."""
-    return f"{cell.verdict} {cell.shown_difference}".strip() if cell.difference else cell.verdict
+    return f"{cell.verdict} {cell.shown_difference}".strip() if cell.difference else str(cell.verdict)

@@ -11,8 +11,7 @@ import pandas as pd
 
 from tada.base.files import write_text
 from tada.report.judge.cells import Filled, Key, fill, problems
-from tada.report.judge.order import describe
-from tada.report.judge.sentences import computed
+from tada.report.judge.remarks import numbers_of_text, order_of_rows
 from tada.report.measure.results import Results
 from tada.report.pages.footer import footer
 from tada.report.pages.sheet import lay_out
@@ -45,8 +44,8 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
         table = against_published(table)
     available = Results(results, scale, seeds)
     cells = fill(table, available)
-    below = (*computed(table, cells), *footer(table, available))
-    sheet = replace(lay_out(table, cells, scale), order=tuple(describe(table, cells)), footer=below)
+    below = (*numbers_of_text(table, cells), *footer(table, available))
+    sheet = replace(lay_out(table, cells, scale), order=tuple(order_of_rows(table, cells)), footer=below)
     write_pages(sheet, out)
     write_text(out / f"{name}.csv", to_csv(name, cells))
     return problems(cells)

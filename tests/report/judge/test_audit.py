@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from tada.base.errors import TadaError
-from tada.report.judge.audit import ADDS_UP, DIFFERS, ROUNDING, UNCHECKED, recompute
+from tada.report.judge.audit import recompute
+from tada.report.judge.verdicts import Verdict
 from tada.report.pages.audit import build_audit
 from tada.report.paper.printed import Interval, parse
 from tada.report.paper.sentences import AUDIT, load_audit
@@ -36,21 +37,21 @@ def test_intervals_are_what_rounding_leaves_open():
 @pytest.mark.parametrize(
     ("name", "verdict", "difference"),
     [
-        ("overall-appendix", DIFFERS, "−0.1"),  # 31.7 in Appendix C, 31.8 in Table 3b
-        ("overall", ADDS_UP, ""),
-        ("tableA3/slowfast-8x8/action/ek100", DIFFERS, "−0.012"),  # 12.04; its five thresholds average to 12.052
-        ("tableA3/slowfast-8x8/noun/ek100", ROUNDING, "−0.006"),
-        ("table8/tsn/verb/hacs", ADDS_UP, ""),
-        ("plug-in-average", DIFFERS, "−0.056 and −0.026"),
-        ("extra-gflops/1", ADDS_UP, ""),
-        ("extra-gflops/3", ROUNDING, "0.00"),  # 65.73 - 65.71
-        ("extra-gflops/5", DIFFERS, "−0.01"),  # 49.58 - 49.55
-        ("non-linear/1", DIFFERS, "−0.7"),
-        ("ssv2-peers-top5/3", DIFFERS, "−0.3"),
-        ("ek100-peers-top1/3", DIFFERS, "−3.29"),
-        ("tsm", ADDS_UP, ""),
-        ("footnote2-tadaconv", ADDS_UP, ""),
-        ("ek100", ADDS_UP, ""),
+        ("overall-appendix", Verdict.DIFFERS, "−0.1"),  # 31.7 in Appendix C, 31.8 in Table 3b
+        ("overall", Verdict.ADDS_UP, ""),
+        ("tableA3/slowfast-8x8/action/ek100", Verdict.DIFFERS, "−0.012"),  # 12.04; five thresholds average to 12.052
+        ("tableA3/slowfast-8x8/noun/ek100", Verdict.ROUNDING, "−0.006"),
+        ("table8/tsn/verb/hacs", Verdict.ADDS_UP, ""),
+        ("plug-in-average", Verdict.DIFFERS, "−0.056 and −0.026"),
+        ("extra-gflops/1", Verdict.ADDS_UP, ""),
+        ("extra-gflops/3", Verdict.ROUNDING, "0.00"),  # 65.73 - 65.71
+        ("extra-gflops/5", Verdict.DIFFERS, "−0.01"),  # 49.58 - 49.55
+        ("non-linear/1", Verdict.DIFFERS, "−0.7"),
+        ("ssv2-peers-top5/3", Verdict.DIFFERS, "−0.3"),
+        ("ek100-peers-top1/3", Verdict.DIFFERS, "−3.29"),
+        ("tsm", Verdict.ADDS_UP, ""),
+        ("footnote2-tadaconv", Verdict.ADDS_UP, ""),
+        ("ek100", Verdict.ADDS_UP, ""),
     ],
 )
 def test_the_papers_own_numbers(paper, name, verdict, difference):
@@ -62,7 +63,7 @@ def test_every_printed_difference_is_recomputed(paper):
     table3b = [f for f in paper.values() if f.id.startswith("table3b/")]
     assert len(table2) == 12
     assert len(table3b) == 9
-    assert {finding.verdict for finding in table2 + table3b} == {ADDS_UP}
+    assert {finding.verdict for finding in table2 + table3b} == {Verdict.ADDS_UP}
 
 
 def test_readings_that_do_not_fit_are_all_told(paper):
@@ -85,7 +86,7 @@ def copied_tables(folder, name, old, new):
 def test_a_planted_difference_is_found(tmp_path, paper):
     tables = copied_tables(tmp_path, "table3b", 'delta: "+25.0"', 'delta: "+24.8"')
     found = {finding.id: finding for finding in build_audit(tmp_path / "out", tables=tables)}
-    new = found.keys() - {name for name, finding in paper.items() if finding.verdict == DIFFERS}
+    new = found.keys() - {name for name, finding in paper.items() if finding.verdict == Verdict.DIFFERS}
     assert new == {"table3b/tsn+avg-sc-sepbn/delta"}
     planted = found["table3b/tsn+avg-sc-sepbn/delta"]
     assert (planted.printed, planted.recomputed, planted.difference) == ("+24.8", "25.0", "−0.2")
@@ -96,7 +97,7 @@ def test_a_planted_difference_that_rounding_may_explain(tmp_path):
     tables = copied_tables(tmp_path, "table3b", 'delta: "+25.0"', 'delta: "+24.9"')
     numbers = Paper(tables)
     found = {finding.id: finding for finding in recompute(load_audit(AUDIT, numbers), numbers)}
-    assert found["table3b/tsn+avg-sc-sepbn/delta"].verdict == ROUNDING
+    assert found["table3b/tsn+avg-sc-sepbn/delta"].verdict == Verdict.ROUNDING
 
 
 def test_a_planted_average_outside_its_bounds(tmp_path):
@@ -113,7 +114,7 @@ def test_pages(tmp_path):
     assert page.index("| differs") < page.index("| rounding") < page.index("| unchecked") < page.index("| adds up")
     assert (tmp_path / "audit.tex").read_text(encoding="utf-8").isascii()
     frame = pd.read_csv(tmp_path / "audit.csv", dtype=str, keep_default_na=False)
-    assert set(frame["verdict"]) == {ADDS_UP, DIFFERS, ROUNDING, UNCHECKED}
+    assert set(frame["verdict"]) == {Verdict.ADDS_UP, Verdict.DIFFERS, Verdict.ROUNDING, Verdict.UNCHECKED}
     assert len(frame) > 150
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from tada.base.errors import TadaError
 from tada.models.registry import model_names
-from tada.report.judge.claims import ELSEWHERE, FAILS, HOLDS, UNDECIDED, judge_claims
+from tada.report.judge.claims import judge_claims
+from tada.report.judge.verdicts import Verdict
 from tada.report.measure import layers
-from tada.report.measure.results import FAILED, PENDING, Results
+from tada.report.measure.results import Results
 from tada.report.pages import claims
 from tada.report.pages.claims import build_claims, papers_margin
 from tada.report.paper.sentences import load_claims
@@ -50,14 +51,14 @@ def judged(plant, path, scale="mini", seeds=1):
 @pytest.mark.parametrize(
     ("better", "worse", "verdict"),
     [
-        (300, 200, HOLDS),
-        (200, 300, FAILS),
-        (201, 200, UNDECIDED),
-        (200, 200, UNDECIDED),
-        (206, 200, HOLDS),  # 6 videos to 0: McNemar's exact p is 0.031
-        (205, 200, UNDECIDED),  # 5 to 0: 0.0625
-        (200, 206, FAILS),
-        (200, 205, UNDECIDED),
+        (300, 200, Verdict.HOLDS),
+        (200, 300, Verdict.FAILS),
+        (201, 200, Verdict.UNDECIDED),
+        (200, 200, Verdict.UNDECIDED),
+        (206, 200, Verdict.HOLDS),  # 6 videos to 0: McNemar's exact p is 0.031
+        (205, 200, Verdict.UNDECIDED),  # 5 to 0: 0.0625
+        (200, 206, Verdict.FAILS),
+        (200, 205, Verdict.UNDECIDED),
     ],
 )
 def test_one_pair(plant, tmp_path, better, worse, verdict):
@@ -76,9 +77,9 @@ def test_pairing_decides_what_accuracies_alone_do_not(plant, tmp_path):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")
     plant.hits("tsn", first(200))
     plant.hits("tada2d", first(210))
-    assert judged(plant, path).verdict == HOLDS
+    assert judged(plant, path).verdict == Verdict.HOLDS
     plant.hits("tada2d", np.random.default_rng(0).permutation(first(210)))
-    assert judged(plant, path).verdict == UNDECIDED
+    assert judged(plant, path).verdict == Verdict.UNDECIDED
 
 
 def test_interval_against_the_paired_t_interval(plant, tmp_path):
@@ -97,7 +98,7 @@ def test_every_statement_has_to_hold(plant, tmp_path):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}", "{ssv2/tada2d} > {ssv2/tsn+tada}")
     plant.hits("tada2d", first(300))
     plant.hits("tsn", first(200))
-    for other, verdict in ((250, HOLDS), (299, UNDECIDED), (350, FAILS)):
+    for other, verdict in ((250, Verdict.HOLDS), (299, Verdict.UNDECIDED), (350, Verdict.FAILS)):
         plant.hits("tsn+tada", first(other))
         one = judged(plant, path)
         assert one.verdict == verdict
@@ -110,8 +111,8 @@ def test_failing_is_harder_among_many(plant, tmp_path):
     plant.hits("tsn", first(206))
     plant.hits("tsn+avg", first(100))
     bad = "{ssv2/tada2d} > {ssv2/tsn}"
-    assert judged(plant, spec(tmp_path, bad)).verdict == FAILS
-    assert judged(plant, spec(tmp_path, bad, *["{ssv2/tada2d} > {ssv2/tsn+avg}"] * 19)).verdict == UNDECIDED
+    assert judged(plant, spec(tmp_path, bad)).verdict == Verdict.FAILS
+    assert judged(plant, spec(tmp_path, bad, *["{ssv2/tada2d} > {ssv2/tsn+avg}"] * 19)).verdict == Verdict.UNDECIDED
 
 
 def test_differences_of_differences(plant, tmp_path):
@@ -119,13 +120,13 @@ def test_differences_of_differences(plant, tmp_path):
         plant.hits(model, first(right))
     path = spec(tmp_path, "{ssv2/tsn+tada-1of64} - {ssv2/tsn} > {ssv2/tsn+tada} - {ssv2/tsn+tada-1of64}")
     one = judged(plant, path)
-    assert one.verdict == HOLDS
+    assert one.verdict == Verdict.HOLDS
     assert one.weakest.estimate.value == pytest.approx((150 - 50) / 4)
 
 
 @pytest.mark.parametrize(
     ("others", "verdict"),
-    [((300, 302, 298), HOLDS), ((300, 400, 110), UNDECIDED), ((100, 102, 98), FAILS)],
+    [((300, 302, 298), Verdict.HOLDS), ((300, 400, 110), Verdict.UNDECIDED), ((100, 102, 98), Verdict.FAILS)],
 )
 def test_seeds(plant, tmp_path, others, verdict):
     """The same mean difference is decided where seeds agree, and not where they scatter."""
@@ -143,17 +144,17 @@ def test_a_missing_seed_is_told_and_the_others_are_used(plant, tmp_path):
         plant.hits("tada2d", first(300), seed)
     plant.hits("tsn", first(200))
     one = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}"), seeds=2)
-    assert one.verdict == HOLDS
+    assert one.verdict == Verdict.HOLDS
     assert [str(problem) for problem in one.problems] == ["ssv2/tsn seed 1: pending: not run yet"]
 
 
 def test_missing_and_failed_runs(plant, tmp_path):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")
-    assert judged(plant, path).verdict == PENDING
+    assert judged(plant, path).verdict == Verdict.PENDING
     plant.hits("tada2d", first(300))
-    assert judged(plant, path).verdict == PENDING
+    assert judged(plant, path).verdict == Verdict.PENDING
     plant.failed("tsn", "loss is NaN")
-    assert judged(plant, path).verdict == FAILED
+    assert judged(plant, path).verdict == Verdict.FAILED
 
 
 def test_a_run_without_scores_has_no_noise_that_could_be_told(plant, tmp_path):
@@ -162,9 +163,9 @@ def test_a_run_without_scores_has_no_noise_that_could_be_told(plant, tmp_path):
         plant.done("tada2d", seed, "paper", "ek100", map_action=value)
         plant.done("tsn", seed, "paper", "ek100", map_action=value - 4)
     one = judged(plant, path, "paper")
-    assert (one.verdict, one.weakest.estimate.noise) == (UNDECIDED, "unknown")
+    assert (one.verdict, one.weakest.estimate.noise) == (Verdict.UNDECIDED, "unknown")
     one = judged(plant, path, "paper", seeds=2)
-    assert (one.verdict, one.weakest.estimate.noise) == (HOLDS, "seeds")
+    assert (one.verdict, one.weakest.estimate.noise) == (Verdict.HOLDS, "seeds")
 
 
 def test_only_videos_that_all_networks_have_count(plant, tmp_path):
@@ -218,27 +219,27 @@ def test_curves(plant, tmp_path):
     for model, values in (("tada2d", [30, 60, 80, 90]), ("tsn", [30, 35, 40, 45])):
         curves(plant.done(model, top1=1.0), epoch=[1, 2, 3, 4], train_top1=values, val_top1=[None, *values[1:]])
     early, end = "{curve/ssv2/%s/train_top1@0.25}", "{curve/ssv2/%s/train_top1@1}"
-    assert judged(plant, spec(tmp_path, f"{end % 'tada2d'} > {end % 'tsn'}")).verdict == HOLDS
+    assert judged(plant, spec(tmp_path, f"{end % 'tada2d'} > {end % 'tsn'}")).verdict == Verdict.HOLDS
     one = judged(plant, spec(tmp_path, f"{early % 'tada2d'} > {early % 'tsn'}"))
-    assert (one.verdict, one.weakest.estimate.value) == (UNDECIDED, 0.0)
+    assert (one.verdict, one.weakest.estimate.value) == (Verdict.UNDECIDED, 0.0)
     missing = judged(plant, spec(tmp_path, "{curve/ssv2/tada2d/val_top1@0.25} > {curve/ssv2/tsn/val_top1@1}"))
-    assert missing.verdict == FAILED
+    assert missing.verdict == Verdict.FAILED
 
 
 def test_localization_without_shares_of_videos(plant, tmp_path):
     """Average precision is no mean over videos: one seed leaves its noise unknown, several tell it."""
     path = spec(tmp_path, "{hacs-localization/tada2d/map} > {hacs-localization/tsn/map}")
-    assert judged(plant, path).verdict == PENDING
+    assert judged(plant, path).verdict == Verdict.PENDING
     for seed, gain in enumerate((4.0, 3.5, 4.5)):
         plant.done("tsn", seed, dataset="hacs-localization", map=28.0)
         plant.done("tada2d", seed, dataset="hacs-localization", map=28.0 + gain)
-    assert (judged(plant, path).verdict, judged(plant, path).weakest.estimate.noise) == (UNDECIDED, "unknown")
+    assert (judged(plant, path).verdict, judged(plant, path).weakest.estimate.noise) == (Verdict.UNDECIDED, "unknown")
     one = judged(plant, path, seeds=3)
-    assert (one.verdict, one.weakest.estimate.noise) == (HOLDS, "seeds")
+    assert (one.verdict, one.weakest.estimate.noise) == (Verdict.HOLDS, "seeds")
     assert one.weakest.estimate.value == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(8.0, HOLDS), (0.5, UNDECIDED), (-12.0, FAILS)])
+@pytest.mark.parametrize(("gain", "verdict"), [(8.0, Verdict.HOLDS), (0.5, Verdict.UNDECIDED), (-12.0, Verdict.FAILS)])
 def test_localization_is_paired_over_videos(plant, tmp_path, gain, verdict):
     path = spec(tmp_path, "{hacs-localization/tada2d/map} > {hacs-localization/tsn/map}")
     generator = np.random.default_rng(0)
@@ -253,7 +254,7 @@ def test_localization_is_paired_over_videos(plant, tmp_path, gain, verdict):
     assert one.weakest.estimate.value == pytest.approx(gain, abs=2)
 
 
-@pytest.mark.parametrize(("macs", "verdict"), [(19_999_999, HOLDS), (20_000_000, FAILS)])
+@pytest.mark.parametrize(("macs", "verdict"), [(19_999_999, Verdict.HOLDS), (20_000_000, Verdict.FAILS)])
 def test_costs_are_exact(plant, tmp_path, macs, verdict):
     plant.complexity("slowonly", 1, 10**9)
     plant.complexity("slowonly+tada", 1, 10**9 + macs)
@@ -268,8 +269,8 @@ def test_layers_and_starts_need_no_results(plant, tmp_path, monkeypatch):
     monkeypatch.setattr(layers, "build_model", lambda name, classes: build(name, classes, **small))
     layers._outputs.cache_clear()
     layers.largest_difference.cache_clear()
-    assert judged(plant, spec(tmp_path, "{start/tsn/tada2d} < 0.00001")).verdict == HOLDS
-    assert judged(plant, spec(tmp_path, "{start/tsn/r3d} < 0.00001")).verdict == FAILS
+    assert judged(plant, spec(tmp_path, "{start/tsn/tada2d} < 0.00001")).verdict == Verdict.HOLDS
+    assert judged(plant, spec(tmp_path, "{start/tsn/r3d} < 0.00001")).verdict == Verdict.FAILS
     one = judged(plant, spec(tmp_path, "{layer/tadaconv/gflops} - {layer/spatial/gflops} < 0.002"))
     assert one.weakest.estimate.value == pytest.approx(0.002 - 0.00195, abs=1e-4)
     layers._outputs.cache_clear()
@@ -280,8 +281,8 @@ def test_claims_of_the_other_scale(plant, tmp_path):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}", extra="at: paper")
     plant.hits("tada2d", first(300))
     plant.hits("tsn", first(200))
-    assert judged(plant, path).verdict == ELSEWHERE
-    assert judged(plant, path, "paper").verdict == PENDING
+    assert judged(plant, path).verdict == Verdict.ELSEWHERE
+    assert judged(plant, path, "paper").verdict == Verdict.PENDING
 
 
 @pytest.mark.parametrize(
@@ -333,6 +334,6 @@ def test_page(plant, monkeypatch):
     assert plant.text("claims", "tex").isascii()
     frame = pd.read_csv(plant.out / "claims.csv", keep_default_na=False)
     overall = frame[(frame["claim"] == "overall") & (frame["scale"] == "mini")].iloc[0]
-    assert overall["verdict"] in (HOLDS, UNDECIDED, FAILS)
+    assert overall["verdict"] in (Verdict.HOLDS, Verdict.UNDECIDED, Verdict.FAILS)
     assert float(overall["low"]) < float(overall["margin"]) < float(overall["high"])
     assert set(frame["scale"]) == {"any", "mini", "paper"}

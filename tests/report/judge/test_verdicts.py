@@ -1,51 +1,20 @@
-"""Verdicts at the edges of tolerances and of printed digits."""
-
-from decimal import Decimal
+"""Verdicts: found by their words, which no two share, and all explained."""
 
 import pytest
 
-from tada.report.judge.cells import verdict as verdict_of
-from tada.report.paper.printed import parse
-from tada.report.paper.quantities import Difference, LibrarySize, Metric, NetworkSize
-from tada.report.paper.tables import Cell, Tolerance
-
-TOLERANCE = Tolerance(0.5, "for the test")
-METRIC = Metric("ssv2", ("tsn",), "top1")
-ACCURACIES = (METRIC, Difference(Metric("ssv2", ("tada2d",), "top1"), METRIC))
+from tada.report.judge.verdicts import OF_AUDIT, OF_CELLS, OF_CLAIMS, Verdict
+from tada.report.measure.results import FAILED, PENDING
 
 
-def cell(quantity, tolerance=None):
-    return Cell("column", "63.8", "measured", quantity, tolerance=tolerance)
+def test_words():
+    assert Verdict("match") is Verdict.MATCH
+    assert f"{Verdict.ADDS_UP} {Verdict.ELSEWHERE}" == "adds up other scale"
+    assert (Verdict(PENDING), Verdict(FAILED)) == (Verdict.PENDING, Verdict.FAILED)
+    with pytest.raises(ValueError, match="'matches' is not a valid Verdict"):
+        Verdict("matches")
 
 
-@pytest.mark.parametrize("quantity", ACCURACIES)
-@pytest.mark.parametrize(
-    ("reproduced", "verdict"),
-    [(63.8, "match"), (63.3, "match"), (64.3, "match"), (63.299, "off"), (64.301, "off")],
-)
-def test_accuracy_within_tolerance(quantity, reproduced, verdict):
-    accuracy = cell(quantity, TOLERANCE)
-    assert verdict_of(reproduced, parse("63.8"), accuracy, "paper") == verdict
-    assert verdict_of(reproduced, parse("63.8"), accuracy, "mini") == "mini"
-
-
-@pytest.mark.parametrize("scale", ["mini", "paper"])
-@pytest.mark.parametrize(
-    ("reproduced", "printed", "verdict"),
-    [
-        ("32.454", "32.5M", "match"),
-        ("34.567", "34.5M", "off"),
-        ("0.01635", "0.016", "match"),
-        ("84.2455", "84.24", "off"),
-        ("33.006", "33×30⋆", "match"),
-        ("0.0199", "<0.02", "match"),
-        ("0.02", "<0.02", "off"),
-    ],
-)
-def test_counts_match_at_the_printed_digits(reproduced, printed, verdict, scale):
-    assert verdict_of(Decimal(reproduced), parse(printed), cell(NetworkSize(("tsn",), "params")), scale) == verdict
-
-
-def test_another_librarys_network_is_not_judged():
-    peers = cell(LibrarySize("torchvision.s3d", 64, 224))
-    assert verdict_of(Decimal("71.9"), parse("71.4"), peers, "paper") == "library"
+def test_every_verdict_is_counted_somewhere_and_explained():
+    assert {*OF_CELLS, *OF_CLAIMS, *OF_AUDIT} == set(Verdict)
+    assert all(verdict.meaning and verdict.colour in ("good", "bad", "open", "") for verdict in Verdict)
+    assert {Verdict.MATCH.colour, Verdict.HOLDS.colour, Verdict.ADDS_UP.colour} == {"good"}
