@@ -24,9 +24,9 @@ from tada.classification.evaluation import accuracies, save_scores, test
 from tada.classification.inputs import Sources
 from tada.models import build_model
 from tada.runs.checkpoints import State, released_network, set_initial_weights
-from tada.runs.recipes import RELEASED, LocalizationRecipe
 from tada.runs.record import record_outcome
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 from tada.runs.trainer import train
 
 
@@ -55,10 +55,10 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
             stack.enter_context(FileLock(run.file(".lock")))
         if world.any(world.leads and run.read("metrics.json") is not None)[0]:
             return
-        if run.scale == "mini":
+        if run.scale.renders:
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
         try:
-            if isinstance(run.recipe, LocalizationRecipe):
+            if run.recipe.task == "localization":
                 _localize(run, data_root, stop, progress, world)
             else:
                 _train_and_test(run, data_root, weights, stop, progress, world)
@@ -70,14 +70,14 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
 
 def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, progress: Progress, world: World) -> None:
     began = time.monotonic()
-    recipe, file = run.recipe, Path(weights) if weights else None
-    trained = run.scale != RELEASED
+    recipe, file = run.classification_recipe, Path(weights) if weights else None
+    trained = run.scale.trains
     torch.manual_seed(run.seed)
     model = build_model(run.model, recipe.classes, **recipe.network) if trained else released_network(run, file)
     with world.leader_first():
         splits = ("train", "validation") if trained else ("validation",)
         sources = Sources(run, data_root, frames=model.frames, progress=progress, splits=splits)
-        initial = set_initial_weights(model, run, file) if trained else {"kind": RELEASED}
+        initial = set_initial_weights(model, run, file) if trained else {"kind": Scale.RELEASED}
     progress.say(sources.describe())
     common = {"world": world, "workers": recipe.data.workers, "stop": stop}
     if trained:
@@ -148,7 +148,7 @@ def _train(
     workers: int,
     stop: StopFlag,
 ) -> State:
-    recipe = run.recipe
+    recipe = run.classification_recipe
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
         scores = test(

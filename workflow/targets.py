@@ -15,8 +15,8 @@ from tada.report.paper.figures import Figure, load_figure
 from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table, load_table
 from tada.runs import recipes
-from tada.runs.recipes import given_features
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 _settings: dict[str, Any] = {}
 _requested: set[Path] = set()
@@ -34,8 +34,8 @@ def check_config(config: dict[str, Any]) -> None:
         validate(config, "config", where="config/config.yaml or --config")
     except TadaError as error:
         sys.exit(f"Error: {error}")
-    if config.get("weights") == recipes.RELEASED:
-        config |= {"scale": recipes.RELEASED, "seeds": 1}
+    if config.get("weights") == Scale.RELEASED:
+        config |= {"scale": Scale.RELEASED.value, "seeds": 1}
     _settings.clear()
     _settings.update(config)
 
@@ -98,9 +98,9 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
     """What has to be there before a run: in mini, the rendered videos; and the run whose weights it starts from, or
     whose network gives the features, unless these are given."""
-    videos = recipes.videos_of(wildcards.dataset)
-    rendered = [f"data/mini/{videos}/manifest.json"] if wildcards.scale == "mini" else []
-    first = None if _given(wildcards) else _checked(lambda: _run(wildcards).initial)
+    run = _run(wildcards)
+    rendered = [f"data/mini/{_videos(run)}/manifest.json"] if run.scale.renders else []
+    first = None if _features(run) else _checked(lambda: run.initial)
     return rendered + ([str(first.file("outcome.json"))] if first else [])
 
 
@@ -121,19 +121,20 @@ def run_attempt(wildcards: SimpleNamespace) -> int:
 
 def data_root(wildcards: SimpleNamespace) -> str:
     """Folder of a run's videos and annotations, or a mapping as JSON; empty where the user has set none."""
-    return _data_root(wildcards.scale, wildcards.dataset, _given(wildcards))
+    run = _run(wildcards)
+    return _data_root(run.scale, _videos(run), _features(run))
 
 
 def figure_data(wildcards: SimpleNamespace) -> str:
     """The same for the dataset whose videos or names of classes a figure shows; empty for other figures."""
     dataset = getattr(_load("figure", wildcards.name), "dataset", "")
-    return _data_root(_settings["scale"], dataset) if dataset else ""
+    return _data_root(Scale(_settings["scale"]), dataset) if dataset else ""
 
 
 def weights(wildcards: SimpleNamespace) -> str:
     """Local file of the weights that a run begins with: ImageNet's, empty where torchvision is to download them; or,
     where these are tested, the authors'."""
-    if wildcards.scale == recipes.RELEASED:
+    if not Scale(wildcards.scale).trains:
         return ((_settings.get("released") or {}).get(wildcards.dataset) or {}).get(wildcards.model) or ""
     return _settings.get("imagenet_weights") or ""
 
@@ -145,7 +146,7 @@ def processors(wildcards: SimpleNamespace) -> int:
 
 def run_threads(wildcards: SimpleNamespace) -> int:
     """All processors for a run of full size, which uses all GPUs of this machine: such runs take turns."""
-    return 1 if wildcards.scale == "mini" else processors(wildcards)
+    return 1 if Scale(wildcards.scale).renders else processors(wildcards)
 
 
 def render_spec(wildcards: SimpleNamespace) -> str:
@@ -190,9 +191,8 @@ def _is_runnable(dataset: str, model: str) -> bool:
     return _checked(lambda: recipes.is_runnable(_settings["scale"], dataset, model))
 
 
-def _data_root(scale: str, dataset: str, features: str = "") -> str:
-    dataset = recipes.videos_of(dataset)
-    if scale == "mini":
+def _data_root(scale: Scale, dataset: str, features: str = "") -> str:
+    if scale.renders:
         return f"data/mini/{dataset}"
     place = _settings["data"].get(dataset) or ""
     if not isinstance(place, dict):
@@ -201,11 +201,13 @@ def _data_root(scale: str, dataset: str, features: str = "") -> str:
     return json.dumps(place | ({"features": features} if features else {}))
 
 
-def _given(wildcards: SimpleNamespace) -> str:
-    """Folder of the features that a run is given, at full size; empty where it is to extract them."""
-    if wildcards.scale != "paper":
-        return ""
-    return _checked(lambda: given_features(_settings["data"], wildcards.dataset, wildcards.model))
+def _videos(run: Run) -> str:
+    return _checked(lambda: run.recipe.videos)
+
+
+def _features(run: Run) -> str:
+    """Folder of the features that a run reads; empty where it is to extract them."""
+    return _checked(lambda: recipes.precomputed_features(_settings["data"], run.scale, run.dataset, run.model))
 
 
 def _load(kind: str, name: str) -> Any:

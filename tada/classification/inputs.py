@@ -16,7 +16,7 @@ from tada.data.sampling import IntervalSampling, Sampling, SegmentSampling
 from tada.data.transforms import TestTransform, TrainTransform
 from tada.data.video import cache
 from tada.data.video.random_access import FileFrames, Source
-from tada.runs.recipes import in_words
+from tada.runs.recipes import describe_classes
 from tada.runs.run import Run
 
 
@@ -46,7 +46,7 @@ class Sources:
         progress: Progress,
         splits: Sequence[str] = ("train", "validation"),
     ) -> None:
-        self.run, self.recipe = run, run.recipe
+        self.run, self.recipe = run, run.classification_recipe
         self.annotations = _read(run, data)
         root = Place.parse(data).root
         self.sampling = sampling_of(run, frames)
@@ -133,14 +133,14 @@ def check_classes(names: Sequence[str] | Mapping[str, Sequence[str]], run: Run, 
     found = {task: len(of) for task, of in names.items()} if isinstance(names, Mapping) else len(names)
     if found != run.recipe.classes:
         raise TadaError(
-            f"{layout}: these are {in_words(found)} classes, and the recipe of {run.dataset} at scale {run.scale} is "
-            f"for {in_words(run.recipe.classes)}"
+            f"{layout}: these are {describe_classes(found)} classes, and the recipe of {run.dataset} at scale "
+            f"{run.scale} is for {describe_classes(run.recipe.classes)}"
         )
 
 
 def sampling_of(run: Run, frames: int) -> Sampling:
     """Which frames of a video make a clip of that many frames, as the run's recipe says."""
-    sampling = run.recipe.sampling
+    sampling = run.classification_recipe.sampling
     if sampling.kind == "segment":
         return SegmentSampling(frames)
     return IntervalSampling(frames, sampling.interval, sampling.target_fps)

@@ -125,13 +125,13 @@ def run(
 ) -> None:
     """Train and test one network, continuing where an interrupted attempt stopped."""
     from tada.cluster.launch import launch
-    from tada.runs.recipes import videos_of
     from tada.runs.run import Run
 
-    if scale == "mini" and not data:
-        data = f"data/mini/{videos_of(dataset)}"
+    this = Run(scale, dataset, model, seed, results)
+    if this.scale.renders and not data:
+        data = f"data/mini/{this.recipe.videos}"
     settings = Path(cluster) if cluster else None
-    outcome = launch(Run(scale, dataset, model, seed, results), data, attempt, processes, settings, weights)
+    outcome = launch(this, data, attempt, processes, settings, weights)
     if outcome["status"] == "failed" and not record_failure:
         raise SystemExit(1)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tada.base.yaml_files import load_yaml
-from tada.runs.recipes import LocalizationRecipe, Recipe
+from tada.runs.settings import Recipe
 
 LEAST_HOURS = 0.5
 
@@ -62,7 +62,7 @@ def load_cluster(path: Path) -> Cluster:
     return Cluster(**load_yaml(path, "cluster"))
 
 
-def fitting_processes(recipe: Recipe | LocalizationRecipe, most: int) -> int:
+def fitting_processes(recipe: Recipe, most: int) -> int:
     """Most processes, up to `most`, among which the groups of a batch can be shared out evenly.
 
     The batch stays the recipe's: the fewer the processes, the more groups each of them accumulates.
@@ -71,7 +71,7 @@ def fitting_processes(recipe: Recipe | LocalizationRecipe, most: int) -> int:
     return max(number for number in fitting if recipe.groups is None or recipe.groups % number == 0)
 
 
-def allocate(recipe: Recipe | LocalizationRecipe, cluster: Cluster) -> Allocation:
+def allocate(recipe: Recipe, cluster: Cluster) -> Allocation:
     """Nodes, processes, GPUs, memory and minutes of one job of a run."""
     needs = recipe.resources
     on_gpus = needs.gpus > 0 and cluster.gpus != 0

@@ -14,8 +14,8 @@ from tada.base.files import read_json
 from tada.base.progress import duration
 from tada.cluster.records import is_active, read_record, scheduler_queue
 from tada.cluster.scheduler import View
-from tada.runs.recipes import RELEASED, SCALES
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 ORDER = ("running", "queued", "failed", "stopped", "outdated", "done")
 """What a person looks at first, first."""
@@ -51,7 +51,7 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
     Raises:
         TadaError: a name that means no run; the nearest are given.
     """
-    folders = sorted(folder for scale in (*SCALES, RELEASED) for folder in (results / scale).glob("*/*/seed*"))
+    folders = sorted(folder for scale in Scale for folder in (results / scale).glob("*/*/seed*"))
     runs = {
         f"{folder.parts[-4]}/{folder.parts[-3]}/{folder.parts[-2]}/{folder.name}": Run(
             *folder.parts[-4:-1], int(folder.name.removeprefix("seed")), results

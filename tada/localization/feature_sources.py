@@ -34,7 +34,6 @@ from tada.localization.features import (
 )
 from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
 from tada.runs.checkpoints import finished_run, load_trained
-from tada.runs.recipes import videos_of
 from tada.runs.run import Run
 
 
@@ -50,7 +49,7 @@ class _Origin:
     features: Mapping[str, str] = {}
 
     def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World) -> None:
-        self.run, self.recipe, self.place = run, run.recipe, place
+        self.run, self.recipe, self.place = run, run.localization_recipe, place
         self.stop, self.progress, self.world = stop, progress, world
 
     def load(self, video: Untrimmed) -> Features:
@@ -59,7 +58,7 @@ class _Origin:
 
     def _read(self, files: bool) -> UntrimmedSplits:
         with self.world.leader_first():
-            return read_untrimmed(videos_of(self.run.dataset), self.place, files)
+            return read_untrimmed(self.recipe.videos, self.place, files)
 
 
 class TrainedNetwork(_Origin):
@@ -124,7 +123,7 @@ class GivenFeatures(_Origin):
 
     def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World, folder: Path) -> None:
         super().__init__(run, place, stop, progress, world)
-        self.released = ReleasedFeatures(videos_of(run.dataset), folder)
+        self.released = ReleasedFeatures(run.recipe.videos, folder)
         how = "softmax regression on the mean features of the training segments"
         self.features = {"features": str(folder)}
         self.initial = {"kind": "features", "folder": str(folder), "classifier": how}

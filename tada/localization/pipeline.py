@@ -30,7 +30,6 @@ from tada.metrics.average_precision import action_precision, mean_average_precis
 from tada.metrics.jackknife import jackknife, units_of
 from tada.metrics.recall import average_recall, uniform_proposals
 from tada.runs.checkpoints import State
-from tada.runs.recipes import videos_of
 from tada.runs.run import Run
 
 LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -79,7 +78,7 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world
         Interrupted: `stop` said so; what is finished is saved.
     """
     if not data_root:
-        raise TadaError(f"{run} needs the videos of {videos_of(run.dataset)}: set their folder in config/config.yaml")
+        raise TadaError(f"{run} needs the videos of {run.recipe.videos}: set their folder in config/config.yaml")
     given = Place.parse(data_root)
     place = Place(given.root, {key: value for key, value in given.options.items() if key != "features"})
     shared = (run, place, stop, progress, world)

@@ -18,8 +18,9 @@ from tada.base.files import CONFIG, read_json
 from tada.base.yaml_files import load_yaml, validate
 from tada.report.paper.figures import figure_names, load_figure
 from tada.report.paper.tables import load_table, table_names
-from tada.runs.recipes import RELEASED, SCALES, LocalizationRecipe, given_features, is_runnable
+from tada.runs.recipes import is_runnable, precomputed_features
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 REFERENCE_MACS = 43e9
 """Multiply-adds of the ResNet-50 on 8 frames of 256x256 that the recipes' hours are for (Table 3b)."""
@@ -57,7 +58,7 @@ class Line:
 class Plan:
     """The needs of several tables and figures, and what is there."""
 
-    scale: str
+    scale: Scale
     lines: list[Line]
     results: Path
 
@@ -105,7 +106,7 @@ class Plan:
 
     def _expected(self, run: Run) -> float:
         needs = run.recipe.resources
-        share = TESTING if run.scale == RELEASED else 1.0
+        share = 1.0 if run.scale.trains else TESTING
         return share * needs.hours * max(needs.gpus, 1) * self._size(run.model)[0] / REFERENCE_MACS
 
     def _ratio(self, dataset: str) -> float | None:
@@ -126,12 +127,12 @@ class Plan:
 
     def _gigabytes(self, run: Run) -> float:
         recipe = run.recipe
-        if isinstance(recipe, LocalizationRecipe):
-            seconds = 0 if run.scale == "mini" else HOURS_OF_VIDEO[recipe.initial] * 3600
+        if recipe.task == "localization":
+            seconds = 0 if run.scale.renders else HOURS_OF_VIDEO[recipe.initial] * 3600
             return seconds * recipe.clips.target_fps / recipe.clips.stride * FEATURE_BYTES / 1e9
         small = (recipe.network.get("width", 64) / 64) ** 2 * sum(recipe.network.get("depth", [16])) / 16
         classes = sum(recipe.classes.values()) if isinstance(recipe.classes, dict) else recipe.classes
-        videos = 0 if run.scale == "mini" else VALIDATION_VIDEOS[run.dataset]
+        videos = 0 if run.scale.renders else VALIDATION_VIDEOS[run.dataset]
         scores = videos * classes * (2 * recipe.test.clips * recipe.test.crops + 4)
         return (self._size(run.model)[1] * small * 8 + scores) / 1e9
 
@@ -148,7 +149,6 @@ def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path
         TadaError: a table, figure or key that does not exist.
     """
     config = _config(changes)
-    data = config["data"] if config["scale"] == "paper" else {}
     names = {name: load_table for name in table_names()} | {name: load_figure for name in figure_names()}
     wanted: list[str] = []
     for target in targets:
@@ -165,14 +165,14 @@ def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path
                 continue
             for seed in range(config["seeds"]):
                 run = Run(config["scale"], dataset, model, seed, results)
-                line.runs |= set(_with_those_before(run, data))
+                line.runs |= set(_with_those_before(run, config["data"]))
         lines.append(line)
-    return Plan(config["scale"], lines, results)
+    return Plan(Scale(config["scale"]), lines, results)
 
 
 def as_table(plan: Plan) -> Table:
     """The plan as a table for the terminal: a line for each target, and what they need together."""
-    unit = "device-hours" if plan.scale == "paper" else "core-hours"
+    unit = "device-hours" if plan.scale is Scale.PAPER else "core-hours"
     table = Table(box=None, pad_edge=False)
     for name in ("", "runs", "shared", "there", "to do", unit, "disk", ""):
         table.add_column(name, justify="left" if name == "" else "right")
@@ -200,7 +200,7 @@ def _with_those_before(run: Run | None, data: Mapping[str, Any]) -> Iterator[Run
     """The run, the one whose weights it starts from, and so on; `data` may give features in place of a network."""
     while run:
         yield run
-        run = None if given_features(data, run.dataset, run.model) else run.initial
+        run = None if precomputed_features(data, run.scale, run.dataset, run.model) else run.initial
 
 
 def _same_but_seed(run: Run, other: Run) -> bool:
@@ -209,11 +209,11 @@ def _same_but_seed(run: Run, other: Run) -> bool:
 
 def _config(changes: Sequence[str]) -> dict[str, Any]:
     config = load_yaml(CONFIG / "config.yaml", "config") if (CONFIG / "config.yaml").exists() else {}
-    config = {"scale": SCALES[0], "seeds": 1, "data": {}, **config}
+    config = {"scale": Scale.MINI.value, "seeds": 1, "data": {}, **config}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise TadaError(f"--config {change}: KEY=VALUE is expected, e.g. scale=paper")
         config[key] = yaml.safe_load(value)
     validate(config, "config", where="config/config.yaml or --config")
-    return config | ({"scale": RELEASED, "seeds": 1} if config.get("weights") == RELEASED else {})
+    return config | ({"scale": Scale.RELEASED, "seeds": 1} if config.get("weights") == Scale.RELEASED else {})

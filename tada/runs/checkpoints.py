@@ -15,7 +15,7 @@ from tada.base.files import replacing
 from tada.models import build_model
 from tada.models.registry import model_options
 from tada.models.weights import load_backbone, load_imagenet, load_released
-from tada.runs.recipes import in_words
+from tada.runs.recipes import describe_classes
 from tada.runs.run import Run
 
 
@@ -79,7 +79,7 @@ def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> di
     Raises:
         TadaError: the file is missing, refused or of another network, or the run that comes first is not done.
     """
-    initial = run.recipe.train.initial
+    initial = run.classification_recipe.train.initial
     if initial == "scratch":
         return {"kind": initial}
     if initial == "imagenet":
@@ -142,6 +142,8 @@ def released_network(run: Run, checkpoint: Path | None) -> nn.Module:
     tasks = {task: head.out_features for task, head in heads.items()} if isinstance(heads, nn.ModuleDict) else {}
     classes = tasks or heads.out_features
     if classes != run.recipe.classes:
-        wanted = in_words(run.recipe.classes)
-        raise TadaError(f"{checkpoint}: a network for {in_words(classes)} classes, and {run.dataset} has {wanted}")
+        wanted = describe_classes(run.recipe.classes)
+        raise TadaError(
+            f"{checkpoint}: a network for {describe_classes(classes)} classes, and {run.dataset} has {wanted}"
+        )
     return network

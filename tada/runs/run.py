@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from tada.base.files import read_json
-from tada.runs.recipes import RELEASED, LocalizationRecipe, Recipe, load_recipe, resolved, signature
+from tada.runs.recipes import load_recipe, resolved, signature
+from tada.runs.settings import ClassificationRecipe, LocalizationRecipe, Recipe, Scale
 
 
 @dataclass(frozen=True)
 class Run:
     """What is trained and tested together, and where its files lie."""
 
-    scale: str
+    scale: Scale
     dataset: str
     model: str
     seed: int
     results: Path = Path("results")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", Scale.named(self.scale))  # where a user or a file names it
 
     @cached_property
     def folder(self) -> Path:
@@ -25,9 +29,23 @@ class Run:
         return self.results / self.scale / self.dataset / self.model / f"seed{self.seed}"
 
     @cached_property
-    def recipe(self) -> Recipe | LocalizationRecipe:
+    def recipe(self) -> Recipe:
         """How this run is trained and tested."""
         return load_recipe(self.scale, self.dataset, self.model)
+
+    @property
+    def classification_recipe(self) -> ClassificationRecipe:
+        """The recipe, of a run that classifies; raises TypeError for any other."""
+        if self.recipe.task != "classification":
+            raise TypeError(f"{self}: a run of {self.recipe.task}")
+        return self.recipe
+
+    @property
+    def localization_recipe(self) -> LocalizationRecipe:
+        """The recipe, of a run that locates actions; raises TypeError for any other."""
+        if self.recipe.task != "localization":
+            raise TypeError(f"{self}: a run of {self.recipe.task}")
+        return self.recipe
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -42,7 +60,7 @@ class Run:
     @property
     def initial(self) -> "Run | None":
         """The run of the same model and seed, on another dataset, whose weights this one starts from, if any."""
-        dataset = self.recipe.initial if self.scale != RELEASED else None
+        dataset = self.recipe.initial if self.scale.trains else None
         return replace(self, dataset=dataset) if dataset else None
 
     def __str__(self) -> str:

@@ -1,7 +1,118 @@
-"""Settings of temporal action localization, as recipes give them. Imports no torch, so that plans are made at once."""
+"""What a recipe says, as typed values: one dataclass for each task, and one for each of their parts.
 
-from dataclasses import asdict, dataclass
-from typing import Any
+`tada.runs.recipes` reads them from `config/recipes/`. Sizes are in pixels; times are in seconds where nothing else is
+said.
+"""
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from tada.base.errors import unknown
+
+
+class Scale(StrEnum):
+    """How large runs are: small networks on rendered videos, the paper's setting, or the authors' checkpoints in it."""
+
+    MINI = "mini"
+    PAPER = "paper"
+    RELEASED = "released"
+
+    @classmethod
+    def named(cls, name: str) -> "Scale":
+        """The scale of that name; raises TadaError where there is none."""
+        if name not in list(cls):
+            raise unknown("scale", name, cls)
+        return cls(name)
+
+    @property
+    def trains(self) -> bool:
+        """Whether runs train a network, rather than test one that the authors released."""
+        return self is not Scale.RELEASED
+
+    @property
+    def renders(self) -> bool:
+        """Whether the videos are rendered here and small: no download, no GPU, and one core a run."""
+        return self is Scale.MINI
+
+    @property
+    def gives_verdicts(self) -> bool:
+        """Whether accuracies are of the paper's datasets and networks, so that they can be compared with its own."""
+        return not self.renders
+
+    @property
+    def recipe_file(self) -> str:
+        """Name of its file in `config/recipes/`. Released checkpoints are tested as the paper's recipes say."""
+        return f"{self if self.trains else Scale.PAPER}.yaml"
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """Which frames of a video make a clip (section 5): one of each segment, or every `interval`-th at `target_fps`."""
+
+    kind: str
+    interval: int = 8
+    target_fps: float = 30.0
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """A training schedule (Appendix A.1). Rates are per optimiser step over `batch` clips."""
+
+    epochs: int
+    warmup_epochs: float
+    base_lr: float
+    warmup_lr: float
+    batch: int
+    batch_per_device: int
+    scale: tuple[int, int]
+    crop: int
+    flip: bool
+    initial: str
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    precision: str = "float32"
+    validate_every: int = 1
+    optimizer: str = "sgd"
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """Views of a test video (section 5): `clips` in time times `crops` in space.
+
+    `precision` is what the network computes in; validation during training stays in float32.
+    """
+
+    __test__: ClassVar[bool] = False  # no test case, whatever pytest makes of its name
+
+    clips: int
+    crops: int
+    short_side: int
+    crop: int
+    batch: int = 1
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How videos are brought in; nothing here but `render` changes a number."""
+
+    render: dict[str, Any] | None = None
+    cache: bool = False
+    cache_short_side: int | None = None
+    max_skipped: float = 0.01
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run asks of a cluster."""
+
+    gpus: int = 0
+    gpus_per_node: int = 8
+    cpus_per_gpu: int = 1
+    memory_gb_per_gpu: int = 8
+    hours: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +189,7 @@ class ClipSettings:
 
 
 @dataclass(frozen=True)
-class Suppression:
+class SuppressionSettings:
     """Soft-NMS; see `tada.localization.proposals.soft_nms`. `keep`: proposals of a video that are classified."""
 
     keep: int
@@ -88,8 +199,8 @@ class Suppression:
 
 
 @dataclass(frozen=True)
-class Classification:
-    """What gives proposals their classes (Appendix A.2).
+class ProposalClasses:
+    """How proposals get their classes (Appendix A.2).
 
     Attributes:
         of: "proposals", each by `clips` clips of it (EPIC-KITCHENS-100), or the "video" by its mean feature (HACS).
@@ -103,3 +214,112 @@ class Classification:
     top_verbs: int = 10
     top_nouns: int = 30
     top: int = 1
+
+
+@dataclass(frozen=True)
+class ClassificationRecipe:
+    """Everything about a run of action classification but the network (section 5).
+
+    Attributes:
+        videos: name of the dataset in `tada.data.catalog`.
+        classes: their number, or that of each task's.
+        sampling, train, test, data: see there.
+        network: arguments of `build_model` that change every network at this scale.
+        resources: asked of a cluster.
+    """
+
+    task: ClassVar[Literal["classification"]] = "classification"
+
+    videos: str
+    classes: int | dict[str, int]
+    sampling: SamplingSettings
+    train: TrainSettings
+    test: TestSettings
+    data: DataSettings
+    network: dict[str, Any] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def initial(self) -> str | None:
+        """The dataset whose run comes first and gives the weights; None where there is none."""
+        return None if self.train.initial in ("scratch", "imagenet") else self.train.initial
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training."""
+        return self.train.epochs
+
+    @property
+    def groups(self) -> int | None:
+        """Parts of a step that can be computed side by side; None: any number of processes can share the work."""
+        return max(self.train.batch // self.train.batch_per_device, 1)
+
+    def identity(self) -> dict[str, Any]:
+        """All of it that changes numbers."""
+        values = asdict(self)
+        del values["videos"], values["resources"], values["test"]["batch"]
+        # As it was before there was a choice, so that signatures stay.
+        if self.test.precision == TestSettings.precision:
+            del values["test"]["precision"]
+        if self.train.optimizer == TrainSettings.optimizer:
+            del values["train"]["optimizer"]
+        return {**values, "data": {"render": values["data"]["render"]}}
+
+
+@dataclass(frozen=True)
+class LocalizationRecipe:
+    """How actions are located with a network that classifies them (section 6, Appendix A.2).
+
+    Attributes:
+        videos: name of the dataset in `tada.data.catalog`; also of the run whose network is used.
+        classes: that network's.
+        network: that network's, as in `ClassificationRecipe`.
+        clips: those that features are computed from; `frames` is the network's.
+        bmn: the network of proposals.
+        suppression: which proposals remain.
+        classification: how these get classes.
+        thresholds: intersections over union of the evaluation.
+        recall_at: proposals per video whose recall is measured.
+        max_skipped: share of unusable segments above which a run fails.
+        resources: asked of a cluster.
+    """
+
+    task: ClassVar[Literal["localization"]] = "localization"
+
+    videos: str
+    classes: int | dict[str, int]
+    network: dict[str, Any]
+    clips: ClipSettings
+    bmn: BmnSettings
+    suppression: SuppressionSettings
+    classification: ProposalClasses
+    thresholds: tuple[float, ...]
+    recall_at: int
+    max_skipped: float = 0.01
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def initial(self) -> str:
+        """The dataset whose run comes first and gives the network."""
+        return self.videos
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training the network of proposals."""
+        return self.bmn.epochs
+
+    @property
+    def groups(self) -> None:
+        """Any number of processes can share the work."""
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """All of it that changes numbers, and is not said by the run that comes first."""
+        values = asdict(self)
+        for name in ("resources", "max_skipped", "videos", "classes", "network"):
+            del values[name]
+        return {**values, "clips": self.clips.identity()}
+
+
+Recipe = ClassificationRecipe | LocalizationRecipe
+"""Told apart by `task`."""

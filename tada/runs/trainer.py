@@ -27,13 +27,13 @@ from tada.base.progress import Progress
 from tada.data.dataset import IGNORED
 from tada.data.transforms import normalise
 from tada.runs.checkpoints import State, load_state, save_state
-from tada.runs.recipes import Train
+from tada.runs.settings import TrainSettings
 
 CHECKPOINT_SECONDS = 600.0
 """Longest work that a crash can cost; the state is saved at every epoch's end besides."""
 
 
-def learning_rate(step: int, steps_per_epoch: int, recipe: Train) -> float:
+def learning_rate(step: int, steps_per_epoch: int, recipe: TrainSettings) -> float:
     """Rate of a step: half a cosine over all epochs, entered by a linear warm-up (Appendix A.1).
 
     The warm-up climbs from `warmup_lr` to the value that the cosine has where the warm-up ends.
@@ -49,7 +49,7 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Train) -> float:
     return recipe.warmup_lr + share * (cosine(recipe.warmup_epochs) - recipe.warmup_lr)
 
 
-def make_optimizer(model: nn.Module, recipe: Train) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: TrainSettings) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or AdamW; weight decay on convolution and linear weights alone, as SGD's L2 term or
     AdamW's decoupled one."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -66,7 +66,9 @@ def epoch_order(videos: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(videos)
 
 
-def groups(videos: int, recipe: Train, seed: int, first_step: int, world: World) -> Iterator[list[tuple[int, int]]]:
+def groups(
+    videos: int, recipe: TrainSettings, seed: int, first_step: int, world: World
+) -> Iterator[list[tuple[int, int]]]:
     """Keys (epoch, index) of this process's groups from `first_step` to the end, in the order they are trained on.
 
     Of a step's groups, process r of n takes the groups r, r + n, ...; the last videos that fill no step are left out.
@@ -97,7 +99,7 @@ def loss_and_hits(
 def train(
     model: nn.Module,
     dataset: torch.utils.data.Dataset,
-    recipe: Train,
+    recipe: TrainSettings,
     *,
     seed: int,
     checkpoint: Path,
@@ -193,7 +195,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     loader: Iterator[tuple[Tensor, Any]],
     accumulated: int,
-    recipe: Train,
+    recipe: TrainSettings,
     seed: int,
     state: State,
     world: World,
@@ -235,7 +237,7 @@ def _dropout_seed(seed: int, step: int, group: int) -> int:
     return int(np.random.SeedSequence((seed, step, group)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _check_sizes(videos: int, recipe: Train, world: World) -> None:
+def _check_sizes(videos: int, recipe: TrainSettings, world: World) -> None:
     if recipe.batch % recipe.batch_per_device:
         raise TadaError(
             f"train.batch ({recipe.batch}) is not a multiple of train.batch_per_device ({recipe.batch_per_device})"

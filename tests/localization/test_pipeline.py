@@ -60,12 +60,16 @@ RECIPES = {
     "hacs": {**FIRST, "classes": 4, "data": {"render": {**RENDERED, **OF["hacs"]}}},
     "ek100": {**FIRST, "classes": {"verb": 8, "noun": 6}, "data": {"render": {**RENDERED, **OF["ek100"]}}},
     "hacs-localization": {
+        "task": "localization",
+        "videos": "hacs",
         **LOCATED,
         "bmn": {**SMALL, "window": None, "stride": None, "temporal": 16},
         "classification": {"of": "video", "top": 4},
         "thresholds": [round(0.5 + 0.05 * step, 2) for step in range(10)],
     },
     "ek100-localization": {
+        "task": "localization",
+        "videos": "ek100",
         **LOCATED,
         "bmn": {**SMALL, "window": 5.333, "stride": 2.667, "temporal": 16},
         "classification": {"of": "proposals", "clips": 2, "top_verbs": 8, "top_nouns": 6, "top": 48},

@@ -11,10 +11,10 @@ from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.runs.checkpoints import State, load_state
-from tada.runs.recipes import Train
+from tada.runs.settings import TrainSettings
 from tada.runs.trainer import epoch_order, groups, learning_rate, make_optimizer, train
 
-RECIPE = Train(
+RECIPE = TrainSettings(
     epochs=3,
     warmup_epochs=1,
     base_lr=0.05,

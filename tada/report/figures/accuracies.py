@@ -17,6 +17,7 @@ from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.figures import Accuracies, Point, Series
 from tada.report.paper.quantities import Metric
+from tada.runs.settings import Scale
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ def draw(figure: Accuracies, results: Results) -> Drawing:
     return Drawing(_canvas(figure, drawn, baseline, results.scale), to_csv(figure, drawn, baseline), problems)
 
 
-def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: str) -> Canvas:
+def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: Scale) -> Canvas:
     """The picture: one panel, or, in mini, one of what was reproduced and one of what was reported."""
-    mini = scale == "mini"
+    mini = scale.renders
     canvas = Canvas(figsize=(COLUMN_WIDTH, 4.1 if mini else 3.1), layout="constrained")
     if mini:
         here, paper = canvas.subplots(2, 1, height_ratios=(2, 1))

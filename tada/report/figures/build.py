@@ -38,7 +38,7 @@ def build_figure(
     """
     figure = load_figure(name, specs)
     available = Results(results, scale, seeds)
-    if not data and scale == "mini" and isinstance(figure, Categories | Maps):
+    if not data and available.scale.renders and isinstance(figure, Categories | Maps):
         data = f"data/mini/{figure.dataset}"
     with mpl.rc_context(STYLE):
         drawing = _draw(figure, available, data)

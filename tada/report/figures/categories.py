@@ -17,6 +17,7 @@ from tada.report.measure.results import FAILED, Problem, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits
 from tada.report.measure.values import finished
 from tada.report.paper.figures import Categories
+from tada.runs.settings import Scale
 
 ROWS = 90
 """Bars in a column at most; more are spread over several columns, and the print gets smaller."""
@@ -74,10 +75,10 @@ def category_gains(base: Hits, other: Hits, names: Sequence[str]) -> list[Gain]:
     return sorted(gains, key=lambda gain: (-gain.value, gain.category))
 
 
-def _canvas(figure: Categories, gains: list[Gain], scale: str, problems: list[str]) -> Canvas:
+def _canvas(figure: Categories, gains: list[Gain], scale: Scale, problems: list[str]) -> Canvas:
     columns = max(1, -(-len(gains) // ROWS))
     rows = max(-(-len(gains) // columns), 3)
-    below = scale == "mini" or not gains
+    below = scale.renders or not gains
     line, size = LARGE if columns == 1 else SMALL
     heights = [rows * line + 0.55, len(figure.reported) * LARGE[0] + 0.6 if below else 0.0]
     canvas = Canvas(figsize=(COLUMN_WIDTH * columns, sum(heights) + 0.3), layout="constrained")
@@ -92,12 +93,12 @@ def _canvas(figure: Categories, gains: list[Gain], scale: str, problems: list[st
     return canvas
 
 
-def _reproduced(part: Canvas, figure: Categories, gains: list[Gain], scale: str, columns: int, size: float) -> None:
+def _reproduced(part: Canvas, figure: Categories, gains: list[Gain], scale: Scale, columns: int, size: float) -> None:
     rows = -(-len(gains) // columns)
     mean = float(np.mean([gain.value for gain in gains]))
     ends = [end for gain in gains for end in (gain.value - gain.half, gain.value + gain.half)]
     where = "here: mini scale (rendered videos, small networks)"
-    if scale != "mini":
+    if scale.gives_verdicts:
         ends += [float(value) for value in (figure.mean, *figure.reported.values())]
         where = "here: paper scale; ◇ reported in the paper's text"
     part.suptitle(where, fontsize="medium", x=0.01, ha="left")
@@ -108,7 +109,7 @@ def _reproduced(part: Canvas, figure: Categories, gains: list[Gain], scale: str,
         colours = [COLOURS[0] if value >= 0 else COLOURS[1] for value in values]
         axes.barh(places, values, 0.72, color=colours, gid=f"gains-{column}")
         axes.errorbar(values, places, xerr=[gain.half for gain in shown], fmt="none", ecolor=GREY, elinewidth=0.6)
-        if scale != "mini":
+        if scale.gives_verdicts:
             for place, gain in enumerate(shown):
                 if gain.name in figure.reported:
                     axes.scatter(float(figure.reported[gain.name]), place, **REPORTED, gid=f"reported-{gain.category}")
@@ -116,7 +117,7 @@ def _reproduced(part: Canvas, figure: Categories, gains: list[Gain], scale: str,
         axes.axvline(mean, color=GREY, linestyle=(0, (5, 3)), linewidth=0.9, gid="mean")
         _names(axes, [gain.name for gain in shown], size)
         axes.set_xlim(min(*ends, 0.0) - 2, max(*ends, mean) + 2)
-        paper = "" if scale == "mini" else f"; paper {figure.mean} (dotted)"
+        paper = "" if scale.renders else f"; paper {figure.mean} (dotted)"
         axes.set_xlabel(f"{_axis(figure)}\nmean {mean:.1f} (dashed){paper}", loc="right")
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, Drawing, grid, say
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.paper.figures import Curves
+from tada.runs.settings import Scale
 
 LINES = ((0, (3, 1.5)), "solid")
 """Of the first and the second column."""
@@ -61,12 +62,12 @@ def _read(dataset: str, label: str, model: str, figure: Curves, results: Results
     return Curve(dataset, label, model, seeds, tuple(problems))
 
 
-def _canvas(figure: Curves, curves: Sequence[Curve], scale: str) -> Canvas:
+def _canvas(figure: Curves, curves: Sequence[Curve], scale: Scale) -> Canvas:
     there = [dataset for dataset in figure.datasets if any(c.seeds for c in curves if c.dataset == dataset)]
     shown = there or list(figure.datasets)[-1:]
     canvas = Canvas(figsize=(COLUMN_WIDTH, 0.65 + 1.75 * len(shown)), layout="constrained")
     notes = [f"{title}: not there yet" for name, title in figure.datasets.items() if name not in shown]
-    where = "mini scale (rendered videos, small networks)" if scale == "mini" else "paper scale"
+    where = "mini scale (rendered videos, small networks)" if scale.renders else "paper scale"
     canvas.suptitle("; ".join([where, *notes]), fontsize="small", x=0.01, ha="left")
     for dataset, axes in zip(shown, canvas.subplots(len(shown), 1, squeeze=False)[:, 0], strict=True):
         axes.set_title(figure.datasets[dataset], fontsize="medium", loc="left")

@@ -34,6 +34,7 @@ from tada.report.measure.samples import Hits, Unusable, read_hits, read_scores
 from tada.report.measure.values import finished
 from tada.report.paper.figures import Maps, Network
 from tada.runs.checkpoints import load_trained
+from tada.runs.settings import Scale
 
 TEXT = 1.55
 """Width in inches of the networks' names and what they predict."""
@@ -148,8 +149,8 @@ def _networks(
     return networks, problems
 
 
-def _canvas(figure: Maps, shown: list[Shown], names: tuple[str, ...], scale: str, problems: list[str]) -> Canvas:
-    where = "mini scale (rendered videos, small networks)" if scale == "mini" else "paper scale"
+def _canvas(figure: Maps, shown: list[Shown], names: tuple[str, ...], scale: Scale, problems: list[str]) -> Canvas:
+    where = "mini scale (rendered videos, small networks)" if scale.renders else "paper scale"
     if not shown:
         canvas = Canvas(figsize=(PAGE_WIDTH, 1.6), layout="constrained")
         axes = canvas.subplots()

@@ -14,6 +14,7 @@ from tada.report.measure.values import Number, Value, measure
 from tada.report.paper.printed import Printed, rounded
 from tada.report.paper.quantities import LayerSize, LibrarySize, NetworkSize, Quantity
 from tada.report.paper.tables import Cell, Table
+from tada.runs.settings import Scale
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def compared(reproduced: Number, printed: Printed, cell: Cell, scale: str) -> Ve
         scale: "mini", "paper" or "released".
     """
     if cell.tolerance is not None:
-        if scale == "mini":
+        if not Scale(scale).gives_verdicts:
             return Verdict.MINI
         same = abs(float(reproduced) - float(printed.value)) <= cell.tolerance.value + _ROUNDING
     elif isinstance(cell.quantity, LibrarySize):

@@ -8,6 +8,7 @@ from typing import Any
 from tada.base.errors import TadaError, first_line
 from tada.base.files import read_json
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 DONE, FAILED, PENDING = "done", "failed", "pending"
 
@@ -51,8 +52,11 @@ class Results:
     """The results of one scale under `root`, as many seeds of each run as asked for."""
 
     root: Path
-    scale: str
+    scale: Scale
     seeds: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", Scale.named(self.scale))  # where a user names it
 
     def runs(self, dataset: str, model: str) -> list[RunResult]:
         """The run of every seed."""

@@ -21,7 +21,7 @@ from tada.report.paper.printed import Interval, show
 from tada.report.paper.quantities import InitialDifference, LayerSize, Metric, NetworkSize
 from tada.report.paper.sentences import CLAIMS, Claim, Claims, Statement, load_claims
 from tada.report.paper.tables import Paper, load_table
-from tada.runs.recipes import SCALES
+from tada.runs.settings import Scale
 
 METHOD: tuple[Line, ...] = (
     *((str(verdict), verdict.meaning) for verdict in (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED)),
@@ -57,7 +57,7 @@ def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path
         TadaError: a faulty spec.
     """
     claims, paper = load_claims(spec), Paper()
-    available = {name: Results(results, name, seeds) for name in SCALES}
+    available = {name: Results(results, name, seeds) for name in Scale if name.trains}
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
     sheet = _lay_out(claims, judged, available, paper)
     write_pages(sheet, out)

@@ -17,7 +17,8 @@ from tada.report.measure.values import Value, measure
 from tada.report.paper.printed import show
 from tada.report.paper.quantities import LayerSize, LibrarySize, Metric, NetworkSize, Structure
 from tada.report.paper.tables import Table, Tolerance
-from tada.runs.recipes import LOCALIZATION, RELEASED, is_runnable, load_recipe
+from tada.runs.recipes import is_runnable, load_recipe
+from tada.runs.settings import Scale
 
 Line = tuple[str, str]
 """What a line is about, and what it says."""
@@ -41,7 +42,7 @@ TESTED = (
 )
 
 
-SCALES = {"mini": MINI, "paper": PAPER, RELEASED: TESTED}
+SCALES = {Scale.MINI: MINI, Scale.PAPER: PAPER, Scale.RELEASED: TESTED}
 
 
 COUNTED = (
@@ -72,13 +73,13 @@ def footer(table: Table, results: Results) -> list[Line]:
         environments.append(environment())  # counted while the table was built
     lines += action_scores(table, results) + localization(table, results)
     lines += about_code(environments) + _conventions(table, complexities)
-    return lines + (_tolerances(table) if results.scale != "mini" else [])
+    return lines + (_tolerances(table) if results.scale.gives_verdicts else [])
 
 
 def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
     """Scale, seeds, data and cost of the runs behind a table or figure."""
     seeds = "seed 0" if results.seeds == 1 else f"seeds 0 to {results.seeds - 1}, mean ± standard deviation of one seed"
-    lines = [("Scale", SCALES[results.scale])] + ([("Seeds", seeds)] if results.scale != RELEASED else [])
+    lines = [("Scale", SCALES[results.scale])] + ([("Seeds", seeds)] if results.scale.trains else [])
     done = [result for result in runs if result.status == DONE]
     if len(done) < len(runs):
         states = Counter(result.status for result in runs)
@@ -86,8 +87,9 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
     if not done:
         return lines
     for dataset in sorted({result.run.dataset for result in done}):
-        records = [result.record["dataset"] for result in done if result.run.dataset == dataset]
-        unit = "segments " if dataset.endswith(LOCALIZATION) else ""
+        of = [result for result in done if result.run.dataset == dataset]
+        records = [result.record["dataset"] for result in of]
+        unit = "segments " if of[0].run.recipe.task == "localization" else ""
         lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part, unit)}" for part in records[0])))
     total = duration(sum(result.record["cost"]["wall_seconds"] for result in done))
     if any(result.record["environment"]["hardware"]["gpus"] for result in done):
@@ -255,14 +257,14 @@ _GIVEN = (
 def localization(table: Table, results: Results) -> list[tuple[str, str]]:
     """Lines on every dataset in whose videos the table locates actions; none for other tables."""
     lines: list[tuple[str, str]] = []
-    if results.scale == RELEASED:
-        return lines
-    metrics = [what for what in table.quantities if isinstance(what, Metric) and what.dataset.endswith(LOCALIZATION)]
+    metrics = [what for what in table.quantities if isinstance(what, Metric)]
     for dataset in sorted({what.dataset for what in metrics}):
         models = list(dict.fromkeys(model for what in metrics if what.dataset == dataset for model in what.models))
         if not is_runnable(results.scale, dataset, models[0]):
             continue
         recipe = load_recipe(results.scale, dataset, models[0])
+        if recipe.task != "localization":
+            continue
         printed = {what.name.partition("@")[2] for what in metrics if what.dataset == dataset} - {""}
         lines.append((f"Protocol, {dataset}", _protocol(dataset, recipe.thresholds, len(printed))))
         lines += _proposals(dataset, models, recipe.recall_at, results)

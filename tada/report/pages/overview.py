@@ -39,7 +39,7 @@ def build_overview(scale: str, seeds: int, results: Path, tables: Path, figures:
     available = Results(results, scale, seeds)
     parts = [
         "<h1>TAda! Temporally-Adaptive Convolutions for Video Understanding, reproduced</h1>",
-        f"<p>Scale {escape(MINI if scale == 'mini' else PAPER)}</p>",
+        f"<p>Scale {escape(MINI if available.scale.renders else PAPER)}</p>",
         _navigation(drawn),
         "<h2>Numbers</h2>",
         _numbers(specs, tables),

@@ -18,6 +18,7 @@ from tada.report.measure.results import DONE
 from tada.report.pages.footer import duration
 from tada.report.pages.snapshot import SNAPSHOT, Snapshot, load_snapshot
 from tada.report.paper.printed import EMPTY, parse
+from tada.runs.settings import Scale
 
 README = files.PROJECT / "README.md"
 
@@ -97,7 +98,7 @@ def picture(snapshot: Snapshot) -> str:
 
 def block(snapshot: Snapshot) -> str:
     """The part in Markdown: what was measured and from what, the picture, targets, claims and the front table."""
-    scale = snapshot.about["scale"]
+    scale = Scale(snapshot.about["scale"])
     parts = [
         "## What was found",
         _provenance(snapshot),
@@ -114,7 +115,7 @@ def _provenance(snapshot: Snapshot) -> str:
     about, runs = snapshot.about, snapshot.runs
     done = runs[runs["status"] == DONE]
     text = f"Measured at **{about['scale']} scale**"
-    if about["scale"] == "mini":
+    if Scale(about["scale"]).renders:
         text += " (rendered videos and small networks: orders of rows and signs of differences, never levels)"
     if done.empty:
         return f"{text}; no run is finished yet."
@@ -136,7 +137,7 @@ def _provenance(snapshot: Snapshot) -> str:
 def _caption(scale: str) -> str:
     text = "*Left, each network of the ablations: where the paper's order is kept, points rise from left to right. "
     text += "Right, what TAdaConv adds to each backbone of Table 2."
-    if scale == "mini":
+    if Scale(scale).renders:
         text += " Gains of a few points are inside the noise of a few hundred test videos, as the claims account for."
     return f"{text}*"
 
@@ -154,11 +155,11 @@ def _targets(snapshot: Snapshot) -> str:
                 duration(float(target.seconds)) if int(target.done) else "",
             )
         )
-    scale = snapshot.about["scale"]
+    scale = Scale(snapshot.about["scale"])
     heads = ("", "", f"reproduced at {scale}", "match", "off", "mini", "time of its runs")
-    shown = [place for place in range(len(heads)) if place != 5 or scale == "mini"]
+    shown = [place for place in range(len(heads)) if place != 5 or scale.renders]
     meaning = "`match`: the paper's number to its digits or within the stated tolerance; `off`: another number"
-    meaning += "; `mini`: an accuracy at mini scale, which gets no verdict" if scale == "mini" else ""
+    meaning += "; `mini`: an accuracy at mini scale, which gets no verdict" if scale.renders else ""
     table = _table([heads[place] for place in shown], [[line[place] for place in shown] for line in lines], left=3)
     return f"{table}\n\n{meaning}. Tables share runs, so their times do not add up."
 
@@ -194,7 +195,7 @@ def _told(verdicts: Sequence[str], words: Mapping[Verdict, str]) -> str:
 
 def _front_table(snapshot: Snapshot) -> str:
     """The table of the snapshot's numbers, paper beside here."""
-    scale = snapshot.about["scale"]
+    scale = Scale(snapshot.about["scale"])
     numbers = snapshot.numbers[snapshot.numbers["table"] == FRONT]
     lines = []
     for _, cells in numbers.groupby("row", sort=False):

@@ -11,7 +11,7 @@ from pathlib import Path
 from tada.report.judge.cells import Filled, Key
 from tada.report.paper.quantities import Metric
 from tada.report.paper.tables import Column, Table
-from tada.runs.recipes import RELEASED
+from tada.runs.settings import Scale
 
 BESIDE_AT_MOST = 3
 
@@ -61,7 +61,7 @@ class Sheet:
     @property
     def source(self) -> str:
         """Where the results are from, in words for a heading; empty if from no run."""
-        return f"{self.scale} checkpoints" if self.scale == RELEASED else f"{self.scale} scale" if self.scale else ""
+        return f"{self.scale} {'scale' if Scale(self.scale).trains else 'checkpoints'}" if self.scale else ""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from tada.report.pages.footer import footer
 from tada.report.pages.sheet import lay_out
 from tada.report.pages.writing import write_pages
 from tada.report.paper.tables import TABLES, against_published, load_table
-from tada.runs.recipes import RELEASED
+from tada.runs.settings import Scale
 
 
 def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, specs: Path = TABLES) -> list[str]:
@@ -40,7 +40,7 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
         TadaError: the spec is unknown or faulty.
     """
     table = load_table(name, specs)
-    if scale == RELEASED:
+    if not Scale(scale).trains:
         table = against_published(table)
     available = Results(results, scale, seeds)
     cells = fill(table, available)

@@ -12,7 +12,6 @@ from tada.report.judge.claims import judge_claims
 from tada.report.judge.verdicts import Verdict
 from tada.report.measure import layers
 from tada.report.measure.results import Results
-from tada.report.pages import claims
 from tada.report.pages.claims import build_claims, papers_margin
 from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import Paper
@@ -316,7 +315,6 @@ def test_the_papers_claims():
 
 
 def test_page(plant, monkeypatch):
-    monkeypatch.setattr(claims, "SCALES", ("mini", "paper"))
     monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
     generator = np.random.default_rng(0)
     for place, model in enumerate(sorted({model for _, model in load_claims().runs})):

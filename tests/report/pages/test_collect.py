@@ -9,14 +9,12 @@ import pytest
 from tada.base.errors import TadaError
 from tada.report.measure import layers
 from tada.report.measure.results import DONE
-from tada.report.pages import claims
 from tada.report.pages.snapshot import collect, load_snapshot
 
 
 @pytest.fixture
 def collected(plant, monkeypatch):
     """Two finished runs and a failed one."""
-    monkeypatch.setattr(claims, "SCALES", ("mini", "paper"))
     monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
     for model, top1 in (("tsn", 40.0), ("tada2d", 90.123456789)):
         run = plant.done(model, top1=top1, top5=99.0, extra={"not": "a number"})
