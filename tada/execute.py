@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.files import replacing, sha256, write_json
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
@@ -48,50 +48,52 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
         TadaError: data or configuration that the user has to mend.
         Interrupted: `stop` said so; the state is saved.
     """
-    with World.from_environment() as world, ExitStack() as stack:
+    with ProcessGroup.from_environment() as group, ExitStack() as stack:
         progress: Progress = Silent()
-        if world.leads:
+        if group.is_main:
             progress = stack.enter_context(reporting(str(run), run.file("log.txt"), run.file("progress.json")))
             stack.enter_context(FileLock(run.file(".lock")))
-        if world.any(world.leads and run.read("metrics.json") is not None)[0]:
+        if group.any(group.is_main and run.read("metrics.json") is not None)[0]:
             return
         if run.scale.renders:
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
         try:
             if run.recipe.task == "localization":
-                _localize(run, data_root, stop, progress, world)
+                _localize(run, data_root, stop, progress, group)
             else:
-                _train_and_test(run, data_root, weights, stop, progress, world)
+                _train_and_test(run, data_root, weights, stop, progress, group)
         except Exception as error:
             clear = isinstance(error, TadaError | Interrupted)
             progress.say(str(error) if clear else traceback.format_exc())
             raise
 
 
-def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, progress: Progress, world: World) -> None:
+def _train_and_test(
+    run: Run, data_root: str, weights: str, stop: StopFlag, progress: Progress, group: ProcessGroup
+) -> None:
     began = time.monotonic()
     recipe, file = run.classification_recipe, Path(weights) if weights else None
     trained = run.scale.trains
     torch.manual_seed(run.seed)
     model = build_model(run.model, recipe.classes, **recipe.network) if trained else released_network(run, file)
-    with world.leader_first():
+    with group.main_first():
         splits = ("train", "validation") if trained else ("validation",)
         sources = Sources(run, data_root, frames=model.frames, progress=progress, splits=splits)
         initial = set_initial_weights(model, run, file) if trained else {"kind": Scale.RELEASED}
     progress.say(sources.describe())
-    common = {"world": world, "workers": recipe.data.workers, "stop": stop}
+    common = {"group": group, "workers": recipe.data.workers, "stop": stop}
     if trained:
         state = _train(run, model, sources, progress, **common)
-        digest = world.tell(sha256(run.file("checkpoint.pt")) if world.leads else "")
+        digest = group.broadcast(sha256(run.file("checkpoint.pt")) if group.is_main else "")
         checkpoint = {"file": "checkpoint.pt", "sha256": digest}
     else:
         state = State()
         checkpoint = {"file": model.loaded.file, "sha256": model.loaded.sha256}
     precision = {"precision": recipe.test.precision}
     changed = None
-    if world.leads and recipe.test.precision != "float32":
+    if group.is_main and recipe.test.precision != "float32":
         views = {"batch": recipe.test.batch, "workers": recipe.data.workers}
-        changed = evaluation.compare(model, sources.all_views(), world=world, **views, **precision)
+        changed = evaluation.compare(model, sources.all_views(), group=group, **views, **precision)
         progress.say(evaluation.in_words(changed))
     scores = test(
         model,
@@ -104,7 +106,7 @@ def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, prog
         identity=checkpoint["sha256"],
         **common,
     )
-    if not world.leads:
+    if not group.is_main:
         return
     save_scores(run.file("scores.npz"), scores)
     _write_results(
@@ -114,19 +116,19 @@ def _train_and_test(run: Run, data_root: str, weights: str, stop: StopFlag, prog
         initial=initial,
         checkpoint=checkpoint,
         state=state,
-        cost=_cost(state, time.monotonic() - began, world),
+        cost=_cost(state, time.monotonic() - began, group),
         progress=progress,
         **({"half_precision": changed} if changed else {}),
     )
 
 
-def _localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world: World) -> None:
+def _localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
     from tada.localization.pipeline import localize
 
     began = time.monotonic()
-    found = localize(run, data_root, stop, progress, world)
+    found = localize(run, data_root, stop, progress, group)
     if found:
-        cost = _cost(found.state, time.monotonic() - began, world)
+        cost = _cost(found.state, time.monotonic() - began, group)
         _write_results(
             run,
             metrics=found.metrics,
@@ -134,7 +136,7 @@ def _localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, worl
             initial=found.initial,
             checkpoint=found.checkpoint,
             state=found.state,
-            cost=cost | {"device_hours": cost["wall_seconds"] * world.size / 3600},  # features take the most
+            cost=cost | {"device_hours": cost["wall_seconds"] * group.size / 3600},  # features take the most
             progress=progress,
         )
 
@@ -144,7 +146,7 @@ def _train(
     model: torch.nn.Module,
     sources: Sources,
     progress: Progress,
-    world: World,
+    group: ProcessGroup,
     workers: int,
     stop: StopFlag,
 ) -> State:
@@ -157,7 +159,7 @@ def _train(
             videos=sources.validation_names,
             batch=recipe.test.batch,
             progress=Silent(),
-            world=world,
+            group=group,
             workers=workers,
         )
         return {f"val_{name}": value for name, value in accuracies(scores).items()} if scores else {}
@@ -171,18 +173,18 @@ def _train(
         identity={"signature": run.signature, "seed": run.seed},
         validate=validate,
         progress=progress,
-        world=world,
+        group=group,
         workers=workers,
         stop=stop,
     )
 
 
-def _cost(state: State, seconds: float, world: World) -> dict[str, float]:
+def _cost(state: State, seconds: float, group: ProcessGroup) -> dict[str, float]:
     return {
         "wall_seconds": seconds,
         "training_seconds": state.seconds,
-        "device_hours": (state.seconds or seconds) * world.size / 3600,  # of a run that only tests, the test's
-        "devices": world.size,
+        "device_hours": (state.seconds or seconds) * group.size / 3600,  # of a run that only tests, the test's
+        "devices": group.size,
         "peak_memory_bytes": peak_memory_bytes(),
         "resumes": state.resumes,
         "requeues": int(os.environ.get("SLURM_RESTART_COUNT", "0")),

@@ -1,6 +1,9 @@
-"""A process that is asked to stop finishes its step, saves its state and ends.
+"""Stopping, and worker processes.
 
-The same function on many items, in worker processes that never outlive the command that started them.
+Stopping: a signal sets a `StopFlag`. The work looks at it after every step, saves its state and raises `Interrupted`;
+the command then ends with the status `INTERRUPTED`.
+
+Worker processes: `ordered_map` calls one function on many items. Its workers never outlive the command.
 """
 
 import multiprocessing
@@ -12,9 +15,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Interrupted(Exception):
+    """Training was asked to stop (Ctrl-C, SIGTERM, preemption); its state is saved."""
+
+
+INTERRUPTED = 130
+"""Exit status of a run that was asked to stop and saved its state."""
+
 
 class StopFlag:
-    """True once one of the signals (by default SIGTERM and Ctrl-C) has come; `number` is the last one's."""
+    """True once a signal has come (by default SIGTERM or Ctrl-C); `number` is the last one's."""
 
     def __init__(self, *signals: int, on_signal: Callable[[int], None] | None = None) -> None:
         """Listen to `signals`; `on_signal` is called with the number of each that comes."""
@@ -31,12 +45,6 @@ class StopFlag:
         self.number = number
         if self._on_signal:
             self._on_signal(number)
-
-
-Item = TypeVar("Item")
-
-
-Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
@@ -70,14 +78,6 @@ def _follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-class Interrupted(Exception):
-    """Training was asked to stop (Ctrl-C, SIGTERM, preemption); its state is saved."""
-
-
-INTERRUPTED = 130
-"""Exit status of a run that was asked to stop and saved its state."""
 
 
 def free_port() -> int:

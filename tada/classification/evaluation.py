@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.files import replacing
 from tada.base.processes import Interrupted
@@ -45,7 +45,7 @@ def test(
     videos: list[str],
     batch: int,
     progress: Progress,
-    world: World | None = None,
+    group: ProcessGroup | None = None,
     workers: int = 0,
     precision: str = "float32",
     partial: Path | None = None,
@@ -60,7 +60,7 @@ def test(
         videos: identifiers, in the dataset's order.
         batch: videos per forward pass.
         progress: told about every batch.
-        world: this process's place among those that share the videos out among them.
+        group: this process's place among those that share the videos out among them.
         workers: processes that decode; 0 decodes in this one.
         precision: "float32", or what the network computes in where it can: "bfloat16" or "float16". What that changes
             is told by `tada.classification.evaluation.compare`.
@@ -77,35 +77,35 @@ def test(
     Raises:
         Interrupted: `stop` said so, in whichever process.
     """
-    world = world or World.single()
+    group = group or ProcessGroup.single()
     identity = identity if precision == "float32" else f"{identity} {precision}"
-    model.to(world.device).eval()
-    world.share_buffers(model)
+    model.to(group.device).eval()
+    group.broadcast_buffers(model)
     kept = _load_kept(partial, identity)
-    world.barrier()  # everybody has read what is there before anybody writes
+    group.barrier()  # everybody has read what is there before anybody writes
     finished = {index for records in kept.values() for index in records}
-    share = [index for index in range(len(dataset)) if index not in finished][world.rank :: world.size]
+    share = [index for index in range(len(dataset)) if index not in finished][group.rank :: group.size]
     loader = torch.utils.data.DataLoader(_Indexed(dataset, share), batch_size=batch, num_workers=workers)
-    file = _file_of(partial, world.rank)
+    file = _file_of(partial, group.rank)
     mine = kept.pop(file, {})
     progress.start(total=len(dataset), done=len(finished), unit="video", phase="testing")
     saved, done, stopping = time.monotonic(), 0, False
     with torch.inference_mode():
         for indices, views, labels in loader:
-            mine.update(zip(indices.tolist(), _score(model, views, labels, world, precision), strict=True))
+            mine.update(zip(indices.tolist(), _score(model, views, labels, group, precision), strict=True))
             done += len(indices)
-            progress.step(min(len(finished) + done * world.size, len(dataset)))
+            progress.step(min(len(finished) + done * group.size, len(dataset)))
             stopping = stop() and done < len(share)
             if file and (stopping or time.monotonic() - saved > SAVE_SECONDS):
                 saved = time.monotonic()
                 _save_kept(file, identity, mine)
             if stopping:
                 break
-    if world.any(stopping)[0]:
+    if group.any(stopping)[0]:
         if file and mine:
             _save_kept(file, identity, mine)
         raise Interrupted(f"testing stopped after {len(finished) + done} of {len(dataset)} videos; scores are saved")
-    gathered = world.gather(mine)
+    gathered = group.gather(mine)
     if gathered is None:
         return {}
     records = {index: record for part in (*kept.values(), *gathered) for index, record in part.items()}
@@ -149,21 +149,23 @@ def save_scores(path: Path, scores: dict[str, np.ndarray]) -> None:
         np.savez_compressed(file, **scores)
 
 
-def view_scores(model: nn.Module, views: Tensor, world: World, precision: str = "float32") -> dict[str, Tensor]:
+def view_scores(model: nn.Module, views: Tensor, group: ProcessGroup, precision: str = "float32") -> dict[str, Tensor]:
     """Softmax scores of uint8 views [N, V, 3, T, H, W]: float32 [N, V, classes] on the CPU.
 
     By the suffix that names carry in what `test` returns: "", or "_verb" and "_noun" where there are several tasks.
     """
-    with world.autocast(precision):
-        logits = model(normalise(world.move(views.flatten(0, 1))))
+    with group.autocast(precision):
+        logits = model(normalise(group.move(views.flatten(0, 1))))
     tasks = {f"_{task}": value for task, value in logits.items()} if isinstance(logits, dict) else {"": logits}
     return {suffix: value.float().softmax(1).unflatten(0, (len(views), -1)).cpu() for suffix, value in tasks.items()}
 
 
-def _score(model: nn.Module, views: Tensor, labels: Any, world: World, precision: str) -> list[dict[str, np.ndarray]]:
+def _score(
+    model: nn.Module, views: Tensor, labels: Any, group: ProcessGroup, precision: str
+) -> list[dict[str, np.ndarray]]:
     """A record per video of a batch: views [N, V, 3, T, H, W]."""
     records: list[dict[str, np.ndarray]] = [{} for _ in range(len(views))]
-    for suffix, shares in view_scores(model, views, world, precision).items():
+    for suffix, shares in view_scores(model, views, group, precision).items():
         truth = labels[suffix.removeprefix("_")] if suffix else labels
         for record, share, label in zip(records, shares, truth, strict=True):
             record[f"labels{suffix}"] = np.int64(label)
@@ -211,7 +213,7 @@ def compare(
     *,
     precision: str,
     batch: int,
-    world: World | None = None,
+    group: ProcessGroup | None = None,
     workers: int = 0,
     videos: int = VIDEOS,
 ) -> dict[str, Any]:
@@ -225,7 +227,7 @@ def compare(
         dataset: maps index to (uint8 views [views, 3, T, H, W], label).
         precision: "bfloat16" or "float16".
         batch: videos per forward pass.
-        world: whose device computes.
+        group: whose device computes.
         workers: processes that decode; 0 decodes in this one.
         videos: how many are compared, from the first.
 
@@ -236,13 +238,13 @@ def compare(
     Raises:
         TadaError: scores in half precision that are not finite.
     """
-    world = world or World.single()
-    model.to(world.device).eval()
+    group = group or ProcessGroup.single()
+    model.to(group.device).eval()
     first = torch.utils.data.Subset(dataset, range(min(videos, len(dataset))))
     largest, changed = 0.0, 0
     with torch.inference_mode():
         for views, _ in torch.utils.data.DataLoader(first, batch_size=batch, num_workers=workers):
-            full, half = (view_scores(model, views, world, name) for name in ("float32", precision))
+            full, half = (view_scores(model, views, group, name) for name in ("float32", precision))
             if not all(scores.isfinite().all() for scores in half.values()):
                 raise TadaError(f"test.precision {precision} gives scores that are not finite; use bfloat16 or float32")
             largest = max(largest, *(float((full[task] - half[task]).abs().max()) for task in full))

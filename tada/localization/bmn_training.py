@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
@@ -206,7 +206,7 @@ def train_bmn(
     """
     if not len(windows):
         raise TadaError("bmn: no training window holds an action; check the annotation and the length of windows")
-    device = device or World.single().device
+    device = device or ProcessGroup.single().device
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.base_lr, weight_decay=settings.weight_decay)
     state = load_state(checkpoint, identity, model, optimizer) or State(running=dict.fromkeys(Losses._fields, 0.0))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.sampling import IntervalSampling
@@ -84,7 +84,7 @@ def classify_proposals(
     *,
     clips: int,
     progress: Progress,
-    world: World | None = None,
+    group: ProcessGroup | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Classified:
     """Class probabilities of proposals, the mean over `clips` clips of each; a video is decoded once for all of them.
@@ -98,7 +98,7 @@ def classify_proposals(
         settings: which clips; `stride` plays no part.
         clips: of each proposal; EPIC-KITCHENS-100: 6.
         progress: told about every video.
-        world: this process's place among those that share the videos.
+        group: this process's place among those that share the videos.
         stop: asked after every batch.
 
     Returns:
@@ -107,9 +107,9 @@ def classify_proposals(
     Raises:
         Interrupted: `stop` said so, in whichever process.
     """
-    world = world or World.single()
-    model.to(world.device).eval()
-    share = proposals[world.rank :: world.size]
+    group = group or ProcessGroup.single()
+    model.to(group.device).eval()
+    share = proposals[group.rank :: group.size]
     readings = [
         Reading(of.video.path, of.video.fps, proposal_times(of.starts, of.ends, clips, settings)) for of in share
     ]
@@ -119,8 +119,8 @@ def classify_proposals(
         for batch in read_clips(readings, settings):
             name, count = share[batch.video].video.name, len(share[batch.video].starts)
             if len(batch.indices):
-                logits = model(batch.clips(world.device))
-                which = (batch.indices // clips).to(world.device)
+                logits = model(batch.clips(group.device))
+                which = (batch.indices // clips).to(group.device)
                 for task, value in (logits if isinstance(logits, dict) else {"": logits}).items():
                     total = sums.setdefault((name, task), value.new_zeros((count, value.shape[1]), dtype=torch.float64))
                     total.index_add_(0, which, value.double().softmax(1))
@@ -135,9 +135,9 @@ def classify_proposals(
                 progress.step(done)
             if stopping := stop() and done < len(share):
                 break
-    if world.any(stopping)[0]:
+    if group.any(stopping)[0]:
         raise Interrupted(f"classifying proposals stopped after {done} of {len(share)} videos")
-    for part in (world.gather(result) or [])[1:]:
+    for part in (group.gather(result) or [])[1:]:
         result.scores |= part.scores
         result.skipped |= part.skipped
     return result

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.video.timeline import file_state
@@ -64,7 +64,7 @@ def extract(
     *,
     checkpoint: str,
     progress: Progress,
-    world: World | None = None,
+    group: ProcessGroup | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Extraction:
     """Compute the features of every video that are not yet in `folder`.
@@ -79,7 +79,7 @@ def extract(
         settings: which clips.
         checkpoint: SHA-256 of the weights that `model` has.
         progress: told about every video.
-        world: this process's place among those that share the work.
+        group: this process's place among those that share the work.
         stop: asked after every batch; once true, `Interrupted` is raised, and the videos that are finished stay so.
 
     Returns:
@@ -88,9 +88,9 @@ def extract(
     Raises:
         Interrupted: `stop` said so, in whichever process.
     """
-    world = world or World.single()
-    model.to(world.device).eval()
-    share = videos[world.rank :: world.size]
+    group = group or ProcessGroup.single()
+    model.to(group.device).eval()
+    share = videos[group.rank :: group.size]
     identities = {video.name: _identity(video, settings, checkpoint) for video in share}
     notes = {video.name: read_kept(folder, video.name) for video in share}
     finished = {name: kept for name, kept in notes.items() if kept and kept.identity == identities[name]}
@@ -102,7 +102,7 @@ def extract(
     with torch.inference_mode():
         for batch in read_clips([_dense(video, settings) for video in missing], settings):
             if len(batch.indices):
-                values = model.features(batch.clips(world.device)).float().cpu().numpy()
+                values = model.features(batch.clips(group.device)).float().cpu().numpy()
                 parts.setdefault(batch.video, []).append((batch.indices.numpy(), values))
             if batch.last:
                 video = missing[batch.video]
@@ -113,9 +113,9 @@ def extract(
                 progress.step(done)
             if stopping := stop() and done < len(share):
                 break
-    if world.any(stopping)[0]:
+    if group.any(stopping)[0]:
         raise Interrupted(f"extracting features stopped after {done} of {len(share)} videos; they are saved")
-    return _joined(world.gather(result), result)
+    return _joined(group.gather(result), result)
 
 
 def read_clips(readings: Sequence[Reading], settings: ClipSettings) -> torch.utils.data.DataLoader:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tada.base.devices import World, leading
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted, StopFlag
 from tada.base.progress import Progress
@@ -48,16 +48,16 @@ class _Origin:
     initial: dict[str, str]
     features: Mapping[str, str] = {}
 
-    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World) -> None:
+    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
         self.run, self.recipe, self.place = run, run.localization_recipe, place
-        self.stop, self.progress, self.world = stop, progress, world
+        self.stop, self.progress, self.group = stop, progress, group
 
     def load(self, video: Untrimmed) -> Features:
         """The features of a video that `extract` has brought in."""
         return load_features(self.run.file("features"), video)
 
     def _read(self, files: bool) -> UntrimmedSplits:
-        with self.world.leader_first():
+        with self.group.main_first():
             return read_untrimmed(self.recipe.videos, self.place, files)
 
 
@@ -68,8 +68,8 @@ class TrainedNetwork(_Origin):
         TadaError: that run is not done.
     """
 
-    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World) -> None:
-        super().__init__(run, place, stop, progress, world)
+    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
+        super().__init__(run, place, stop, progress, group)
         first = finished_run(run.initial)
         self.initial = {"kind": run.initial.dataset, "signature": run.initial.signature, **first["checkpoint"]}
         self.network = load_trained(run.initial)
@@ -87,17 +87,17 @@ class TrainedNetwork(_Origin):
             self.recipe.clips,
             checkpoint=self.initial["sha256"],
             progress=self.progress,
-            world=self.world,
+            group=self.group,
             stop=self.stop,
         )
-        return self.world.tell(found)
+        return self.group.broadcast(found)
 
     def classify(
         self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
     ) -> dict[str, Scores]:
         """Class probabilities by video: of the whole of it, or of each of its proposals."""
         if self.recipe.classification.of == "video":
-            self.network.to(self.world.device)
+            self.network.to(self.group.device)
             return {video.name: self._of_video(video) for video in validation}
         found = classify_proposals(
             self.network,
@@ -105,7 +105,7 @@ class TrainedNetwork(_Origin):
             self.recipe.clips,
             clips=self.recipe.classification.clips,
             progress=self.progress,
-            world=self.world,
+            group=self.group,
             stop=self.stop,
         )
         for name, reason in found.skipped.items():
@@ -121,8 +121,10 @@ class TrainedNetwork(_Origin):
 class GivenFeatures(_Origin):
     """Features as the authors have released them, which a linear classifier gives classes; no video is looked at."""
 
-    def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, world: World, folder: Path) -> None:
-        super().__init__(run, place, stop, progress, world)
+    def __init__(
+        self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup, folder: Path
+    ) -> None:
+        super().__init__(run, place, stop, progress, group)
         self.released = ReleasedFeatures(run.recipe.videos, folder)
         how = "softmax regression on the mean features of the training segments"
         self.features = {"features": str(folder)}
@@ -134,13 +136,13 @@ class GivenFeatures(_Origin):
 
     def extract(self, videos: Sequence[Untrimmed]) -> Extraction:
         """Put the files of each video together into one, which can be read in parts, unless that is done."""
-        return self.world.tell(leading(self.world, lambda: self._bring_in(videos)))
+        return self.group.broadcast(self.group.on_main(lambda: self._bring_in(videos)))
 
     def classify(
         self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
     ) -> dict[str, Scores]:
         """Class probabilities by video: of its mean feature, or of the mean feature inside each of its proposals."""
-        return leading(self.world, lambda: self._classify(train, validation, proposals)) or {}
+        return self.group.on_main(lambda: self._classify(train, validation, proposals)) or {}
 
     def _bring_in(self, videos: Sequence[Untrimmed]) -> Extraction:
         folder, found = self.run.file("features"), Extraction()
@@ -167,7 +169,7 @@ class GivenFeatures(_Origin):
             means.append(mean_features(self.load(video), *segments.T))
             self._finished(done, len(train))
         labels = [segment.label for video in train for segment in video.segments]
-        classifier = fit_linear(np.concatenate(means), labels, self.recipe.classes, self.world.device)
+        classifier = fit_linear(np.concatenate(means), labels, self.recipe.classes, self.group.device)
         if self.recipe.classification.of == "video":
             whole = {
                 video.name: self.load(video).values.mean(0, keepdims=True, dtype=np.float64) for video in validation

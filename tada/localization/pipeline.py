@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tada.base.devices import World, leading
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.files import sha256
 from tada.base.processes import StopFlag
@@ -56,7 +56,7 @@ class Located:
     checkpoint: dict[str, str]
 
 
-def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world: World) -> Located | None:
+def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group: ProcessGroup) -> Located | None:
     """Locate actions in whole videos with the network that another run has trained to classify them, or with features.
 
     Beside the run's checkpoint, which is the proposal network's, it writes the features of every video, which are
@@ -68,7 +68,7 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world
             those that the authors have released for this network, the videos and the classification run need not be.
         stop: asked after every step.
         progress: told about all of it.
-        world: this process's place among those that share the videos. The first one alone trains.
+        group: this process's place among those that share the videos. The first one alone trains.
 
     Returns:
         the results; nothing in other processes than the first.
@@ -81,20 +81,20 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, world
         raise TadaError(f"{run} needs the videos of {run.recipe.videos}: set their folder in config/config.yaml")
     given = Place.parse(data_root)
     place = Place(given.root, {key: value for key, value in given.options.items() if key != "features"})
-    shared = (run, place, stop, progress, world)
+    shared = (run, place, stop, progress, group)
     features = given.options.get("features")
     origin = GivenFeatures(*shared, Path(features)) if features else TrainedNetwork(*shared)
-    return _Localization(origin, stop, progress, world).everything()
+    return _Localization(origin, stop, progress, group).everything()
 
 
 class _Localization:
     """The steps, with what they share."""
 
     def __init__(
-        self, origin: GivenFeatures | TrainedNetwork, stop: StopFlag, progress: Progress, world: World
+        self, origin: GivenFeatures | TrainedNetwork, stop: StopFlag, progress: Progress, group: ProcessGroup
     ) -> None:
         self.origin, self.run, self.recipe = origin, origin.run, origin.recipe
-        self.stop, self.progress, self.world = stop, progress, world
+        self.stop, self.progress, self.group = stop, progress, group
 
     def everything(self) -> Located | None:
         splits = self.origin.read()
@@ -108,10 +108,10 @@ class _Localization:
             [video for video in videos if video.name not in found.skipped]
             for videos in (splits.train, splits.validation)
         )
-        state = leading(self.world, lambda: self._train(train))
-        proposals = self.world.tell(leading(self.world, lambda: self._propose(validation)))
+        state = self.group.on_main(lambda: self._train(train))
+        proposals = self.group.broadcast(self.group.on_main(lambda: self._propose(validation)))
         probabilities = self.origin.classify(train, validation, [of for of, _ in proposals])
-        if not self.world.leads:
+        if not self.group.is_main:
             return None
         metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
@@ -133,7 +133,7 @@ class _Localization:
             checkpoint=run.file("checkpoint.pt"),
             identity={"signature": run.signature, "seed": run.seed} | self.origin.features,
             progress=self.progress,
-            device=self.world.device,
+            device=self.group.device,
             workers=self.recipe.clips.workers,
             stop=self.stop,
         )

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
@@ -66,20 +66,20 @@ def epoch_order(videos: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(videos)
 
 
-def groups(
-    videos: int, recipe: TrainSettings, seed: int, first_step: int, world: World
+def micro_batches(
+    videos: int, recipe: TrainSettings, seed: int, first_step: int, group: ProcessGroup
 ) -> Iterator[list[tuple[int, int]]]:
-    """Keys (epoch, index) of this process's groups from `first_step` to the end, in the order they are trained on.
+    """Keys (epoch, index) of this process's micro-batches from `first_step` to the end, in the order of training.
 
-    Of a step's groups, process r of n takes the groups r, r + n, ...; the last videos that fill no step are left out.
+    Of a step's micro-batches, rank r of n takes r, r + n, ...; the last videos that fill no step are left out.
     """
     steps_per_epoch = videos // recipe.batch
     for step in range(first_step, recipe.epochs * steps_per_epoch):
         epoch, place = divmod(step, steps_per_epoch)
         batch = epoch_order(videos, seed, epoch)[place * recipe.batch : (place + 1) * recipe.batch]
-        for group in range(world.rank, recipe.batch // recipe.batch_per_device, world.size):
-            chosen = batch[group * recipe.batch_per_device : (group + 1) * recipe.batch_per_device]
-            yield [(epoch, int(index)) for index in chosen]
+        for number in range(group.rank, recipe.batch // recipe.batch_per_device, group.size):
+            indices = batch[number * recipe.batch_per_device : (number + 1) * recipe.batch_per_device]
+            yield [(epoch, int(index)) for index in indices]
 
 
 def loss_and_hits(
@@ -106,7 +106,7 @@ def train(
     identity: dict[str, Any],
     validate: Callable[[nn.Module], dict[str, float]],
     progress: Progress,
-    world: World | None = None,
+    group: ProcessGroup | None = None,
     workers: int = 0,
     stop: Callable[[], bool] = lambda: False,
 ) -> State:
@@ -121,7 +121,7 @@ def train(
         identity: what the checkpoint must belong to (signature and seed); another one's is left unused.
         validate: called every `recipe.validate_every` epochs; its figures join the epoch's row of the curves.
         progress: told about every step.
-        world: this process's place among those that train together.
+        group: this process's place among those that train together.
         workers: processes that prepare batches; 0 prepares them in this one.
         stop: asked after every step; once true, the state is saved and `Interrupted` raised.
 
@@ -130,23 +130,23 @@ def train(
             not finite.
         Interrupted: `stop` said so.
     """
-    world = world or World.single()
-    _check_sizes(len(dataset), recipe, world)
-    model.to(world.device)
+    group = group or ProcessGroup.single()
+    _check_sizes(len(dataset), recipe, group)
+    model.to(group.device)
     optimizer = make_optimizer(model, recipe)
     state = load_state(checkpoint, identity, model, optimizer) or State()
-    if not world.leads:
+    if not group.is_main:
         state.running = dict.fromkeys(state.running, 0.0)  # what was saved is the sum over all processes
     steps_per_epoch = len(dataset) // recipe.batch
     total = recipe.epochs * steps_per_epoch
-    accumulated = recipe.batch // recipe.batch_per_device // world.size
-    trained = world.wrap(model)
+    accumulated = recipe.batch // recipe.batch_per_device // group.size
+    trained = group.wrap(model)
     loader = iter(
         torch.utils.data.DataLoader(
             dataset,
-            batch_sampler=groups(len(dataset), recipe, seed, state.step, world),
+            batch_sampler=micro_batches(len(dataset), recipe, seed, state.step, group),
             num_workers=workers,
-            pin_memory=world.device.type == "cuda",
+            pin_memory=group.device.type == "cuda",
             persistent_workers=False,
         )
     )
@@ -163,15 +163,15 @@ def train(
     model.train()
     while state.step < total:
         rate = learning_rate(state.step, steps_per_epoch, recipe)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = _step(trained, optimizer, loader, accumulated, recipe, seed, state, world)
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = rate
+        loss = _step(trained, optimizer, loader, accumulated, recipe, seed, state, group)
         state.step += 1
         epoch, within = divmod(state.step, steps_per_epoch)
         progress.step(state.step, epoch=state.step / steps_per_epoch, loss=loss, lr=rate)
-        stopping, due = world.any(stop(), time.monotonic() - saved > CHECKPOINT_SECONDS)
+        stopping, due = group.any(stop(), time.monotonic() - saved > CHECKPOINT_SECONDS)
         if within == 0:
-            row = _close_epoch(state, world, epoch, rate)
+            row = _close_epoch(state, group, epoch, rate)
             if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
                 row |= validate(model)
                 model.train()
@@ -181,8 +181,8 @@ def train(
         if within == 0 or stopping or due:
             account_time()
             saved = mark
-            whole = replace(state, running=world.sum(state.running))
-            if world.leads:
+            whole = replace(state, running=group.sum(state.running))
+            if group.is_main:
                 save_state(checkpoint, identity, model, optimizer, whole)
         if stopping and state.step < total:
             raise Interrupted(f"stopped at step {state.step} of {total}; the state is saved in {checkpoint}")
@@ -198,16 +198,16 @@ def _step(
     recipe: TrainSettings,
     seed: int,
     state: State,
-    world: World,
+    group: ProcessGroup,
 ) -> float:
     """One optimiser step; returns the mean loss of this process's groups."""
     optimizer.zero_grad(set_to_none=True)
-    total = torch.zeros((), device=world.device)
+    total = torch.zeros((), device=group.device)
     for turn in range(accumulated):
         clips, labels = next(loader)
-        clips, labels = world.move(clips), world.move(labels)
-        torch.manual_seed(_dropout_seed(seed, state.step, turn * world.size + world.rank))
-        with world.synchronised(model, last=turn == accumulated - 1), world.autocast(recipe.precision):
+        clips, labels = group.move(clips), group.move(labels)
+        torch.manual_seed(_dropout_seed(seed, state.step, turn * group.size + group.rank))
+        with group.synchronised(model, last=turn == accumulated - 1), group.autocast(recipe.precision):
             loss, hits, counted = loss_and_hits(model(normalise(clips)), labels)
             (loss / accumulated).backward()
         total += loss.detach()
@@ -221,9 +221,9 @@ def _step(
     return mean
 
 
-def _close_epoch(state: State, world: World, epoch: int, rate: float) -> dict[str, float]:
+def _close_epoch(state: State, group: ProcessGroup, epoch: int, rate: float) -> dict[str, float]:
     """The epoch's row of the curves, over all processes; clears the running sums."""
-    sums = world.sum(state.running)
+    sums = group.sum(state.running)
     state.running = dict.fromkeys(state.running, 0.0)
     return {
         "epoch": epoch,
@@ -237,15 +237,15 @@ def _dropout_seed(seed: int, step: int, group: int) -> int:
     return int(np.random.SeedSequence((seed, step, group)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _check_sizes(videos: int, recipe: TrainSettings, world: World) -> None:
+def _check_sizes(videos: int, recipe: TrainSettings, group: ProcessGroup) -> None:
     if recipe.batch % recipe.batch_per_device:
         raise TadaError(
             f"train.batch ({recipe.batch}) is not a multiple of train.batch_per_device ({recipe.batch_per_device})"
         )
-    if (recipe.batch // recipe.batch_per_device) % world.size:
+    if (recipe.batch // recipe.batch_per_device) % group.size:
         raise TadaError(
-            f"{recipe.batch // recipe.batch_per_device} groups of train.batch_per_device={recipe.batch_per_device} "
-            f"clips cannot be spread evenly over {world.size} processes; choose a number of devices that divides them"
+            f"{recipe.batch // recipe.batch_per_device} micro-batches of "
+            f"train.batch_per_device={recipe.batch_per_device} clips cannot be spread evenly over {group.size} processes; choose a number of devices that divides them"
         )
     if videos < recipe.batch:
         raise TadaError(f"{videos} training videos do not fill one batch of {recipe.batch} (train.batch)")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent
@@ -52,7 +52,7 @@ class Net(nn.Module):
 
 
 def run(dataset=None, model=None, **options):
-    options = {"batch": 2, "progress": Silent(), "world": World(0, 1, CPU), **options}
+    options = {"batch": 2, "progress": Silent(), "group": ProcessGroup(0, 1, CPU), **options}
     return test(model or Net(), dataset or Noise(), videos=[f"v{n}" for n in range(VIDEOS)], **options)
 
 
@@ -121,7 +121,7 @@ def test_kept_scores_of_another_network_or_precision_are_not_used(tmp_path, chan
 
 
 @dataclass(frozen=True)
-class Thread(World):
+class Thread(ProcessGroup):
     """A process of several, played by a thread."""
 
     meeting: threading.Barrier = None
@@ -139,9 +139,9 @@ class Thread(World):
 
     def gather(self, value):
         values = self.exchange(value)
-        return values if self.leads else None
+        return values if self.is_main else None
 
-    def share_buffers(self, model):
+    def broadcast_buffers(self, model):
         pass
 
     def barrier(self):
@@ -155,7 +155,7 @@ def shared(size, data, stops=None, **options):
     def process(rank):
         stop = {"stop": stops[rank]} if stops else {}
         try:
-            return run(data, model, world=Thread(rank, size, CPU, meeting, table), **stop, **options)
+            return run(data, model, group=Thread(rank, size, CPU, meeting, table), **stop, **options)
         except Interrupted as error:
             return error
 
@@ -188,7 +188,7 @@ def test_a_shared_pass_goes_on_with_whatever_number_of_processes(tmp_path, later
 def test_half_precision_is_near_float32_and_the_difference_is_told(tasks):
     full, half = (run(Noise(tasks), Net(tasks), precision=name) for name in ("float32", "bfloat16"))
     told = evaluation.compare(
-        Net(tasks), Noise(tasks), precision="bfloat16", batch=4, world=World(0, 1, CPU), videos=VIDEOS
+        Net(tasks), Noise(tasks), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=VIDEOS
     )
     suffixes = [name.removeprefix("views") for name in full if name.startswith("views")]
     differences = [np.abs(full[f"views{s}"].astype(float) - half[f"views{s}"]).max() for s in suffixes]
@@ -216,7 +216,9 @@ def test_changed_videos_are_counted():
             values = self.linear(torch.ones(len(x), 1))
             return 100 * values.float() + torch.tensor([0.0, 0.05])
 
-    told = evaluation.compare(Fragile(), Noise(), precision="bfloat16", batch=4, world=World(0, 1, CPU), videos=5)
+    told = evaluation.compare(
+        Fragile(), Noise(), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=5
+    )
     assert (told["videos"], told["changed_top1"]) == (5, 5)
 
 
@@ -230,4 +232,4 @@ def test_scores_beyond_the_range_of_float16_are_an_error():
             return self.linear(torch.full((len(x), 1), 1e30))
 
     with pytest.raises(TadaError, match=r"test\.precision float16 gives scores that are not finite"):
-        evaluation.compare(Large(), Noise(), precision="float16", batch=4, world=World(0, 1, CPU))
+        evaluation.compare(Large(), Noise(), precision="float16", batch=4, group=ProcessGroup(0, 1, CPU))

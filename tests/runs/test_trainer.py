@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from tada.base.devices import World
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.runs.checkpoints import State, load_state
 from tada.runs.settings import TrainSettings
-from tada.runs.trainer import epoch_order, groups, learning_rate, make_optimizer, train
+from tada.runs.trainer import epoch_order, learning_rate, make_optimizer, micro_batches, train
 
 RECIPE = TrainSettings(
     epochs=3,
@@ -92,18 +92,18 @@ def test_weight_decay_spares_batch_norm_and_biases():
 
 
 def test_every_video_is_seen_once_an_epoch_but_for_the_incomplete_batch():
-    keys = [key for group in groups(30, RECIPE, 0, 0, World.single()) for key in group]
+    keys = [key for batch in micro_batches(30, RECIPE, 0, 0, ProcessGroup.single()) for key in batch]
     for epoch in range(RECIPE.epochs):
         seen = [index for when, index in keys if when == epoch]
         assert len(seen) == 24 == len(set(seen))
     assert list(epoch_order(30, 0, 0)) != list(epoch_order(30, 0, 1))
 
 
-def test_processes_share_the_groups_of_a_step():
-    alone = list(groups(30, RECIPE, 0, 2, World.single()))
+def test_processes_share_the_micro_batches_of_a_step():
+    alone = list(micro_batches(30, RECIPE, 0, 2, ProcessGroup.single()))
     cpu = torch.device("cpu")
-    pair = [list(groups(30, RECIPE, 0, 2, World(rank, 2, cpu))) for rank in range(2)]
-    assert [group for step in zip(*pair, strict=True) for group in step] == alone
+    pair = [list(micro_batches(30, RECIPE, 0, 2, ProcessGroup(rank, 2, cpu))) for rank in range(2)]
+    assert [batch for step in zip(*pair, strict=True) for batch in step] == alone
 
 
 def test_training_learns_and_fills_the_curves(tmp_path):
@@ -167,9 +167,9 @@ def test_impossible_schedules_are_explained(tmp_path, changes, message):
         run(tmp_path, recipe=replace(RECIPE, **changes))
 
 
-def test_groups_must_fill_the_processes():
-    with pytest.raises(TadaError, match=r"2 groups .* over 3 processes"):
+def test_micro_batches_must_fill_the_processes():
+    with pytest.raises(TadaError, match=r"2 micro-batches .* over 3 processes"):
         train(
             network(), Blinks(), RECIPE, seed=0, checkpoint=None, identity={}, validate=None, progress=None,
-            world=World(0, 3, torch.device("cpu")),
+            group=ProcessGroup(0, 3, torch.device("cpu")),
         )  # fmt: skip

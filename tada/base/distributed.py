@@ -1,6 +1,6 @@
-"""This process's place among those that train one network together, and its device.
+"""The processes that work on one run together: rank and device of this one, and what they exchange.
 
-What one of several processes does for all.
+Alone on a machine there is a group of one process, and every exchange is the identity.
 """
 
 import os
@@ -16,26 +16,34 @@ from torch import nn
 
 from tada.base.processes import Interrupted
 
-WAIT = timedelta(hours=2)
-"""Longest that a process waits for its fellows, e.g. while the first one looks through a dataset's files."""
+TIMEOUT = timedelta(hours=2)
+"""Longest that a process waits for the others, e.g. while the main process reads through a dataset's files."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class World:
-    """Rank and number of processes, and the device of this one."""
+class ProcessGroup:
+    """A group of processes, seen from one of them.
+
+    Attributes:
+        rank: of this process, from 0; rank 0 is the main process.
+        size: number of processes.
+        device: where this process computes.
+    """
 
     rank: int
     size: int
     device: torch.device
 
     @classmethod
-    def single(cls) -> "World":
+    def single(cls) -> "ProcessGroup":
         """One process on the first GPU, or on the CPU where there is none."""
         return cls(0, 1, torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu"))
 
     @classmethod
     @contextmanager
-    def from_environment(cls) -> Iterator["World"]:
+    def from_environment(cls) -> Iterator["ProcessGroup"]:
         """The process group that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT describe, while in use.
 
         NCCL between GPUs, gloo between CPU processes and for plain objects. Without these variables: a single process.
@@ -49,15 +57,15 @@ class World:
         device = torch.device("cuda", local) if cuda else torch.device("cpu")
         if cuda:
             torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=WAIT)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
         try:
             yield cls(dist.get_rank(), size, device)
         finally:
             dist.destroy_process_group()
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes the files and talks."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, rank 0: it writes the files and reports progress."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -68,7 +76,7 @@ class World:
         return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def synchronised(self, model: nn.Module, last: bool) -> Any:
-        """A context in which gradients are exchanged only for the last of the accumulated groups."""
+        """A context in which gradients are exchanged only for the `last` of the accumulated micro-batches."""
         return nullcontext() if last or self.size == 1 else model.no_sync()
 
     def autocast(self, precision: str) -> Any:
@@ -96,22 +104,22 @@ class World:
         return tuple(value > 0 for value in self.sum({str(i): float(flag) for i, flag in enumerate(flags)}).values())
 
     def gather(self, value: Any) -> list[Any] | None:
-        """The values of all processes, in the first of them; None in the others."""
+        """The values of all processes by rank, in the main process; None in the others."""
         if self.size == 1:
             return [value]
-        values = [None] * self.size if self.leads else None
+        values: list[Any] | None = [None] * self.size if self.is_main else None
         dist.gather_object(value, values)
         return values
 
-    def tell(self, value: Any) -> Any:
-        """The first process's value, in all of them."""
+    def broadcast(self, value: Any) -> Any:
+        """The main process's value, in all of them."""
         values = [value]
         if self.size > 1:
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Give every process the first one's batch-norm statistics, which are those that are saved."""
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Give every process the main process's batch-norm statistics, which are those that are saved."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
@@ -122,30 +130,26 @@ class World:
             dist.barrier()
 
     @contextmanager
-    def leader_first(self) -> Iterator[None]:
-        """The first process does what follows before the others do, who then find what it has prepared."""
-        if not self.leads:
+    def main_first(self) -> Iterator[None]:
+        """A context that the main process leaves before the others enter it, so that they find what it has prepared."""
+        if not self.is_main:
             self.barrier()
         yield
-        if self.leads:
+        if self.is_main:
             self.barrier()
 
+    def on_main(self, work: Callable[[], T]) -> T | None:
+        """The result of what the main process alone does; None in the others.
 
-T = TypeVar("T")
-
-
-def leading(world: World, work: Callable[[], T]) -> T | None:
-    """What the first process alone does: its result, in the others None.
-
-    Raises:
-        Interrupted: the work was asked to stop; in all processes.
-    """
-    result, stopped = None, None
-    if world.leads:
-        try:
-            result = work()
-        except Interrupted as error:
-            stopped = error
-    if world.any(stopped is not None)[0]:
-        raise stopped or Interrupted("stopped with the first process, which has saved its state")
-    return result
+        Raises:
+            Interrupted: the work was asked to stop; in all processes.
+        """
+        result, stopped = None, None
+        if self.is_main:
+            try:
+                result = work()
+            except Interrupted as error:
+                stopped = error
+        if self.any(stopped is not None)[0]:
+            raise stopped or Interrupted("stopped with the main process, which has saved its state")
+        return result
