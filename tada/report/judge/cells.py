@@ -69,12 +69,13 @@ def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
     extra = _extra_decimals(cell.quantity)
     if printed is None:
         return Filled(cell, text, here=f"{value.mean:,}", value=value)
-    here = printed.show(value.mean, extra)
+    mean = value.mean
+    here = printed.show(mean, extra)
     if value.std is not None:
         here += f" ± {printed.show(value.std, extra).lstrip('+')}"
-    gap = value.mean - (printed.value if isinstance(value.mean, Decimal) else float(printed.value))
+    gap = mean - printed.value if isinstance(mean, Decimal) else mean - float(printed.value)
     shown = Printed("", printed.value, printed.decimals + extra, signed=True).show(gap)
-    return Filled(cell, text, compared(value.mean, printed, cell, scale), here, value, printed, gap, shown)
+    return Filled(cell, text, compared(mean, printed, cell, scale), here, value, printed, gap, shown)
 
 
 _ROUNDING = 1e-9  # a tolerance of 0.5 takes in 63.8 - 63.3, whose binary difference is a hair above or below

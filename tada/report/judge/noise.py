@@ -94,9 +94,9 @@ def weighted_sum(weights: Sequence[float], values: Sequence[Value], constant: fl
     variance = over_videos + over_seeds
     if variance == 0.0:
         return Estimate(total, math.inf, UNKNOWN, means)
-    freedom = math.inf if over_seeds == 0 else freedom * (variance / over_seeds) ** 2  # Satterthwaite's
+    satterthwaite = freedom * (variance / over_seeds) ** 2 if over_seeds else math.inf
     noise = " and ".join(name for name, known in (("videos", over_videos), ("seeds", over_seeds)) if known)
-    return Estimate(total, math.sqrt(variance), noise, means, freedom, videos)
+    return Estimate(total, math.sqrt(variance), noise, means, satterthwaite, videos)
 
 
 def _aligned(values: Sequence[Value]) -> list[Samples | None]:

@@ -19,7 +19,7 @@ from tada.report.judge.noise import UNKNOWN, rank_correlation, weighted_sum
 from tada.report.judge.verdicts import Verdict
 from tada.report.measure.values import Value
 from tada.report.paper.expressions import Expression
-from tada.report.paper.printed import show
+from tada.report.paper.printed import Printed, show
 from tada.report.paper.quantities import Difference, Metric
 from tada.report.paper.sentences import AUDIT, Ordering, Sum, load_sentences
 from tada.report.paper.tables import Table
@@ -37,74 +37,97 @@ Line = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two rows of which the paper has `better` above `worse`, by `reported`; `high` and `low` are their values here."""
+class Compared:
+    """A number that the paper prints of a row, and its value here; `column` is that of the accuracies it is about."""
 
-    better: str
-    worse: str
-    reported: float
-    high: Value
-    low: Value
+    row: str
+    column: str
+    filled: Filled
+    printed: Printed
+    value: Value
+
+    @property
+    def reported(self) -> float:
+        """The printed number."""
+        return float(self.printed.value)
 
     @property
     def here(self) -> float:
-        """By how much `better` is above `worse` here."""
-        return float(self.high.mean - self.low.mean)
+        """Mean over the seeds; of a value that is there."""
+        return float(self.value.mean or 0.0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of which the paper has `better` above `worse`."""
+
+    better: Compared
+    worse: Compared
 
     @property
-    def kept(self) -> bool:
-        """Whether the paper's better row is the better one here."""
-        return self.here > 0
+    def reported(self) -> float:
+        """By how much `better` is above `worse` in the paper, exactly as printed."""
+        return float(self.better.printed.value - self.worse.printed.value)
+
+    @property
+    def here(self) -> float:
+        """By how much it is above here."""
+        return self.better.here - self.worse.here
 
     def __str__(self) -> str:
         numbers = f"paper {show(self.reported, 1, signed=True)}, here {show(self.here, 1, signed=True)}"
-        return f"{self.better} above {self.worse} ({numbers}{self._noise})"
+        return f"{self.better.row} above {self.worse.row} ({numbers}{self._noise})"
 
     @property
     def _noise(self) -> str:
-        estimate = weighted_sum([1.0, -1.0], [self.high, self.low])
+        estimate = weighted_sum([1.0, -1.0], [self.better.value, self.worse.value])
         if estimate.noise == UNKNOWN:
             return ", noise unknown"
         return "" if estimate.sign() else ", within noise"
 
 
-def order_of_rows(table: Table, cells: dict[Key, Filled]) -> list[str]:
+def order_of_rows(table: Table, cells: Mapping[Key, Filled]) -> list[str]:
     """Sentences on the order of each accuracy column's rows and on the signs of the differences."""
     sentences, rest = [], []
     for column in table.columns:
-        by_metric: dict[str, list[tuple[str, Filled]]] = defaultdict(list)
+        by_metric: dict[str, list[Compared]] = defaultdict(list)
         for row in table.rows:
-            filled = cells[row.id, column.name]
-            if isinstance(what := filled.cell.quantity, Metric) and filled.difference is not None:
-                by_metric[what.name].append((row.id, filled))
+            found = _compared(row.id, cells[row.id, column.name])
+            if found and found.value.numbers and isinstance(metric := found.filled.cell.quantity, Metric):
+                by_metric[metric.name].append(found)
         for rows in by_metric.values():
             if len(rows) < ENOUGH:
-                rest += pairs(rows)
+                rest += _pairs(rows)
                 continue
-            what = f"{column.over} {column.header}".strip()
-            sentences.append(_order(what, pairs(rows), f" (rank correlation {_correlation(rows)}, {len(rows)} rows)"))
+            header = f"{column.over} {column.header}".strip()
+            sentences.append(
+                _order(header, _pairs(rows), f" (rank correlation {_correlation(rows)}, {len(rows)} rows)")
+            )
     if rest:
         sentences.append(_order("Columns of fewer than four measured rows", rest, ""))
     return sentences + _signs(table, cells)
 
 
-def pairs(rows: Sequence[tuple[str, Filled]]) -> list[Pair]:
+def _compared(row: str, filled: Filled) -> Compared | None:
+    """The cell's two numbers; None where the paper prints none or nothing is measured."""
+    if filled.printed is None or filled.value is None:
+        return None
+    return Compared(row, filled.cell.of or filled.cell.column, filled, filled.printed, filled.value)
+
+
+def _pairs(rows: Sequence[Compared]) -> list[Pair]:
     """All pairs of rows to which the paper gives different numbers."""
-    found = []
-    for pair in combinations(rows, 2):
-        (worse, low), (better, high) = sorted(pair, key=lambda row: row[1].printed.value)
-        if reported := float(high.printed.value - low.printed.value):
-            found.append(Pair(better, worse, reported, high.value, low.value))
-    return found
+    ordered = (sorted(pair, key=lambda one: one.printed.value) for pair in combinations(rows, 2))
+    return [Pair(better, worse) for worse, better in ordered if better.printed.value != worse.printed.value]
 
 
-def _correlation(rows: Sequence[tuple[str, Filled]]) -> str:
-    found = rank_correlation([float(f.printed.value) for _, f in rows], [f.value for _, f in rows])
+def _correlation(rows: Sequence[Compared]) -> str:
+    found = rank_correlation([one.reported for one in rows], [one.value for one in rows])
     return "undefined, since all are equal" if found is None else f"{found:.2f}"
 
 
 def _order(what: str, found: Sequence[Pair], correlation: str) -> str:
-    turned = sorted((pair for pair in found if not pair.kept), key=lambda pair: -pair.reported)
+    turned = sorted((pair for pair in found if pair.here <= 0), key=lambda pair: -pair.reported)
     text = f"{what}: {len(found) - len(turned)} of {len(found)} pairs of rows stand in the paper's order{correlation}."
     if not turned:
         return text
@@ -112,23 +135,20 @@ def _order(what: str, found: Sequence[Pair], correlation: str) -> str:
     return f"{text} The paper has, and it is not so here: {'; '.join(map(str, turned[:SHOWN]))}{more}."
 
 
-def _signs(table: Table, cells: dict[Key, Filled]) -> list[str]:
+def _signs(table: Table, cells: Mapping[Key, Filled]) -> list[str]:
     headers = {column.name: column.header for column in table.columns}
-    by_column: dict[str, list[tuple[str, Filled]]] = defaultdict(list)
+    by_column: dict[str, list[Compared]] = defaultdict(list)
     for row, cell in table.cells():
-        filled = cells[row.id, cell.column]
-        if isinstance(cell.quantity, Difference) and filled.difference is not None:
-            by_column[headers[cell.of]].append((row.id, filled))
+        found = _compared(row.id, cells[row.id, cell.column])
+        if found and found.value.numbers and isinstance(cell.quantity, Difference):
+            by_column[headers[cell.of]].append(found)
     sentences = []
-    for header, deltas in by_column.items():
-        other = [
-            f"{name} (paper {filled.reported}, here {filled.here})"
-            for name, filled in deltas
-            if float(filled.printed.value) * float(filled.value.mean) <= 0
-        ]
-        count = f"{len(deltas) - len(other)} of {len(deltas)}"
+    for header, rows in by_column.items():
+        other = [one for one in rows if one.reported * one.here <= 0]
+        count = f"{len(rows) - len(other)} of {len(rows)}"
         text = f"Δ of {header}: {count} differences to the base row have the paper's sign"
-        sentences.append(text + (f"; not: {'; '.join(other)}." if other else "."))
+        named = "; ".join(f"{one.row} (paper {one.filled.reported}, here {one.filled.here})" for one in other)
+        sentences.append(text + (f"; not: {named}." if other else "."))
     return sentences
 
 
@@ -138,19 +158,19 @@ def numbers_of_text(table: Table, cells: Mapping[Key, Filled], audit: Path = AUD
     Improvements on which the text puts no number are averaged, too, where they are four or more.
     """
     measured = {
-        f"{table.name}/{row}/{column}": filled
+        f"{table.name}/{row}/{column}": found
         for (row, column), filled in cells.items()
-        if isinstance(filled.cell.quantity, Metric | Difference) and filled.printed is not None
+        if isinstance(filled.cell.quantity, Metric | Difference) and (found := _compared(row, filled))
     }
     numbers, orderings = load_sentences(audit)
     said = [check for check in numbers if _about(check, measured)]
     lines = [("Text", _number(check, measured)) for check in said]
-    covered = {_column(measured[name]) for check in said for name in _references(check)}
+    covered = {measured[name].column for check in said for name in _references(check)}
     headers = {c.name: f"{c.over} {c.header}".strip() for c in table.columns if c.name not in covered}
     return lines + [("Average", text) for check in orderings if (text := _average(check, measured, headers))]
 
 
-def _about(check: Sum, measured: Mapping[str, Filled]) -> bool:
+def _about(check: Sum, measured: Mapping[str, Compared]) -> bool:
     """Whether it is a number of the text, and of these cells."""
     names = _references(check)
     return bool(names) and names <= measured.keys() and not any(Expression(text).references for text in check.printed)
@@ -160,12 +180,7 @@ def _references(check: Sum) -> set[str]:
     return {name for reading in check.readings.values() for expression in reading for name in expression.references}
 
 
-def _column(filled: Filled) -> str:
-    """The column of accuracies that a cell is about."""
-    return filled.cell.of or filled.cell.column
-
-
-def _number(check: Sum, measured: Mapping[str, Filled]) -> str:
+def _number(check: Sum, measured: Mapping[str, Compared]) -> str:
     texts = []
     for how, expressions in check.readings.items():
         here, paper = (" and ".join(f(one, measured) for one in expressions) for f in (_here, _of_paper))
@@ -173,7 +188,7 @@ def _number(check: Sum, measured: Mapping[str, Filled]) -> str:
     return f"“{check.quote}” ({check.place}; prints {' and '.join(check.printed)}): {'; '.join(texts)}."
 
 
-def _average(check: Ordering, measured: Mapping[str, Filled], headers: Mapping[str, str]) -> str:
+def _average(check: Ordering, measured: Mapping[str, Compared], headers: Mapping[str, str]) -> str:
     """The average of what a sentence says that something adds to networks, by column; empty without enough of them.
 
     A statement of such a sentence sets a row, e.g. "r3d+tada", above the one that it extends, "r3d". `headers` names
@@ -196,23 +211,24 @@ def _average(check: Ordering, measured: Mapping[str, Filled], headers: Mapping[s
     return f"“{check.quote}” ({check.place}): {'; '.join(texts)}." if texts else ""
 
 
-def _digits(expression: Expression, measured: Mapping[str, Filled]) -> int:
+def _digits(expression: Expression, measured: Mapping[str, Compared]) -> int:
     return max(measured[name].printed.decimals for name in expression.references)
 
 
-def _of_paper(expression: Expression, measured: Mapping[str, Filled]) -> str:
+def _of_paper(expression: Expression, measured: Mapping[str, Compared]) -> str:
     value = expression.evaluate(lambda name: measured[name].printed.fraction)
     exact = Decimal(value.numerator) / Decimal(value.denominator)
     return show(exact, _digits(expression, measured), signed=True)
 
 
-def _here(expression: Expression, measured: Mapping[str, Filled]) -> str:
+def _here(expression: Expression, measured: Mapping[str, Compared]) -> str:
     """Mean and, if there are several seeds, standard deviation over the seeds that all cells have."""
     values = {name: measured[name].value.numbers for name in expression.references}
     seeds = sorted(set.intersection(*(set(numbers) for numbers in values.values())))
     if not seeds:
         return Verdict.PENDING
-    found = [expression.evaluate(lambda name, seed=seed: float(values[name][seed]), float) for seed in seeds]
+    by_seed = ({name: float(numbers[seed]) for name, numbers in values.items()} for seed in seeds)
+    found = [expression.evaluate(one.__getitem__, float) for one in by_seed]
     digits = _digits(expression, measured)
     text = show(statistics.mean(found), digits, signed=True)
     return text + (f" ± {show(statistics.stdev(found), digits)}" if len(found) > 1 else "")

@@ -18,7 +18,7 @@ class Verdict(StrEnum):
     meaning: str
     colour: str
 
-    def __new__(cls, word: str, colour: str, meaning: str) -> "Verdict":
+    def __new__(cls, word: str, colour: str = "", meaning: str = "") -> "Verdict":
         """The word is the member's value, so that `Verdict("match")` finds it."""
         member = str.__new__(cls, word)
         member._value_ = word

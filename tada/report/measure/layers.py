@@ -1,8 +1,8 @@
-"""The layers of a built network in the notation of Table A1, e.g. "[1×1², 64; 1×3², 64; 1×1², 256] ×3".
+"""Measured on networks as they are built: their layers, a peer's size, and how far apart two of them are untrained.
 
-GFLOPs of a peer's network as another library builds it, for the cited rows of Table 7.
-
-What two networks of one seed compute before any training (section 3.2 and Appendix F: the same).
+Layers are written in the notation of Table A1, e.g. "[1×1², 64; 1×3², 64; 1×1², 256] ×3". The peers' networks of
+Table 7 are built by another library. Section 3.2 and Appendix F say that a network with TAdaConv computes, before any
+training, the same as the one without.
 """
 
 from decimal import Decimal
@@ -20,12 +20,15 @@ SIDE = 224
 """Height and width of Table A1's input; networks are built without values, so the size costs nothing."""
 
 
+Shape = tuple[int, ...]
+
+
 @cache
-def _built(model: str) -> tuple[nn.Module, dict[str, tuple[tuple[int, ...], ...]]]:
-    """The network and, for each of its direct parts, the shapes of what went in and what came out."""
+def _built(model: str) -> tuple[nn.Module, dict[str, tuple[Shape, Shape]]]:
+    """The network and, for each of its direct parts, the shapes of its input and output."""
     with torch.device("meta"), torch.no_grad():
         network = build_model(model, 400).eval()
-        shapes = {}
+        shapes: dict[str, tuple[Shape, Shape]] = {}
 
         def watch(name: str) -> None:
             def note(_module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -43,13 +46,15 @@ def layers(model: str, stage: str) -> str:
     """The layers of a stage: "conv1", "res2" to "res5", or "head"."""
     network, shapes = _built(model)
     if stage == "conv1":
-        conv = next(module for module in network.stem.modules() if isinstance(module, nn.Conv3d))
+        conv = next(module for module in network.get_submodule("stem").modules() if isinstance(module, nn.Conv3d))
         return f"{_conv(conv)}; stride {conv.stride[0]}, {_squared(conv.stride[1:])}"
     if stage == "head":
         fed, _ = shapes["head"]
         pooled = ["global average pool"] if len(fed) == 2 else []
-        return ", ".join([*pooled, *("fc" for module in network.head.modules() if isinstance(module, nn.Linear))])
-    blocks = [_block(block) for block in network.get_submodule(stage)]
+        return ", ".join(
+            [*pooled, *("fc" for module in network.get_submodule("head").modules() if isinstance(module, nn.Linear))]
+        )
+    blocks = [_block(block) for block in network.get_submodule(stage).children()]
     return ", ".join(f"[{text}] ×{len(list(same))}" for text, same in groupby(blocks))
 
 
@@ -76,11 +81,12 @@ def _conv(conv: nn.Conv3d) -> str:
     return f"{conv.kernel_size[0]}×{_squared(conv.kernel_size[1:])}, {conv.out_channels}"
 
 
-def _squared(pair: tuple[int, int]) -> str:
+def _squared(pair: Shape) -> str:
     return f"{pair[0]}²" if pair[0] == pair[1] else f"{pair[0]}×{pair[1]}"
 
 
 NETWORKS = {"torchvision.s3d": video.s3d}
+"""Peers' networks by the name that a table's spec gives them."""
 
 
 @cache

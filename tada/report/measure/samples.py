@@ -39,7 +39,7 @@ class Hits:
     @property
     def shares(self) -> npt.NDArray[np.float64]:
         """What each video adds in percent, [seeds, V]: their mean over videos is the metric."""
-        right = 100.0 * self.right
+        right = 100.0 * self.right.astype(np.float64)
         if not self.by_class:
             return right
         _, place, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
@@ -135,9 +135,10 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     if task in ("action", "action_joint"):
         verb, noun = (_read(runs, "views", part) for part in ("verb", "noun"))
         counted = verb.labels != IGNORED
-        parts = (array[counted] for array in (verb.scores, noun.scores, verb.labels, noun.labels))
+        verbs, nouns = (found.scores[counted] for found in (verb, noun))
+        truth = verb.labels[counted], noun.labels[counted]
         labels = np.where(counted, verb.labels * noun.scores.shape[-1] + noun.labels, IGNORED)[counted]
-        return verb.videos[counted], labels, action_ranks(*parts, joint=task == "action_joint") < k
+        return verb.videos[counted], labels, action_ranks(verbs, nouns, *truth, joint=task == "action_joint") < k
     found = _read(runs, "scores", task)
     counted = found.labels != IGNORED
     labels = found.labels[counted]
@@ -184,7 +185,7 @@ def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
     if any((one.labels != labels)[counted].any() for one in found):
         raise Unusable(f"the scores of {' and '.join(str(one.run) for one in runs)} are of videos labelled differently")
     scores = [one.scores.astype(np.float32) for one in found]
-    return _Scores(found[0].videos, labels, np.concatenate(scores, 1) if kind == "views" else sum(scores))
+    return _Scores(found[0].videos, labels, np.concatenate(scores, 1) if kind == "views" else np.sum(scores, axis=0))
 
 
 @contextmanager

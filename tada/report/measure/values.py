@@ -176,7 +176,11 @@ def finished(
 
 def _difference(value: Value, base: Value) -> Value:
     """`value` less `base`, seed by seed; not there as long as they have no seed in common."""
-    numbers = {seed: value.numbers[seed] - base.numbers[seed] for seed in value.numbers if seed in base.numbers}
+    numbers = {
+        seed: float(number) - float(base.numbers[seed])
+        for seed, number in value.numbers.items()
+        if seed in base.numbers
+    }
     problems = tuple(dict.fromkeys(value.problems + base.problems))
     sources = tuple(dict.fromkeys(value.sources + base.sources))
     return Value(_status(numbers, problems), numbers, wanted=value.wanted, problems=problems, sources=sources)

@@ -1,5 +1,6 @@
 """Figure specs: `paper/figures/<name>.yaml`, of four kinds by what they draw; imports no plotting."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -156,31 +157,39 @@ def _kind(path: Path) -> str:
     return kind
 
 
-def _accuracies(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Accuracies:
+_About = tuple[str, str, str, str]
+
+
+def _accuracies(about: _About, spec: dict[str, Any], path: Path) -> Accuracies:
     base = _number(spec["baseline"]["reported"], f"{path}: baseline.reported")
     baseline = Point(spec["baseline"]["label"], spec["baseline"]["model"], base)
     series = tuple(_series(series, base, path) for series in spec["series"])
     return Accuracies(*about, spec["dataset"], spec["metric"], spec["label"], baseline, series)
 
 
-def _categories(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Categories:
+def _categories(about: _About, spec: dict[str, Any], path: Path) -> Categories:
     where = f"{path}: reported"
     reported = {name: _number(text, f"{where}.{name}") for name, text in spec["reported"]["categories"].items()}
     base, other = Network(**spec["base"]), Network(**spec["other"])
     return Categories(*about, spec["dataset"], base, other, _number(spec["reported"]["mean"], where), reported)
 
 
-def _curves(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Curves:
+def _curves(about: _About, spec: dict[str, Any], path: Path) -> Curves:
     networks = tuple(Network(**network) for network in spec["networks"])
     return Curves(*about, spec["datasets"], networks, spec["columns"], spec["label"])
 
 
-def _maps(about: tuple[str, ...], spec: dict[str, Any], path: Path) -> Maps:
+def _maps(about: _About, spec: dict[str, Any], path: Path) -> Maps:
     networks = tuple(Network(**network) for network in spec["networks"])
     return Maps(*about, spec["dataset"], spec["layer"], networks, spec["choose"]["videos"], spec["choose"]["rule"])
 
 
-_READERS = {"accuracies": _accuracies, "categories": _categories, "curves": _curves, "maps": _maps}
+_READERS: dict[str, Callable[[_About, dict[str, Any], Path], Figure]] = {
+    "accuracies": _accuracies,
+    "categories": _categories,
+    "curves": _curves,
+    "maps": _maps,
+}
 
 
 def _series(spec: dict[str, Any], base: Decimal, path: Path) -> Series:

@@ -227,8 +227,8 @@ def _columns(entries: list[dict[str, Any]], paper: Paper, path: Path) -> Iterato
             about = (name, table.title, f"{row.id}: {group}")
             note = _line(entry.get("note", ""))
             if "from" in entry:
-                readings = {"": (_in_row(entry["from"], table.name, row.id),)}
-                yield Sum(*about, (f"{{{name}}}",), readings, note, group)
+                expected = _in_row(entry["from"], table.name, row.id)
+                yield Sum(*about, (f"{{{name}}}",), {"": (expected,)}, note, group)
             else:
                 low, high = (_in_row(text, table.name, row.id) for text in entry["between"])
                 yield Bounds(*about, f"{{{name}}}", (low, high), note, group)

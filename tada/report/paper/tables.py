@@ -233,6 +233,7 @@ class _Reader:
             cited = cited and not {"structure", "output_of"} & set(self.columns[name])
             return Cell(name, own["reported"], "cited" if cited else "given", note=note)
         settings = {**self.columns[name], **own}
+        delta = isinstance(quantity, Difference)
         return Cell(
             name,
             own["reported"],
@@ -240,7 +241,8 @@ class _Reader:
             quantity,
             note,
             self._tolerance(settings) if isinstance(quantity, Metric | Difference) else None,
-            *((settings["delta_of"], row["base"]) if isinstance(quantity, Difference) else ("", "")),
+            of=settings["delta_of"] if delta else "",
+            base=row["base"] if delta else "",
             formula=isinstance(quantity, LayerSize) and self.columns[name].get("formula", False),
         )
 
