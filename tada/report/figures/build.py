@@ -10,7 +10,7 @@ from tada.report.figures import accuracies, categories, curves
 from tada.report.figures.style import STYLE, Drawing
 from tada.report.measure.results import DONE, Results
 from tada.report.pages.footer import about_code, about_runs
-from tada.report.paper.figures import FIGURES, Accuracies, Categories, Curves, Figure, Maps, load_figure
+from tada.report.paper.figures import FIGURES, Accuracies, ActivationMaps, Categories, Curves, Figure, load_figure
 
 
 def build_figure(
@@ -38,7 +38,7 @@ def build_figure(
     """
     figure = load_figure(name, specs)
     available = Results(results, scale, seeds)
-    if not data and available.scale.renders and isinstance(figure, Categories | Maps):
+    if not data and available.scale.renders and isinstance(figure, Categories | ActivationMaps):
         data = f"data/mini/{figure.dataset}"
     with mpl.rc_context(STYLE):
         drawing = _draw(figure, available, data)
@@ -55,7 +55,7 @@ def _draw(figure: Figure, results: Results, data: str) -> Drawing:
             return categories.draw(figure, results, data)
         case Curves():
             return curves.draw(figure, results)
-        case Maps():
+        case ActivationMaps():
             from tada.report.figures import gradcam  # loads networks
 
             return gradcam.draw(figure, results, data)

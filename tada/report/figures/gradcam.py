@@ -32,7 +32,7 @@ from tada.report.figures.style import PAGE_WIDTH, Drawing, say
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits, read_scores
 from tada.report.measure.values import finished
-from tada.report.paper.figures import Maps, Network
+from tada.report.paper.figures import ActivationMaps, DrawnNetwork
 from tada.runs.checkpoints import load_trained
 from tada.runs.settings import Scale
 
@@ -77,7 +77,7 @@ class Shown:
     looked: tuple[Looked | None, ...]
 
 
-def draw(figure: Maps, results: Results, data: str) -> Drawing:
+def draw(figure: ActivationMaps, results: Results, data: str) -> Drawing:
     """The picture: for each video its frames, and a row for each network; a missing network's row says so."""
     problems = [
         result.problem
@@ -101,7 +101,7 @@ def draw(figure: Maps, results: Results, data: str) -> Drawing:
     return Drawing(_canvas(figure, shown, names, results.scale, told), _to_csv(figure, shown, names), told)
 
 
-def _look(figure: Maps, results: Results, clips: dict) -> tuple[list[Shown], list[Problem]]:
+def _look(figure: ActivationMaps, results: Results, clips: dict) -> tuple[list[Shown], list[Problem]]:
     """The chosen videos as the networks of the first seed see them; none while the runs to choose by are missing."""
     first, last = figure.networks[0].model, figure.networks[-1].model
     seeds, problems = finished(figure.dataset, (first, last), results)
@@ -133,7 +133,7 @@ def _look(figure: Maps, results: Results, clips: dict) -> tuple[list[Shown], lis
 
 
 def _networks(
-    figure: Maps, results: Results, seed: int, videos: np.ndarray
+    figure: ActivationMaps, results: Results, seed: int, videos: np.ndarray
 ) -> tuple[list[Trained | None], list[Problem]]:
     """Every network of the figure with its scores of the videos, and what keeps one from being there."""
     networks: list[Trained | None] = []
@@ -149,7 +149,9 @@ def _networks(
     return networks, problems
 
 
-def _canvas(figure: Maps, shown: list[Shown], names: tuple[str, ...], scale: Scale, problems: list[str]) -> Canvas:
+def _canvas(
+    figure: ActivationMaps, shown: list[Shown], names: tuple[str, ...], scale: Scale, problems: list[str]
+) -> Canvas:
     where = "mini scale (rendered videos, small networks)" if scale.renders else "paper scale"
     if not shown:
         canvas = Canvas(figsize=(PAGE_WIDTH, 1.6), layout="constrained")
@@ -178,7 +180,7 @@ def _canvas(figure: Maps, shown: list[Shown], names: tuple[str, ...], scale: Sca
     return canvas
 
 
-def _row(axes: Axes, figure: Maps, one: Shown, row: int, names: tuple[str, ...]) -> str:
+def _row(axes: Axes, figure: ActivationMaps, one: Shown, row: int, names: tuple[str, ...]) -> str:
     """Draw the frames (row 0) or what a network sees in them; returns the text beside it."""
     axes.axis("off")
     if row == 0:
@@ -209,7 +211,7 @@ def _title(one: Shown, names: tuple[str, ...]) -> str:
     return f"{names[one.category].replace('omething', 'th.')} (video {one.video})"
 
 
-def _to_csv(figure: Maps, shown: list[Shown], names: tuple[str, ...]) -> str:
+def _to_csv(figure: ActivationMaps, shown: list[Shown], names: tuple[str, ...]) -> str:
     """One line for each frame: its share of the whole clip's activation, and where the map is highest."""
     lines = [
         _line(one, network, looked, frame, names)
@@ -222,7 +224,7 @@ def _to_csv(figure: Maps, shown: list[Shown], names: tuple[str, ...]) -> str:
     return pd.DataFrame(lines, columns=columns).to_csv(index=False)
 
 
-def _line(one: Shown, network: Network, looked: Looked, frame: int, names: tuple[str, ...]) -> dict[str, object]:
+def _line(one: Shown, network: DrawnNetwork, looked: Looked, frame: int, names: tuple[str, ...]) -> dict[str, object]:
     predicted = int(looked.scores.argmax())
     heat = looked.maps[frame]
     row, column = np.unravel_index(heat.argmax(), heat.shape)

@@ -1,7 +1,7 @@
 """The audit: numbers of the paper that follow from others of its numbers, recomputed from the printed digits.
 
-Printed numbers are rounded, so three things can be told apart: a number that is what the printed digits give, one that
-they do not give but that the digits lost to rounding could, and one that no rounding explains.
+Printed numbers are rounded, so there are three cases: the printed digits give the number, or they do not but digits
+that were lost to rounding could, or no rounding explains it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tada.report.paper.tables import Paper
 
 
 @dataclass(frozen=True)
-class Finding:
+class Recomputed:
     """One number or statement: what is printed, what the others give, and by how much they differ."""
 
     id: str
@@ -32,10 +32,10 @@ class Finding:
     group: str = ""
 
 
-def recompute(audit: Audit, paper: Paper) -> list[Finding]:
+def recompute(audit: Audit, paper: Paper) -> list[Recomputed]:
     """A finding for each check of the audit, one for each statement of an ordering."""
     look_up = _Numbers(audit, paper)
-    findings: list[Finding] = []
+    findings: list[Recomputed] = []
     for check in audit.checks:
         match check:
             case Sum():
@@ -45,9 +45,9 @@ def recompute(audit: Audit, paper: Paper) -> list[Finding]:
             case Ordering():
                 findings += _ordering(check, look_up)
     findings += [
-        Finding("", one.place, one.quote, "", "", "", "", Verdict.UNCHECKED, one.why) for one in audit.unchecked
+        Recomputed("", one.place, one.quote, "", "", "", "", Verdict.UNCHECKED, one.why) for one in audit.unchecked
     ]
-    return sorted(findings, key=lambda finding: OF_AUDIT.index(finding.verdict))  # keeps the paper's order within
+    return sorted(findings, key=lambda finding: OF_AUDIT.index(finding.verdict))  # within, in the paper's order
 
 
 class _Numbers:
@@ -76,7 +76,7 @@ class _Numbers:
         return number
 
     def statement(self, statement: Comparison) -> str:
-        """A comparison in the rows' names, e.g. "tada2d > tanet-8 (Top-5)": its place tells the table."""
+        """A comparison in the rows' names, e.g. "tada2d > tanet-8 (Top-5)": its place names the table."""
         columns = {column.name: column for table in self.paper.tables.values() for column in table.columns}
         compared = [name for name in statement.references if not self.paper.printed(name).below]
         about = [columns[name] for name in dict.fromkeys(name.rsplit("/", 1)[1] for name in compared)]
@@ -94,7 +94,7 @@ class _Numbers:
         return self.known[key][0]
 
 
-def _sum(check: Sum, look_up: _Numbers) -> Finding:
+def _sum(check: Sum, look_up: _Numbers) -> Recomputed:
     """The reading that fits best; the others, where none fits, are in the note."""
     printed = [look_up.printed(text, check.id) for text in check.printed]
     read = []
@@ -113,7 +113,7 @@ def _sum(check: Sum, look_up: _Numbers) -> Finding:
     if len(read) > 1 and verdict != Verdict.ADDS_UP:
         others = (f"{' and '.join(_both(one[3], printed))} ({one[0]})" for one in read)
         note = f"{note} Recomputed: {'; '.join(others)}.".strip()
-    return Finding(
+    return Recomputed(
         check.id,
         check.place,
         check.quote,
@@ -135,13 +135,13 @@ def _fits(value: Interval, number: Printed) -> Verdict:
     return Verdict.ROUNDING if value.overlaps(Interval.of(number)) else Verdict.DIFFERS
 
 
-def _bounds(check: Bounds, look_up: _Numbers) -> Finding:
+def _bounds(check: Bounds, look_up: _Numbers) -> Recomputed:
     number = look_up.printed(check.printed, check.id)
     low, high = (expression.evaluate(look_up) for expression in check.between)
     inside = low.value <= number.fraction <= high.value
     possible = Interval(low.low, number.fraction, high.high).overlaps(Interval.of(number))
     gap = min(number.fraction - low.value, 0) + max(number.fraction - high.value, 0)
-    return Finding(
+    return Recomputed(
         check.id,
         check.place,
         check.quote,
@@ -155,7 +155,7 @@ def _bounds(check: Bounds, look_up: _Numbers) -> Finding:
     )
 
 
-def _ordering(check: Ordering, look_up: _Numbers) -> list[Finding]:
+def _ordering(check: Ordering, look_up: _Numbers) -> list[Recomputed]:
     findings = []
     for number, statement in enumerate(check.holds, start=1):
         margin = statement.margin.evaluate(look_up)
@@ -168,7 +168,7 @@ def _ordering(check: Ordering, look_up: _Numbers) -> list[Finding]:
         note = "" if true else check.note
         said = look_up.statement(statement)
         about = (name, check.place, check.quote)
-        findings.append(Finding(*about, said, how, how, size, verdict, note, group=check.quote))
+        findings.append(Recomputed(*about, said, how, how, size, verdict, note, group=check.quote))
     return findings
 
 

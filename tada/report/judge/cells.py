@@ -35,7 +35,7 @@ class Filled:
 
     @property
     def kind(self) -> str:
-        """ "blank", "given", "cited", or what is measured: "metric", "delta", "complexity", "layer", ..."""
+        """ "blank", "given", "cited", or the kind of quantity: "metric", "delta", "complexity", "layer", ..."""
         return self.cell.quantity.kind if self.cell.quantity else self.cell.kind
 
 
@@ -87,7 +87,7 @@ def compared(reproduced: Number, printed: Printed, cell: Cell, scale: str) -> Ve
     Args:
         reproduced: in the printed number's unit.
         printed: the cell's number; an upper bound is met by any value below it.
-        cell: says what is measured; an accuracy's has its tolerance.
+        cell: where it is printed; an accuracy's has its tolerance.
         scale: "mini", "paper" or "released".
     """
     if cell.tolerance is not None:

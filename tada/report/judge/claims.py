@@ -1,7 +1,7 @@
-"""Judges claims: whether what was measured bears a statement out, breaks it, or is inside the noise.
+"""Claims on measurements: whether the runs bear a sentence of the paper out, break it, or leave it inside the noise.
 
-A statement's margin, by how much it holds, is a sum of measured values with weights, whose noise `noise` tells. The
-statement holds if all of the margin's interval is above zero.
+By how much a statement holds, its margin, is a weighted sum of measured values, and `noise` gives its interval. The
+statement holds if all of the interval is above zero.
 """
 
 import math

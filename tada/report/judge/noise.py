@@ -1,8 +1,8 @@
-"""Noise: how far a weighted sum of measured values may be from what other videos and other trainings would give.
+"""Noise: how far a weighted sum of measured values may be off, since other videos and trainings give other values.
 
-This is the only module that knows how. Its noise has two parts. The test videos are a sample: since all networks are
-tested on the same ones, what each video adds to the sum is known, and the spread over videos tells the noise of their
-mean. Training is chance, too: where runs have several seeds, their spread, pooled over the values, adds to it. Both
+This is the only module that knows how. Noise has two parts. The test videos are a sample. All networks are tested on
+the same ones, so the contribution of each video to the sum is known, and the spread over videos gives the noise of
+their mean. Training is chance, too: where runs have several seeds, their spread, pooled over the values, is added. Both
 make a t interval.
 
 Two made-up videos, one all for and one all against, stand among the videos, so that a handful of videos never decides:
@@ -34,8 +34,8 @@ class Estimate:
 
     Attributes:
         value: the sum, over the videos that all values have.
-        error: its standard error; 0 of counts, infinite where no noise can be told.
-        noise: what the error takes into account: "exact", "videos", "seeds", "videos and seeds" or "unknown".
+        error: its standard error; 0 of counts, infinite where the noise is unknown.
+        noise: the sources of the error: "exact", "videos", "seeds", "videos and seeds" or "unknown".
         values: the means over seeds that are summed.
         freedom: degrees of freedom of the error.
         videos: number of test videos.

@@ -126,9 +126,11 @@ def _correlation(rows: Sequence[Compared]) -> str:
     return "undefined, since all are equal" if found is None else f"{found:.2f}"
 
 
-def _order(what: str, found: Sequence[Pair], correlation: str) -> str:
+def _order(header: str, found: Sequence[Pair], correlation: str) -> str:
     turned = sorted((pair for pair in found if pair.here <= 0), key=lambda pair: -pair.reported)
-    text = f"{what}: {len(found) - len(turned)} of {len(found)} pairs of rows stand in the paper's order{correlation}."
+    text = (
+        f"{header}: {len(found) - len(turned)} of {len(found)} pairs of rows stand in the paper's order{correlation}."
+    )
     if not turned:
         return text
     more = f"; and {len(turned) - SHOWN} more that are closer in the paper" if len(turned) > SHOWN else ""
@@ -189,7 +191,7 @@ def _number(check: Sum, measured: Mapping[str, Compared]) -> str:
 
 
 def _average(check: Ordering, measured: Mapping[str, Compared], headers: Mapping[str, str]) -> str:
-    """The average of what a sentence says that something adds to networks, by column; empty without enough of them.
+    """The average improvement of networks that a sentence speaks of, by column; empty without enough of them.
 
     A statement of such a sentence sets a row, e.g. "r3d+tada", above the one that it extends, "r3d". `headers` names
     the columns that are wanted.

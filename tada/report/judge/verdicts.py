@@ -11,7 +11,7 @@ class Verdict(StrEnum):
     """A verdict is the word that the pages print.
 
     Attributes:
-        meaning: what the pages explain it by.
+        meaning: its explanation on the pages.
         colour: of its cells in HTML: "good" (blue), "bad" (orange), "open" (grey), or empty for none.
     """
 

@@ -1,6 +1,6 @@
-"""The test videos behind a metric, from the runs' scores.npz: what paired comparisons of networks are made of.
+"""The test videos behind a metric, from the runs' scores.npz, so that networks can be compared video by video.
 
-Of an accuracy it is known which videos were got right, of average precision what each video adds to it.
+For an accuracy these are the videos that were classified correctly, for average precision each video's contribution.
 """
 
 from collections.abc import Iterator, Sequence

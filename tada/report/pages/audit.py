@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tada.base.files import write_text
-from tada.report.judge.audit import Finding, recompute
+from tada.report.judge.audit import Recomputed, recompute
 from tada.report.judge.verdicts import OF_AUDIT, Verdict
 from tada.report.pages.sheet import Head, Piece, Sheet
 from tada.report.pages.writing import write_pages
@@ -21,7 +21,7 @@ _COUNTED = {
 }
 
 
-def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list[Finding]:
+def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list[Recomputed]:
     """Write `<out>/audit.md`, `.tex`, `.html` and `.csv` from the specs of the tables alone.
 
     Returns:
@@ -35,13 +35,13 @@ def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list
     findings = recompute(audit, paper)
     sheet = _lay_out(audit, findings)
     write_pages(sheet, out)
-    columns = [name for name in Finding.__dataclass_fields__ if name != "group"]
+    columns = [name for name in Recomputed.__dataclass_fields__ if name != "group"]
     frame = pd.DataFrame([{name: getattr(f, name) for name in columns} for f in findings], columns=columns)
     write_text(out / "audit.csv", frame.to_csv(index=False))
     return [finding for finding in findings if finding.verdict == Verdict.DIFFERS]
 
 
-def _lay_out(audit: Audit, findings: list[Finding]) -> Sheet:
+def _lay_out(audit: Audit, findings: list[Recomputed]) -> Sheet:
     """What does not add up line by line, then, a line for each column or sentence, what does."""
     counts = Counter(finding.verdict for finding in findings)
     summary = ", ".join(f"{counts[verdict]} {_COUNTED[verdict]}" for verdict in OF_AUDIT if counts[verdict])
@@ -74,9 +74,9 @@ def _lay_out(audit: Audit, findings: list[Finding]) -> Sheet:
     )
 
 
-def _merged(findings: list[Finding]) -> list[Finding]:
+def _merged(findings: list[Recomputed]) -> list[Recomputed]:
     """The findings that add up, those of one column or sentence as one."""
-    merged: dict[tuple[str, str], list[Finding]] = {}
+    merged: dict[tuple[str, str], list[Recomputed]] = {}
     lines = [finding for finding in findings if finding.verdict != Verdict.ADDS_UP]
     for finding in findings:
         if finding.verdict == Verdict.ADDS_UP:
@@ -88,5 +88,5 @@ def _merged(findings: list[Finding]) -> list[Finding]:
             continue
         total = sum(one.place == first.place and one.group == group for one in findings)
         counted = f"{len(members)} of {total}"
-        lines.append(Finding(first.id, first.place, group, counted, "", "", "", Verdict.ADDS_UP, "", group))
+        lines.append(Recomputed(first.id, first.place, group, counted, "", "", "", Verdict.ADDS_UP, "", group))
     return lines

@@ -32,7 +32,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Network:
+class DrawnNetwork:
     """A network and what the figure calls it."""
 
     label: str
@@ -81,8 +81,8 @@ class Categories(About):
     """The gain of one network over another in each category; `reported` by the category's name (Figure A1)."""
 
     dataset: str
-    base: Network
-    other: Network
+    base: DrawnNetwork
+    other: DrawnNetwork
     mean: Decimal
     reported: dict[str, Decimal]
 
@@ -97,7 +97,7 @@ class Curves(About):
     """Columns of curves.csv over the epochs, a panel for each dataset (Figure A2)."""
 
     datasets: dict[str, str]
-    networks: tuple[Network, ...]
+    networks: tuple[DrawnNetwork, ...]
     columns: dict[str, str]
     label: str
 
@@ -108,12 +108,12 @@ class Curves(About):
 
 
 @dataclass(frozen=True)
-class Maps(About):
+class ActivationMaps(About):
     """Where networks look in the frames of some validation videos (Figures 4 and A3); `layers` by scale."""
 
     dataset: str
     layers: dict[str, str]
-    networks: tuple[Network, ...]
+    networks: tuple[DrawnNetwork, ...]
     videos: int
     rule: str
 
@@ -123,7 +123,7 @@ class Maps(About):
         return {(self.dataset, network.model) for network in self.networks}
 
 
-Figure = Accuracies | Categories | Curves | Maps
+Figure = Accuracies | Categories | Curves | ActivationMaps
 
 
 def figure_names(folder: Path = FIGURES) -> list[str]:
@@ -170,18 +170,20 @@ def _accuracies(about: _About, spec: dict[str, Any], path: Path) -> Accuracies:
 def _categories(about: _About, spec: dict[str, Any], path: Path) -> Categories:
     where = f"{path}: reported"
     reported = {name: _number(text, f"{where}.{name}") for name, text in spec["reported"]["categories"].items()}
-    base, other = Network(**spec["base"]), Network(**spec["other"])
+    base, other = DrawnNetwork(**spec["base"]), DrawnNetwork(**spec["other"])
     return Categories(*about, spec["dataset"], base, other, _number(spec["reported"]["mean"], where), reported)
 
 
 def _curves(about: _About, spec: dict[str, Any], path: Path) -> Curves:
-    networks = tuple(Network(**network) for network in spec["networks"])
+    networks = tuple(DrawnNetwork(**network) for network in spec["networks"])
     return Curves(*about, spec["datasets"], networks, spec["columns"], spec["label"])
 
 
-def _maps(about: _About, spec: dict[str, Any], path: Path) -> Maps:
-    networks = tuple(Network(**network) for network in spec["networks"])
-    return Maps(*about, spec["dataset"], spec["layer"], networks, spec["choose"]["videos"], spec["choose"]["rule"])
+def _maps(about: _About, spec: dict[str, Any], path: Path) -> ActivationMaps:
+    networks = tuple(DrawnNetwork(**network) for network in spec["networks"])
+    return ActivationMaps(
+        *about, spec["dataset"], spec["layer"], networks, spec["choose"]["videos"], spec["choose"]["rule"]
+    )
 
 
 _READERS: dict[str, Callable[[_About, dict[str, Any], Path], Figure]] = {

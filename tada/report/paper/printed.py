@@ -1,6 +1,7 @@
-"""Numbers as the paper prints them: the string is kept, since its digits say how precisely the number is known.
+"""Numbers as the paper prints them, whose digits say how precisely they are known.
 
-Rounded numbers: 63.8 in print may have been anything from 63.75 to 63.85, and so has what is computed from it.
+63.8 in print may have been anything from 63.75 to 63.85 before it was rounded, and an `Interval` takes that along in
+everything that is computed from it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Printed:
     """A printed number, e.g. "32.5M": text "32.5M", value 32.5, one decimal, unit "M".
 
     `signed` is true of a number printed with a plus or minus, `below` of one printed as an upper bound ("<0.02").
-    What follows the number ("43.1×30⋆") is kept in the text only.
+    Signs after the number ("43.1×30⋆") stand in the text alone.
     """
 
     text: str
@@ -74,7 +75,7 @@ Number = int | Fraction
 
 @dataclass(frozen=True)
 class Interval:
-    """A number computed from digits as printed, `value`, and the bounds of what their rounding leaves open."""
+    """A number computed from printed digits: `value`, and the bounds that their rounding leaves open."""
 
     low: Fraction
     value: Fraction

@@ -188,8 +188,8 @@ class _Reader:
 
     def _check_column(self, name: str, column: dict[str, Any]) -> None:
         where = f"{self.path}: columns.{name}"
-        if len(given := [key for key in _QUANTITIES if key in column]) > 1:
-            raise TadaError(f"{where}: {' and '.join(given)} exclude each other; keep one of them")
+        if len(several := [key for key in _QUANTITIES if key in column]) > 1:
+            raise TadaError(f"{where}: {' and '.join(several)} exclude each other; keep one of them")
         if (of := column.get("delta_of")) and "metric" not in self.columns.get(of, {}):
             raise unknown(
                 "metric column", of, (n for n, c in self.columns.items() if "metric" in c), f"{where}.delta_of"
@@ -359,7 +359,7 @@ class Paper:
         return number
 
     def interval(self, name: str, where: str = "") -> Interval:
-        """The same number with what its rounding leaves open; a formula's value and an upper bound are exact."""
+        """The same number with the bounds that its rounding leaves open; a formula's value and an upper bound are exact."""
         number = self.printed(name, where)
         exact = number.below or self._cells[name].formula
         return Interval.exact(number.fraction) if exact else Interval.of(number)
