@@ -1,1 +1,74 @@
-"""Measured against reported: verdicts, noise, cells, order of rows, claims, audit."""
+"""Measured against reported: cells of tables, order of rows, claims and audit, with the noise of measurements.
+
+All of them come to a `Verdict`. A cell of a table is compared with a number measured here, a claim with several of
+them, and a number of the audit with other numbers of the paper.
+"""
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """A verdict is the word that the pages print.
+
+    Attributes:
+        meaning: its explanation on the pages.
+        colour: of its cells in HTML: "good" (blue), "bad" (orange), "open" (grey), or empty for none.
+    """
+
+    meaning: str
+    colour: str
+
+    def __new__(cls, word: str, colour: str = "", meaning: str = "") -> "Verdict":
+        """The word is the member's value, so that `Verdict("match")` finds it."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.colour, member.meaning = colour, meaning
+        return member
+
+    # of cells
+    MATCH = "match", "good", "the reported number, within the tolerance or to its digits"
+    OFF = "off", "bad", "another number"
+    MINI = "mini", "", "an accuracy of a mini run, which gets no verdict"
+    LIBRARY = "library", "", "a peer's network as a library builds it, which gets no verdict"
+
+    # of cells and claims without a measurement
+    FAILED = "failed", "bad", "the run failed"
+    PENDING = "pending", "open", "not run yet"
+
+    # of claims
+    HOLDS = (
+        "holds",
+        "good",
+        "all of the statement's 95% interval is above zero; of a claim of several statements, that of each. The number "
+        "is the margin of the weakest one, in points of accuracy unless it says otherwise.",
+    )
+    FAILS = "fails", "bad", "an interval lies below zero, at a level divided by the number of the claim's statements."
+    UNDECIDED = "undecided", "open", "inside the noise. It says nothing against the claim, nor for it."
+    ELSEWHERE = "other scale", "", "the statements mean something at another scale only."
+
+    # of the audit
+    DIFFERS = (
+        "differs",
+        "bad",
+        "no rounding of the printed digits gives it; the difference is printed less recomputed.",
+    )
+    ROUNDING = "rounding", "open", "the printed digits do not give it, but digits that were lost to rounding may."
+    UNCHECKED = "unchecked", "open", "it seems to follow from numbers that the paper does not print."
+    ADDS_UP = "adds up", "good", "the printed digits give the printed number, or order of numbers."
+
+
+OF_CELLS = (Verdict.MATCH, Verdict.OFF, Verdict.MINI, Verdict.LIBRARY, Verdict.FAILED, Verdict.PENDING)
+
+
+OF_CLAIMS = (
+    Verdict.HOLDS,
+    Verdict.FAILS,
+    Verdict.UNDECIDED,
+    Verdict.FAILED,
+    Verdict.PENDING,
+    Verdict.ELSEWHERE,
+)
+
+
+OF_AUDIT = (Verdict.DIFFERS, Verdict.ROUNDING, Verdict.UNCHECKED, Verdict.ADDS_UP)
+"""Each kind's in the order in which the pages name and count them; the audit's from worst to best."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from tada.base.errors import TadaError, unknown
-from tada.report.judge.verdicts import OF_AUDIT, Verdict
+from tada.report.judge import OF_AUDIT, Verdict
 from tada.report.paper.expressions import Comparison, Expression
 from tada.report.paper.printed import Interval, Printed, parse, show
 from tada.report.paper.sentences import Audit, Bounds, Ordering, Sum

@@ -8,7 +8,7 @@ digits.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tada.report.judge.verdicts import Verdict
+from tada.report.judge import Verdict
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Number, Value, measure
 from tada.report.paper.printed import Printed, rounded

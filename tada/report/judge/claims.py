@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tada.base.errors import TadaError
+from tada.report.judge import Verdict
 from tada.report.judge.noise import EXACT, Estimate, weighted_sum
-from tada.report.judge.verdicts import Verdict
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.quantities import Quantity

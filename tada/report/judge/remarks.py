@@ -14,9 +14,9 @@ from decimal import Decimal
 from itertools import combinations
 from pathlib import Path
 
+from tada.report.judge import Verdict
 from tada.report.judge.cells import Filled, Key
 from tada.report.judge.noise import UNKNOWN, rank_correlation, weighted_sum
-from tada.report.judge.verdicts import Verdict
 from tada.report.measure.values import Value
 from tada.report.paper.expressions import Expression
 from tada.report.paper.printed import Printed, show
@@ -128,9 +128,8 @@ def _correlation(rows: Sequence[Compared]) -> str:
 
 def _order(header: str, found: Sequence[Pair], correlation: str) -> str:
     turned = sorted((pair for pair in found if pair.here <= 0), key=lambda pair: -pair.reported)
-    text = (
-        f"{header}: {len(found) - len(turned)} of {len(found)} pairs of rows stand in the paper's order{correlation}."
-    )
+    count = f"{len(found) - len(turned)} of {len(found)}"
+    text = f"{header}: {count} pairs of rows stand in the paper's order{correlation}."
     if not turned:
         return text
     more = f"; and {len(turned) - SHOWN} more that are closer in the paper" if len(turned) > SHOWN else ""

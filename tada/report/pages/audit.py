@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from tada.base.files import write_text
+from tada.report.judge import OF_AUDIT, Verdict
 from tada.report.judge.audit import Recomputed, recompute
-from tada.report.judge.verdicts import OF_AUDIT, Verdict
 from tada.report.pages.sheet import Head, Piece, Sheet
 from tada.report.pages.writing import write_pages
 from tada.report.paper.sentences import AUDIT, Audit, load_audit

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from tada.base.files import write_text
+from tada.report.judge import OF_CLAIMS, Verdict
 from tada.report.judge.cells import fill
 from tada.report.judge.claims import Judged, Margin, judge_claims
 from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import order_of_rows
-from tada.report.judge.verdicts import OF_CLAIMS, Verdict
 from tada.report.measure.results import DONE, Results
 from tada.report.pages.footer import Line, about_code, about_runs
 from tada.report.pages.sheet import EMPTY, Head, Piece, Sheet

@@ -3,7 +3,7 @@
 from html import escape
 from itertools import groupby
 
-from tada.report.judge.verdicts import Verdict
+from tada.report.judge import Verdict
 from tada.report.pages.sheet import Head, Piece, Sheet
 
 STYLE = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tada.base.files import write_text
-from tada.report.judge.verdicts import OF_CELLS, Verdict
+from tada.report.judge import OF_CELLS, Verdict
 from tada.report.measure.results import DONE, Results
 from tada.report.pages.footer import MINI, PAPER, about_code, about_runs
 from tada.report.pages.html import page, table

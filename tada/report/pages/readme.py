@@ -13,7 +13,7 @@ from tabulate import tabulate
 from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import write_text
-from tada.report.judge.verdicts import Verdict
+from tada.report.judge import Verdict
 from tada.report.measure.results import DONE
 from tada.report.pages.footer import duration
 from tada.report.pages.snapshot import SNAPSHOT, Snapshot, load_snapshot

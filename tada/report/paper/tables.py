@@ -359,7 +359,7 @@ class Paper:
         return number
 
     def interval(self, name: str, where: str = "") -> Interval:
-        """The same number with the bounds that its rounding leaves open; a formula's value and an upper bound are exact."""
+        """The same number with the bounds that rounding leaves open; a formula's value and an upper bound are exact."""
         number = self.printed(name, where)
         exact = number.below or self._cells[name].formula
         return Interval.exact(number.fraction) if exact else Interval.of(number)

@@ -8,8 +8,8 @@ import pytest
 
 from tada.base.errors import TadaError
 from tada.models.registry import model_names
+from tada.report.judge import Verdict
 from tada.report.judge.claims import judge_claims
-from tada.report.judge.verdicts import Verdict
 from tada.report.measure import layers
 from tada.report.measure.results import Results
 from tada.report.pages.claims import build_claims, papers_margin

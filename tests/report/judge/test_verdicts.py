@@ -2,7 +2,7 @@
 
 import pytest
 
-from tada.report.judge.verdicts import OF_AUDIT, OF_CELLS, OF_CLAIMS, Verdict
+from tada.report.judge import OF_AUDIT, OF_CELLS, OF_CLAIMS, Verdict
 from tada.report.measure.results import FAILED, PENDING
 
 
