@@ -187,7 +187,7 @@ def _cost(state: State, seconds: float, group: ProcessGroup) -> dict[str, float]
         "devices": group.size,
         "peak_memory_bytes": peak_memory_bytes(),
         "resumes": state.resumes,
-        "requeues": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+        "requeues": int(os.environ.get("TADA_RESTARTS", "0")),
     }
 
 

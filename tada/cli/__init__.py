@@ -119,7 +119,7 @@ def run(
     weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",
     results: Results = Path("results"),
     processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
-    cluster: Annotated[str, typer.Option(help="Settings of the SLURM cluster that is to train it.")] = "",
+    cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
     attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
     record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,10 +28,10 @@ def status(
     from rich.console import Console
     from rich.live import Live
 
-    from tada.cluster.status import as_table, find_runs, look
+    from tada.cluster.status import as_table, find_runs, run_states
 
     def table() -> object:
-        return as_table(look(find_runs(results, runs or ()), results))
+        return as_table(run_states(find_runs(results, runs or ()), results))
 
     console = Console()
     if not watch:
@@ -68,18 +69,21 @@ def cancel(
 ) -> None:
     """Cancel the jobs of runs; what they have saved stays, and the next call continues from there."""
     from tada.base.errors import TadaError
-    from tada.cluster.records import is_active, read_record, scheduler_queue
-    from tada.cluster.scheduler import cancel as scancel
+    from tada.cluster.jobs import ClusterSettings, read_job
+    from tada.cluster.scheduler import JobQueue, Snapshot, load_scheduler, repeat_while_busy
     from tada.cluster.status import find_runs
 
     if bool(runs) == everything:
         raise TadaError("name the runs whose jobs are to be cancelled, or --all")
-    view = scheduler_queue(results).look_now()
+    snapshots: dict[str, Snapshot] = {}
     cancelled = 0
     for run in find_runs(results, runs or ()):
-        record = read_record(run)
-        if record and is_active(view, record.id):
-            scancel(record.id)
+        record = read_job(run)
+        if record and record.scheduler not in snapshots:
+            snapshots[record.scheduler] = JobQueue(results, record.scheduler).current()
+        if record and snapshots[record.scheduler].is_active(record.id):
+            scheduler = load_scheduler(ClusterSettings(record.scheduler), results)
+            repeat_while_busy(partial(scheduler.cancel, record.id))
             print(f"cancelled job {record.id} of {run}")
             cancelled += 1
         elif runs:
@@ -96,13 +100,13 @@ def logs(
 ) -> None:
     """Print the end of runs' logs, and where the rest is."""
     from tada.base.files import Tail
-    from tada.cluster.records import job_output, read_record
+    from tada.cluster.jobs import job_folder, job_output, read_job
     from tada.cluster.status import find_runs
 
     tails = []
     for run in find_runs(results, runs):
-        record = read_record(run)
-        output = job_output(run, record) if record else None
+        record = read_job(run)
+        output = job_output(job_folder(run), record.id) if record else None
         more = f" (all that job {record.id} printed: {output})" if output and output.exists() else ""
         print(f"==> {run.file('log.txt')}{more}", file=sys.stderr)
         tails.append(Tail(run.file("log.txt"), lines))

@@ -1,4 +1,8 @@
-"""Has a run trained, on this machine or by a job of a cluster, and puts its end on record, however it comes."""
+"""Has a run trained, on this machine or by a scheduler's jobs, and puts its end on record, however it comes.
+
+A job belongs to its run: `job.json` in the run's folder names it, and so does the job's own name, which follows from
+the run. Whoever asks for the run again, from wherever, finds the job that is queued or running and waits for that one.
+"""
 
 import json
 import os
@@ -6,16 +10,48 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from tada.base.processes import INTERRUPTED, free_port
-from tada.cluster.allocation import fitting_processes, load_cluster
+from filelock import FileLock
+
+from tada.base.errors import TadaError
+from tada.base.files import Tail
+from tada.base.processes import INTERRUPTED
+from tada.cluster.jobs import (
+    ClusterSettings,
+    JobRecord,
+    allocate,
+    fitting_processes,
+    job_folder,
+    job_name,
+    job_output,
+    load_cluster,
+    read_job,
+    write_job,
+)
+from tada.cluster.scheduler import (
+    JobQueue,
+    JobRequest,
+    JobState,
+    Phase,
+    Scheduler,
+    load_scheduler,
+    repeat_while_busy,
+)
+from tada.cluster.worker import Task, job_command, run_processes
 from tada.runs.record import record_outcome
 from tada.runs.run import Run
 
-PATIENCE_SECONDS = 30.0
-"""Time for a run's other processes to end by themselves after one has died."""
+LOOK_SECONDS = 1.0
+"""Pause between two looks at the run's folder, where a finished job shows first."""
+
+
+FRUITLESS = 3
+"""Jobs in a row that may be interrupted without having saved anything."""
 
 
 def launch(
@@ -33,13 +69,13 @@ def launch(
         data_root: folder of its videos and annotations.
         attempt: number noted in outcome.json.
         processes: on this machine; 0: one for each GPU that the recipe wants and the machine has, or a single one.
-        cluster: settings of the SLURM cluster that is to train it; None: this machine does.
+        cluster: settings of the cluster that is to train it; None: this machine does.
         weights: local file of torchvision's ResNet-50 (empty: torchvision downloads it where it is needed), or the
             released checkpoint that is tested.
 
     Raises:
         TadaError: unknown scale, dataset or model, or a fault in the cluster's settings.
-        SystemExit: this process was told to stop. On this machine (status 130) the run has saved its state, and the
+        SystemExit: this process was asked to stop. On this machine (status 130) the run has saved its state, and the
             next launch goes on; on a cluster the job goes on, and the next launch attaches to it.
     """
     expected = run.signature  # fails here, with a clear message, before anything is started
@@ -51,8 +87,6 @@ def launch(
     inputs = {"data_root": data_root, "weights": weights}
     arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
     if cluster:
-        from tada.cluster.slurm import train_on_cluster
-
         problem = train_on_cluster(run, arguments, load_cluster(cluster))
     else:
         problem = _train_here(arguments, processes or fitting_processes(run.recipe, _gpus_wanted(run)))
@@ -80,54 +114,16 @@ def _gpus_wanted(run: Run) -> int:
 
 
 def _train_here(arguments: dict[str, Any], processes: int) -> str | None:
-    """Start the processes and wait for them; returns what went wrong without the run's own doing.
+    """Start the processes and wait for them; returns what went wrong outside of the run.
 
     Raises:
         SystemExit: the run was asked to stop.
     """
     command = [sys.executable, "-m", "tada.execute", json.dumps(arguments)]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
-    started = [
-        subprocess.Popen(command, env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(processes)
-    ]
-    statuses = _wait(started)
+    statuses = run_processes(command, processes, [signal.SIGTERM, signal.SIGINT])
     if INTERRUPTED in statuses:
         raise SystemExit(INTERRUPTED)
     return next((_died(status) for status in statuses if status), None)
-
-
-def _wait(started: list[subprocess.Popen]) -> list[int]:
-    """Exit statuses, that of the first to end first; SIGTERM and Ctrl-C are passed on, so that state is saved."""
-
-    def pass_on(number: int, _frame: Any) -> None:
-        for process in started:
-            process.send_signal(number)
-
-    previous = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        if len(started) == 1:
-            return [started[0].wait()]
-        return _wait_for_all(started)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _wait_for_all(started: list[subprocess.Popen]) -> list[int]:
-    """As `_wait`; after one process has died, the others, which would wait for it, are ended."""
-    running, statuses, deadline = list(started), [], None
-    while running:
-        for process in [process for process in running if process.poll() is not None]:
-            running.remove(process)
-            statuses.append(process.returncode)
-            if process.returncode and deadline is None:
-                deadline = time.monotonic() + PATIENCE_SECONDS
-        if deadline and time.monotonic() > deadline:
-            for process in running:
-                process.kill()
-        time.sleep(0.1)
-    return statuses
 
 
 def _died(status: int) -> str:
@@ -136,3 +132,173 @@ def _died(status: int) -> str:
         reason = " (often: out of memory)" if name == "SIGKILL" else ""
         return f"the run's process was ended by {name}{reason}; its saved state is kept"
     return f"the run's process ended with status {status} and left no result"
+
+
+def train_on_cluster(run: Run, arguments: dict[str, Any], settings: ClusterSettings) -> str | None:
+    """Have `run` trained by a job: attach to the one there is, or submit one; wait for it to end.
+
+    Args:
+        run: what to train.
+        arguments: of `tada.execute.main`.
+        settings: of the cluster, and which scheduler it has.
+
+    Returns:
+        None where the run itself has written how it ended (outcome.json), else what went wrong.
+
+    Raises:
+        TadaError: the settings name an unknown scheduler.
+        SystemExit: this process was asked to stop (Ctrl-C, SIGTERM). The job goes on.
+    """
+    scheduler = load_scheduler(settings, run.results)
+    jobs = _RunJobs(run, scheduler, settings)
+    task = Task(arguments, str(Path.cwd()), settings.signal_seconds, settings.scheduler)
+    fruitless = 0
+    with _leaving_the_job(run):
+        while True:
+            try:
+                record = jobs.submit_or_attach(task)
+            except TadaError as error:
+                return f"the job was not submitted, check the settings that --cluster names: {error}"
+            if record is None:
+                return None
+            end = jobs.wait(record)
+            if end is None:
+                if run.read("metrics.json") is None:
+                    _say(run, f"job {record.id} failed; the end of the log:\n{Tail(run.file('log.txt'), 12).read()}")
+                return None
+            if end.phase is not Phase.INTERRUPTED:
+                problem = jobs.post_mortem(record, end)
+                output = job_output(job_folder(run), record.id)
+                _say(run, f"{problem}; the end of its output:\n{Tail(output, 12).read()}")
+                return problem
+            fruitless = 0 if _saved_since(run, record.submitted) else fruitless + 1
+            if fruitless == FRUITLESS:
+                return f"{FRUITLESS} jobs in a row ended ({end.word.lower()}) before they could save anything"
+            _say(run, f"job {record.id} has ended ({end.word.lower()}); another one goes on where it stopped")
+
+
+class _RunJobs:
+    """The jobs of one run at one scheduler."""
+
+    def __init__(self, run: Run, scheduler: Scheduler, settings: ClusterSettings) -> None:
+        self.run, self.scheduler, self.settings = run, scheduler, settings
+        self.folder = job_folder(run)
+        self.queue = JobQueue(run.results, settings.scheduler, lambda: scheduler)
+
+    def submit_or_attach(self, task: Task) -> JobRecord | None:
+        """The job that trains the run, submitted here if there is none; None if the run is finished.
+
+        Raises:
+            TadaError: the scheduler refuses the job; the message is the scheduler's.
+        """
+        run = self.run
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(run.file(".submit.lock")):
+            record = read_job(run)
+            if record and record.scheduler != self.settings.scheduler:
+                record = None
+            snapshot = self.queue.current()
+            while record and record.id in snapshot.jobs and snapshot.jobs[record.id].phase is Phase.ENDING:
+                time.sleep(1.0)  # it may be about to end, or to be queued again
+                snapshot = self.queue.current()
+            if run.read("metrics.json") is not None:
+                return None
+            if record is not None and snapshot.is_active(record.id):
+                if record.signature == run.signature:
+                    _say(run, f"attached to job {record.id}")
+                    return record
+                _say(run, f"the configuration has changed; job {record.id} of the former one is cancelled")
+                self._cancel(record.id)
+            allocation = allocate(run.recipe, self.settings)
+            command = job_command(task, allocation.processes, self.folder / f"{run.signature}.task.json")
+            request = JobRequest(job_name(run), self.folder, allocation, task, command)
+            job = repeat_while_busy(
+                lambda: self._adopt(request) or self.scheduler.submit(request), lambda line: _say(run, line)
+            )
+            record = JobRecord(
+                job, request.name, run.signature, allocation.processes, time.time(), self.settings.scheduler
+            )
+            write_job(run, record)
+            _say(run, f"job {job}: {allocation.nodes} x {allocation.processes_per_node} processes")
+            return record
+
+    def wait(self, record: JobRecord) -> JobState | None:
+        """How the job ended; None where the run has written its outcome.json."""
+        began, gone_since, shown = time.time(), None, ""
+        while True:
+            if self.run.read("outcome.json") is not None:
+                return None
+            if (result := self.scheduler.result(self.folder, record.id, 0)) is not None:
+                if result.continues:
+                    self._cancel(record.id)
+                    return JobState(record.id, record.name, Phase.INTERRUPTED, "CONTINUE")
+                return JobState(record.id, record.name, Phase.ENDED, "ERROR") if result.error else None
+            snapshot = self.queue.snapshot(self.settings.poll_seconds)
+            state = snapshot.jobs.get(record.id)
+            if state and state.word != shown:
+                shown = state.word
+                _say(self.run, f"job {state.id} {shown.lower()} {state.place}")
+            if snapshot.answered < began or snapshot.is_active(record.id):
+                gone_since = None
+            elif gone_since is None:
+                gone_since = time.monotonic()
+            elif time.monotonic() - gone_since > self.settings.latency_seconds:
+                vanished = JobState(record.id, record.name, Phase.ENDED, "VANISHED")
+                return state or self.scheduler.final_state(record.id) or vanished
+            time.sleep(LOOK_SECONDS)
+
+    def post_mortem(self, record: JobRecord, end: JobState) -> str:
+        """Why a job left no outcome: an exception outside of the run in one of its processes, or what is known."""
+        for rank in range(record.processes):
+            if (result := self.scheduler.result(self.folder, record.id, rank)) and result.error:
+                return result.error.strip()
+        title = self.scheduler.title
+        reasons = {
+            "VANISHED": f"{title} no longer knows it and keeps no accounts",
+            "CANCELLED": f"by somebody or by {title}",
+            "OUT_OF_MEMORY": "it needs a larger memory_gb_per_process",
+        }
+        why = reasons.get(end.word, "its process was killed or could not start")
+        return f"job {record.id} {end.word.lower()}: {why}; the next call continues from the saved state"
+
+    def _adopt(self, request: JobRequest) -> str | None:
+        """The job that was submitted by a process which died before it could note the job's id."""
+        jobs = self.queue.current().jobs.values()
+        mine = [job.id for job in jobs if job.name == request.name and job.active]
+        if not mine:
+            return None
+        job_id = min(mine, key=lambda job: (len(job), job))  # the oldest: ids are counted
+        self.scheduler.adopt(request, job_id)
+        _say(self.run, f"found job {job_id} in the queue")
+        return job_id
+
+    def _cancel(self, job_id: str) -> None:
+        repeat_while_busy(lambda: self.scheduler.cancel(job_id))
+        while self.queue.current().is_active(job_id):
+            time.sleep(1.0)
+
+
+def _saved_since(run: Run, moment: float) -> bool:
+    saved = (file for file in run.folder.rglob("*") if file.suffix in (".pt", ".npz", ".npy"))
+    return any(file.stat().st_mtime > moment for file in saved)
+
+
+@contextmanager
+def _leaving_the_job(run: Run) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the waiting, and leave the job as it is."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        if record := read_job(run):
+            _say(run, f"no longer waiting; job {record.id} goes on (`tada cancel` ends it)")
+        raise SystemExit(128 + number)
+
+    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _say(run: Run, message: str) -> None:
+    print(f"[{run}] {message}", file=sys.stderr, flush=True)

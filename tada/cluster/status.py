@@ -12,8 +12,8 @@ from rich.table import Table
 from tada.base.errors import TadaError, first_line, unknown
 from tada.base.files import read_json
 from tada.base.progress import duration
-from tada.cluster.records import is_active, read_record, scheduler_queue
-from tada.cluster.scheduler import View
+from tada.cluster.jobs import JobRecord, read_job
+from tada.cluster.scheduler import JobQueue, JobState, Phase, Snapshot
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -53,10 +53,11 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
     """
     folders = sorted(folder for scale in Scale for folder in (results / scale).glob("*/*/seed*"))
     runs = {
-        f"{folder.parts[-4]}/{folder.parts[-3]}/{folder.parts[-2]}/{folder.name}": Run(
-            *folder.parts[-4:-1], int(folder.name.removeprefix("seed")), results
+        f"{scale}/{dataset}/{model}/{folder.name}": Run(
+            scale, dataset, model, int(folder.name.removeprefix("seed")), results
         )
         for folder in folders
+        for scale, dataset, model in [folder.parts[-4:-1]]
         if folder.name.removeprefix("seed").isdigit()
     }
     if not names:
@@ -71,10 +72,10 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
     return list(found.values())
 
 
-def look(runs: Iterable[Run], results: Path) -> list[Status]:
+def run_states(runs: Iterable[Run], results: Path) -> list[Status]:
     """The state of every run, in the order in which a person wants to see them."""
-    view = _view(results)
-    found = [_look(run, view) for run in runs]
+    snapshots: dict[str, Snapshot] = {}
+    found = [_run_state(run, results, snapshots) for run in runs]
     return sorted(found, key=lambda status: (ORDER.index(status.state), str(status.run)))
 
 
@@ -101,7 +102,7 @@ def as_table(found: Sequence[Status]) -> Table:
     return table
 
 
-def _look(run: Run, view: View | None) -> Status:
+def _run_state(run: Run, results: Path, snapshots: dict[str, Snapshot]) -> Status:
     try:
         metrics, outcome = run.read("metrics.json"), run.read("outcome.json")
     except TadaError as error:
@@ -109,11 +110,11 @@ def _look(run: Run, view: View | None) -> Status:
     if metrics is not None:
         return Status(run, "done", metrics["metrics"])
     state, remark = "stopped", "the next call continues it"
-    record = read_record(run)
-    if record and view and is_active(view, record.id):
-        job = view.jobs[record.id]
-        state = "running" if job.state in ("RUNNING", "COMPLETING") else "queued"
-        remark = f"job {job.id} " + (f"on {job.nodes}" if job.nodes else f"({job.reason})")
+    record = read_job(run)
+    job = _active_job(record, results, snapshots) if record else None
+    if job:
+        state = "running" if job.phase in (Phase.RUNNING, Phase.ENDING) else "queued"
+        remark = f"job {job.id} {job.place}"
     elif _locked(run):
         state, remark = "running", "on this machine"
     elif outcome is not None:
@@ -156,12 +157,13 @@ def _locked(run: Run) -> bool:
         return True
 
 
-def _view(results: Path) -> View | None:
-    """What SLURM says, or last said; None where there is none, or nothing was ever submitted."""
-    queue = scheduler_queue(results)
-    if not queue.file.exists():
-        return None
-    try:
-        return queue.look()
-    except TadaError:
-        return None
+def _active_job(record: JobRecord, results: Path, snapshots: dict[str, Snapshot]) -> JobState | None:
+    """The job if it is queued or running, as its scheduler says, or last said; None where nobody can say."""
+    if record.scheduler not in snapshots:
+        queue = JobQueue(results, record.scheduler)
+        try:
+            snapshots[record.scheduler] = queue.snapshot()
+        except TadaError:
+            snapshots[record.scheduler] = Snapshot()
+    snapshot = snapshots[record.scheduler]
+    return snapshot.jobs[record.id] if snapshot.is_active(record.id) else None

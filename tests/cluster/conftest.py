@@ -62,7 +62,8 @@ def settings(tmp_path) -> Callable[..., Path]:
     """Writes a cluster's settings: one processor and little memory a process, unless said otherwise."""
 
     def write(**changes: object) -> Path:
-        chosen = {"cpus_per_process": 1, "memory_gb_per_process": 1, "hours": 0.5, "signal_seconds": 20, **changes}
+        chosen = {"cpus_per_process": 1, "memory_gb_per_process": 1, "hours": 0.5, "signal_seconds": 20}
+        chosen |= {"poll_seconds": 1, "latency_seconds": 3, **changes}
         file = tmp_path / "cluster.yaml"
         file.write_text(yaml.safe_dump(chosen))
         return file

@@ -1,150 +1,82 @@
-"""Runs as jobs of a real SLURM, disturbed in the ways of clusters."""
+"""What a run asks of clusters of different sizes, its batch the recipe's everywhere; and the record of its job."""
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
-from background import assert_same_numbers, curves, read, wait_until
 
-RUN = Path("results/mini/ssv2/tsn/seed0")
+from tada.base.errors import TadaError
+from tada.base.files import PROJECT
+from tada.cluster.jobs import ClusterSettings, JobRecord, allocate, fitting_processes, load_cluster, read_job, write_job
+from tada.runs.recipes import load_recipe
+from tada.runs.run import Run
 
-
-@pytest.fixture
-def run(tmp_path) -> Path:
-    """The run's folder."""
-    return tmp_path / RUN
+RECIPE = load_recipe("paper", "ssv2", "tsn", PROJECT / "config")
 
 
-def test_two_processes_train_on_the_same_batches_as_one(train, settings, undisturbed, run, tmp_path):
-    one, here = undisturbed(), tmp_path / "here"
-    here.mkdir()
-    commands = [train(cluster=settings(processes=2)), train(processes=2, folder=here)]
-    for command in commands:
-        assert command.wait(120) == 0, command.output
-    assert read(run, "metrics.json")["cost"]["devices"] == 2
-    columns = ["epoch", "lr", "train_loss", "train_top1"]
-    # Each process keeps batch-norm statistics of its own groups for testing, so only training itself is the same.
-    pd.testing.assert_frame_equal(curves(run)[columns], curves(one)[columns], rtol=1e-4)
-    assert_same_numbers(run, here / RUN)
-    with np.load(run / "scores.npz") as scores, np.load(one / "scores.npz") as expected:
-        np.testing.assert_array_equal(scores["videos"], expected["videos"])
-        np.testing.assert_array_equal(scores["labels"], expected["labels"])
+@pytest.mark.parametrize(
+    ("settings", "nodes", "per_node"),
+    [
+        (ClusterSettings(), 2, 8),
+        (ClusterSettings(gpus=16, gpus_per_node=4), 4, 4),
+        (ClusterSettings(gpus=8), 1, 8),
+        (ClusterSettings(gpus=6), 1, 4),
+        (ClusterSettings(gpus=12, gpus_per_node=3), 4, 2),
+        (ClusterSettings(gpus=1), 1, 1),
+    ],
+)
+def test_processes_share_the_batch_evenly(settings, nodes, per_node):
+    found = allocate(RECIPE, settings)
+    assert (found.nodes, found.processes_per_node, found.gpus_per_process) == (nodes, per_node, 1)
+    groups = RECIPE.train.batch // RECIPE.train.batch_per_device
+    assert groups % found.processes == 0 and found.gpus == found.processes
 
 
-@pytest.mark.parametrize("how", ["USR2", "TERM"])  # the two ways in which SLURM announces a preemption
-def test_a_preempted_job_is_queued_again_and_ends_with_the_same_numbers(
-    how, train, settings, undisturbed, long_config, run, slurm
-):
-    command = train(cluster=settings(), config=long_config)
-    command.until((run / "checkpoint.pt").exists)
-    job = read(run, "job.json")["id"]
-    slurm.command("scancel", f"--signal={how}", job)
-    command.until(lambda: slurm.jobs()[job] == "PENDING", 30)
-    assert not (run / "metrics.json").exists(), "disturbed too late"
-    slurm.start_now(job)
-    assert command.wait(120) == 0, command.output
-    assert list(slurm.jobs()) == [job]
-    cost = read(run, "metrics.json")["cost"]
-    assert cost["requeues"] == 1 and cost["resumes"] == 1
-    assert_same_numbers(run, undisturbed(long_config))
+def test_fewer_gpus_get_more_time_up_to_the_partitions_limit():
+    hours = RECIPE.resources.hours
+    assert allocate(RECIPE, ClusterSettings(hours=1000)).minutes == 2 * hours * 60
+    assert allocate(RECIPE, ClusterSettings(hours=1000, gpus=4)).minutes == 4 * 2 * hours * 60
+    assert allocate(RECIPE, ClusterSettings(hours=3, gpus=4)).minutes == 180
 
 
-def test_two_processes_stop_at_the_same_step_and_go_on_together(train, settings, long_config, run, tmp_path, slurm):
-    (tmp_path / "here").mkdir()
-    here = train(processes=2, config=long_config, folder=tmp_path / "here")
-    assert here.wait(180) == 0, here.output
-    command = train(cluster=settings(processes=2), config=long_config)
-    command.until((run / "checkpoint.pt").exists)
-    job = read(run, "job.json")["id"]
-    slurm.command("scancel", "--signal=USR2", job)
-    command.until(lambda: slurm.jobs()[job] == "PENDING", 60)
-    assert not (run / "metrics.json").exists(), "disturbed too late"
-    slurm.start_now(job)
-    assert command.wait(180) == 0, command.output
-    assert list(slurm.jobs()) == [job] and read(run, "metrics.json")["cost"]["requeues"] == 1
-    assert_same_numbers(run, tmp_path / "here" / RUN)
+def test_runs_without_gpus():
+    mini = replace(RECIPE, resources=replace(RECIPE.resources, gpus=0))
+    for recipe, settings in ((mini, ClusterSettings(processes=2)), (RECIPE, ClusterSettings(gpus=0, processes=2))):
+        found = allocate(recipe, settings)
+        assert (found.nodes, found.processes_per_node, found.gpus) == (1, 2, 0)
 
 
-def test_a_run_longer_than_the_time_limit_goes_through_several_jobs(
-    train, settings, undisturbed, long_config, run, tmp_path, slurm
-):
-    # SLURM looks at time limits every 30 s: with a minute's limit and 29 s of warning a job trains for 27 s at most.
-    seconds = pd.read_csv(undisturbed(long_config) / "curves.csv")["seconds"].iloc[-1]
-    config = shutil.copytree(long_config, tmp_path / "config")
-    recipes = yaml.safe_load((config / "recipes/mini.yaml").read_text())
-    recipes["ssv2"]["train"] |= {"epochs": int(80 * 50 / seconds), "validate_every": 200}
-    (config / "recipes/mini.yaml").write_text(yaml.safe_dump(recipes))
-    (tmp_path / "here").mkdir()
-    here = train(config=config, folder=tmp_path / "here")
-    command = train(cluster=settings(hours=1 / 60, signal_seconds=29), config=config)
-
-    def done() -> bool:
-        for job, state in slurm.jobs().items():
-            if state == "PENDING":
-                slurm.start_now(job)
-        return command.process.poll() is not None
-
-    wait_until(done, 300)
-    assert command.wait(0) == 0, command.output
-    assert read(run, "metrics.json")["cost"]["requeues"] >= 2 and len(slurm.jobs()) == 1
-    assert here.wait(100) == 0, here.output
-    assert_same_numbers(run, tmp_path / "here" / RUN)
+def test_memory_and_processors_of_the_settings_count_more_than_the_recipes():
+    found = allocate(RECIPE, ClusterSettings(cpus_per_process=3, memory_gb_per_process=20))
+    assert (found.cpus_per_process, found.memory_gb_per_process) == (3, 20)
 
 
-def test_whoever_asks_again_attaches_to_the_job(train, settings, run, slurm):
-    command = train(cluster=settings())
-    command.until((run / "job.json").exists)
-    job = read(run, "job.json")["id"]
-    command.kill()
-    (run / "job.json").unlink()  # as if it had been killed before it could note the job
-    (run / "jobs" / f"{job}_submitted.pkl").unlink()  # or submitit put the job's content in place
-    others = [train(cluster=settings()), train(cluster=settings())]
-    for other in others:
-        assert other.wait(120) == 0, other.output
-    assert list(slurm.jobs()) == [job]
+def test_most_processes_that_divide_the_groups():
+    recipe = replace(RECIPE, train=replace(RECIPE.train, batch=24, batch_per_device=4))
+    assert [fitting_processes(recipe, most) for most in (0, 1, 2, 3, 4, 5, 6, 7, 100)] == [1, 1, 2, 3, 3, 3, 6, 6, 6]
 
 
-def test_a_job_of_a_former_configuration_gives_way(train, settings, tiny_config, long_config, run, slurm):
-    command = train(cluster=settings(), config=long_config)
-    command.until((run / "checkpoint.pt").exists)
-    command.process.terminate()
-    assert command.wait(20) == 143 and "goes on" in command.output
-    other = train(cluster=settings(), config=tiny_config)
-    assert other.wait(120) == 0, other.output
-    assert "is cancelled" in other.output and len(slurm.jobs()) == 2
-    assert read(run, "metrics.json")["config"]["recipe"]["train"]["epochs"] == 4
+def test_the_profiles_settings_are_valid_and_a_typo_is_named(tmp_path: Path):
+    assert load_cluster(PROJECT / "profiles/slurm/cluster.yaml").gpus == 16
+    (tmp_path / "cluster.yaml").write_text("partiton: gpu\n")
+    with pytest.raises(TadaError, match="unknown key 'partiton'; did you mean 'partition'"):
+        load_cluster(tmp_path / "cluster.yaml")
 
 
-def test_what_slurm_refuses_is_said_in_its_words(train, settings, run):
-    command = train(cluster=settings(partition="gpus"))
-    assert command.wait(30) == 1
-    assert "invalid partition specified: gpus" in read(run, "outcome.json")["error"]
-    assert "Traceback" not in command.output
+def test_records_of_before_schedulers_were_noted_are_slurms(tmp_path):
+    run = Run("mini", "ssv2", "tsn", 0, tmp_path)
+    write_job(run, JobRecord("7", "name", "abc", 2, 1.5, "local"))
+    assert read_job(run) == JobRecord("7", "name", "abc", 2, 1.5, "local")
+    run.file("job.json").write_text(
+        '{"id": "7", "name": "n", "signature": "s", "processes": 1, "submitted": 3, "x": 1}'
+    )
+    assert read_job(run) == JobRecord("7", "n", "s", 1, 3, "slurm")
 
 
-def test_a_failing_run_says_why(train, settings, run, tiny_ssv2):
-    (tiny_ssv2 / "something-something-v2-labels.json").rename(tiny_ssv2 / "hidden")
-    try:
-        command = train(cluster=settings())
-        assert command.wait(60) == 1
-    finally:
-        (tiny_ssv2 / "hidden").rename(tiny_ssv2 / "something-something-v2-labels.json")
-    assert "labels.json" in read(run, "outcome.json")["error"]
-    assert "labels.json" in command.output
-
-
-def test_a_warning_that_comes_while_a_job_starts_is_heeded(train, settings, undisturbed, run, slurm):
-    command = train(cluster=settings())
-    command.until((run / "job.json").exists)
-    job = read(run, "job.json")["id"]
-    output = run / f"jobs/{job}_0_log.out"
-    command.until(lambda: output.exists() and "Starting with" in output.read_text(), 30)
-    slurm.command("scancel", "--signal=USR2", job)
-    command.until(lambda: slurm.jobs()[job] == "PENDING", 60)
-    slurm.start_now(job)
-    assert command.wait(120) == 0, command.output
-    assert read(run, "metrics.json")["cost"]["requeues"] == 1
-    assert_same_numbers(run, undisturbed())
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"id": "7"}', '{"id": 7, "name": "n"}'])
+def test_a_damaged_record_is_none(content, tmp_path):
+    run = Run("mini", "ssv2", "tsn", 0, tmp_path)
+    assert read_job(run) is None
+    run.folder.mkdir(parents=True)
+    run.file("job.json").write_text(content)
+    assert read_job(run) is None

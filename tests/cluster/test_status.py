@@ -1,6 +1,7 @@
 """`tada status`, `cancel` and `logs` on planted results."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from typer.testing import CliRunner
 from tada.base.errors import TadaError
 from tada.base.files import write_json
 from tada.cli import app
-from tada.cluster.records import Record, scheduler_queue, write_record
-from tada.cluster.status import ORDER, find_runs, look, summary
+from tada.cluster.jobs import JobRecord, write_job
+from tada.cluster.scheduler import JobQueue, JobState, Phase
+from tada.cluster.status import ORDER, find_runs, run_states, summary
 from tada.runs.recipes import load_recipe
 from tada.runs.run import Run
 
@@ -30,7 +32,7 @@ def plant(tmp_path):
         if outcome == "done":
             write_json(run.file("metrics.json"), {**mark, "metrics": {"top1": 45.67, "top5": 90.0}})
         if job:
-            write_record(run, Record(job, "name", run.signature, 1, 0.0))
+            write_job(run, JobRecord(job, "name", run.signature, 1, 0.0))
         if progress:
             write_json(run.file("progress.json"), progress)
         return run
@@ -50,15 +52,24 @@ def results(plant, tmp_path) -> Path:
     plant(Run("mini", "ssv2", "tsn+avg", 0, root), outcome="failed", job="6")
     plant(Run("paper", "ssv2", "tsn", 0, root), progress=told)
     plant(Run("mini", "ssv2", "tsn+tada", 0, root), outcome="done", signature="another")
-    jobs = {"7": ("RUNNING", "node3", "None"), "8": ("PENDING", "", "Resources"), "6": ("FAILED", "node3", "None")}
-    listed = {id: {"id": id, "state": s, "name": "", "nodes": n, "reason": r} for id, (s, n, r) in jobs.items()}
-    view = {"answered": time.time() + 1000, "tried": time.time(), "failures": 0, "error": "", "jobs": listed}
-    write_json(scheduler_queue(root).file, view)
+    listed = {
+        "7": JobState("7", "", Phase.RUNNING, "RUNNING", "node3", "None"),
+        "8": JobState("8", "", Phase.QUEUED, "PENDING", "", "Resources"),
+        "6": JobState("6", "", Phase.ENDED, "FAILED", "node3", "None"),
+    }
+    view = {
+        "answered": time.time() + 1000,
+        "tried": time.time(),
+        "failures": 0,
+        "error": "",
+        "jobs": {id: asdict(state) for id, state in listed.items()},
+    }
+    write_json(JobQueue(root, "slurm").file, view)
     return root
 
 
 def test_every_state_is_told(results):
-    found = {f"{s.run.scale}/{s.run.model}/{s.run.seed}": s for s in look(find_runs(results), results)}
+    found = {f"{s.run.scale}/{s.run.model}/{s.run.seed}": s for s in run_states(find_runs(results), results)}
     assert {name: status.state for name, status in found.items()} == {
         "mini/tsn/0": "done",
         "mini/tsn/1": "running",
@@ -70,7 +81,7 @@ def test_every_state_is_told(results):
     assert found["mini/tsn/1"].remark == "job 7 on node3"
     assert found["mini/tada2d/0"].remark == "job 8 (Resources)"
     assert found["mini/tsn+avg/0"].remark == "ValueError: no"
-    order = [status.state for status in look(find_runs(results), results)]
+    order = [status.state for status in run_states(find_runs(results), results)]
     assert order == sorted(order, key=ORDER.index)
     assert summary(list(found.values())).startswith("6 runs: 1 running, 1 queued, 1 failed")
 
@@ -78,9 +89,9 @@ def test_every_state_is_told(results):
 def test_a_run_of_this_machine_holds_its_folder(results):
     run = Run("paper", "ssv2", "tsn", 0, results)
     with FileLock(run.file(".lock")):
-        (status,) = look([run], results)
+        (status,) = run_states([run], results)
     assert status.state == "running" and status.remark == "on this machine"
-    assert look([run], results)[0].state == "stopped"
+    assert run_states([run], results)[0].state == "stopped"
 
 
 def test_the_table_shows_how_far_a_run_is(results):
@@ -110,7 +121,7 @@ def test_many_runs_are_told(plant, tmp_path):
     for seed in range(20):
         for model in MODELS:
             plant(Run("mini", "ssv2", model, seed, root), outcome="done" if seed % 2 else "", progress={"epoch": 1.0})
-    assert summary(look(find_runs(root), root)) == "80 runs: 40 stopped, 40 done"
+    assert summary(run_states(find_runs(root), root)) == "80 runs: 40 stopped, 40 done"
 
 
 def test_nothing_was_run_yet(tmp_path):

@@ -3,19 +3,21 @@
 import pytest
 from background import read
 
+from tada.base.errors import TadaError
 from tada.base.files import write_json
-from tada.cluster import scheduler, slurm
-from tada.cluster.allocation import Cluster
-from tada.cluster.launch import launch
-from tada.cluster.records import job_name
+from tada.cluster import launch as launcher
+from tada.cluster import scheduler
+from tada.cluster.jobs import ClusterSettings, job_name
+from tada.cluster.launch import launch, train_on_cluster
 from tada.runs.run import Run
+
+SETTINGS = ClusterSettings(poll_seconds=0.1, latency_seconds=0.2)
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Run:
     monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.1)
-    monkeypatch.setattr(slurm, "GRACE_SECONDS", 0.2)
-    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(launcher, "LOOK_SECONDS", 0.05)
     monkeypatch.chdir(tmp_path)
     return Run("mini", "ssv2", "tsn", 0)
 
@@ -43,46 +45,46 @@ def jobs(slurm_says) -> int:
 
 def test_a_vanished_job_is_noticed(run, slurm_says, monkeypatch):
     slurm_says("")
-    problem = slurm.train_on_cluster(run, {}, Cluster())
+    problem = train_on_cluster(run, {}, SETTINGS)
     assert "job 8 vanished: SLURM no longer knows it" in problem and jobs(slurm_says) == 1
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "OUT_OF_MEMORY"])
 def test_a_lost_job_is_the_runs_failure(state, run, slurm_says):
     slurm_says(state)
-    problem = slurm.train_on_cluster(run, {}, Cluster())
+    problem = train_on_cluster(run, {}, SETTINGS)
     assert problem.startswith(f"job 8 {state.lower()}: ") and jobs(slurm_says) == 1
 
 
 @pytest.mark.parametrize("state", ["NODE_FAIL", "TIMEOUT", "PREEMPTED"])
 def test_another_job_goes_on_but_not_for_ever(state, run, slurm_says):
     slurm_says(state)
-    problem = slurm.train_on_cluster(run, {}, Cluster())
+    problem = train_on_cluster(run, {}, SETTINGS)
     assert "3 jobs in a row" in problem and jobs(slurm_says) == 3
 
 
 def test_jobs_that_save_something_go_on_until_the_run_is_finished(run, slurm_says, monkeypatch):
     slurm_says("TIMEOUT")
-    tell = slurm._tell
+    say = launcher._say
 
     def watch(told: Run, message: str) -> None:
-        tell(told, message)
+        say(told, message)
         if "processes" in message:  # a job was submitted: it saves its state, and the fifth one finishes
             (run.folder / "checkpoint.pt").write_bytes(b"")
             if jobs(slurm_says) == 5:
                 write_json(run.file("metrics.json"), {"signature": run.signature})
                 write_json(run.file("outcome.json"), {"signature": run.signature})
 
-    monkeypatch.setattr(slurm, "_tell", watch)
-    assert slurm.train_on_cluster(run, {}, Cluster()) is None
+    monkeypatch.setattr(launcher, "_say", watch)
+    assert train_on_cluster(run, {}, SETTINGS) is None
     assert jobs(slurm_says) == 5
 
 
 def test_an_attached_job_is_not_submitted_again(run, slurm_says, monkeypatch):
     slurm_says("RUNNING", jobs="7")
-    tell = slurm._tell
-    monkeypatch.setattr(slurm, "_tell", lambda told, message: (tell(told, message), slurm_says("")))
-    problem = slurm.train_on_cluster(run, {}, Cluster())
+    say = launcher._say
+    monkeypatch.setattr(launcher, "_say", lambda told, message: (say(told, message), slurm_says("")))
+    problem = train_on_cluster(run, {}, SETTINGS)
     assert "job 7 vanished" in problem and jobs(slurm_says) == 0
     assert read(run.folder, "job.json")["id"] == "7"
 
@@ -94,3 +96,9 @@ def test_a_refused_job_is_the_runs_failure(run, slurm_says, answer, tmp_path):
     outcome = launch(run, "data", cluster=tmp_path / "cluster.yaml")
     assert outcome["status"] == "failed" and "invalid partition specified: gpus" in outcome["error"]
     assert outcome["error"] in run.file("log.txt").read_text()
+
+
+def test_an_unknown_scheduler_is_answered_with_the_nearest(run, tmp_path):
+    (tmp_path / "cluster.yaml").write_text("scheduler: slrum\n")
+    with pytest.raises(TadaError, match=r"unknown scheduler 'slrum'; did you mean 'slurm'"):
+        launch(run, "data", cluster=tmp_path / "cluster.yaml")
