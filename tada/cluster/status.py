@@ -54,7 +54,7 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
     folders = sorted(folder for scale in Scale for folder in (results / scale).glob("*/*/seed*"))
     runs = {
         f"{scale}/{dataset}/{model}/{folder.name}": Run(
-            scale, dataset, model, int(folder.name.removeprefix("seed")), results
+            Scale(scale), dataset, model, int(folder.name.removeprefix("seed")), results
         )
         for folder in folders
         for scale, dataset, model in [folder.parts[-4:-1]]
