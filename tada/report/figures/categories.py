@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Canvas
 
 from tada.data.catalog import class_names
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, REPORTED, Drawing, grid, say
+from tada.report.judge.noise import weighted_sum
 from tada.report.measure.results import FAILED, Problem, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits
 from tada.report.measure.values import finished
@@ -68,9 +69,8 @@ def category_gains(base: Hits, other: Hits, names: Sequence[str]) -> list[Gain]:
     for category in np.unique(base.labels):
         of = base.labels == category
         pair = [hits.right[:, of].mean(0) * 100.0 for hits in (base, other)]
-        # As for the claims, a made-up video each way keeps categories of few videos from looking certain.
-        spread = np.append(pair[1] - pair[0], [100.0, -100.0]).std(ddof=1)
-        half = 1.96 * spread / np.sqrt(of.sum())
+        gain = weighted_sum([1.0, -1.0], [other.only(videos[of]), base.only(videos[of])])  # noise as that of the claims
+        half = gain.high - gain.value
         gains.append(Gain(int(category), names[category], pair[0].mean(), pair[1].mean(), half, int(of.sum())))
     return sorted(gains, key=lambda gain: (-gain.value, gain.category))
 

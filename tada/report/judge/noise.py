@@ -74,23 +74,24 @@ class Estimate:
         return self.interval()[1]
 
 
-def weighted_sum(weights: Sequence[float], values: Sequence[Value], constant: float = 0.0) -> Estimate:
-    """The sum of `constant` and the values times their weights.
+def weighted_sum(weights: Sequence[float], parts: Sequence[Value | Samples], constant: float = 0.0) -> Estimate:
+    """The sum of `constant` and of measurements times their weights.
 
     Args:
-        weights: one for each value.
-        values: finished measurements of numbers.
+        weights: one for each part.
+        parts: finished measurements of numbers, or the samples of one.
         constant: a number without noise.
     """
-    samples = _aligned(values)
-    by_seed = [_by_seed(value, sample) for value, sample in zip(values, samples, strict=True)]
+    values = [part if isinstance(part, Value) else None for part in parts]
+    samples = _aligned([part.samples if isinstance(part, Value) else part for part in parts])
+    by_seed = [_by_seed(part, aligned) for part, aligned in zip(parts, samples, strict=True)]
     means = tuple(float(numbers.mean()) for numbers in by_seed)
     total = constant + float(np.dot(weights, means))
-    if all(value.exact for value in values):
+    noisy = [place for place, value in enumerate(values) if value is None or not value.exact]
+    if not noisy:
         return Estimate(total, 0.0, EXACT, means)
     over_videos, videos = _variance_over_videos(weights, values, samples)
-    noisy = [(w, numbers) for w, value, numbers in zip(weights, values, by_seed, strict=True) if not value.exact]
-    over_seeds, freedom = _variance_over_seeds(noisy)
+    over_seeds, freedom = _variance_over_seeds([(weights[place], by_seed[place]) for place in noisy])
     variance = over_videos + over_seeds
     if variance == 0.0:
         return Estimate(total, math.inf, UNKNOWN, means)
@@ -99,23 +100,24 @@ def weighted_sum(weights: Sequence[float], values: Sequence[Value], constant: fl
     return Estimate(total, math.sqrt(variance), noise, means, satterthwaite, videos)
 
 
-def _aligned(values: Sequence[Value]) -> list[Samples | None]:
-    """The samples of each value over the videos that all of them have; None where they are not known.
+def _aligned(samples: Sequence[Samples | None]) -> list[Samples | None]:
+    """The samples over the videos that all of them have; None where they are not known.
 
     Runs that have no video in common cannot be paired, as if their videos were not known.
     """
-    samples = [value.samples for value in values]
     known = [one.videos for one in samples if one is not None]
     videos = reduce(np.intersect1d, known) if known else np.array([])
     return [one.only(videos) if one is not None and len(videos) else None for one in samples]
 
 
-def _by_seed(value: Value, samples: Samples | None) -> npt.NDArray[np.float64]:
-    return np.array(list(value.numbers.values()), float) if samples is None else samples.by_seed
+def _by_seed(part: Value | Samples, aligned: Samples | None) -> npt.NDArray[np.float64]:
+    if aligned is not None:
+        return aligned.by_seed
+    return np.array(list(part.numbers.values()), float) if isinstance(part, Value) else part.by_seed
 
 
 def _variance_over_videos(
-    weights: Sequence[float], values: Sequence[Value], samples: Sequence[Samples | None]
+    weights: Sequence[float], values: Sequence[Value | None], samples: Sequence[Samples | None]
 ) -> tuple[float, int]:
     """Variance of the sum over samples of videos, and the number of videos."""
     alone = sum(weight**2 * _variance_of_share(value) for weight, value in zip(weights, values, strict=True))
@@ -129,9 +131,9 @@ def _variance_over_videos(
     return float(alone + by_video.var(ddof=1) * len(by_video) / videos**2), videos
 
 
-def _variance_of_share(value: Value) -> float:
+def _variance_of_share(value: Value | None) -> float:
     """Binomial variance of a share in percent whose videos are not known one by one; never quite zero."""
-    if value.share_of is None:
+    if value is None or value.share_of is None:
         return 0.0
     return max((float(share) + 1) * (101 - float(share)) / value.share_of for share in value.numbers.values())
 

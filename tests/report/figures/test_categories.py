@@ -60,7 +60,8 @@ def test_gains_by_hand():
     assert (best.name, best.base, best.other, best.value, best.videos) == ("zero", 25.0, 75.0, 50.0, 4)
     assert (worst.name, worst.value) == ("one", 0.0)
     # a turns wrong, b, c and d turn right; and the two made-up ones
-    assert best.half == pytest.approx(1.96 * np.std([-100, 100, 100, 100, 100, -100], ddof=1) / 2)
+    spread = np.std([-100, 100, 100, 100, 100, -100], ddof=1)
+    assert best.half == pytest.approx(1.96 * spread * np.sqrt(6) / 4, rel=1e-4)
 
 
 def test_sorted_and_named(plant, tmp_path):

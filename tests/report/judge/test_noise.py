@@ -12,21 +12,16 @@ from tada.report.measure.samples import Hits
 from tada.report.measure.values import Value
 
 
-class Known(Value):
-    """A value whose samples are planted."""
+def value(*numbers, **about):
+    """A finished measurement, a number for each seed."""
+    return Value(DONE, dict(enumerate(numbers)), **about)
 
-    samples = None
 
-
-def value(*numbers, right=None, videos=None, **about):
-    """A finished value; of `right` [seeds, videos] it is the share of right videos."""
-    if right is None:
-        return Value(DONE, dict(enumerate(numbers)), **about)
+def hits(right, videos=None):
+    """Samples of which `right` [videos] or [seeds, videos] are right."""
     right = np.atleast_2d(right)
-    names = np.array([str(n) for n in range(right.shape[1])]) if videos is None else np.array(videos)
-    known = Known(DONE, dict(enumerate(100.0 * right.mean(1))))
-    object.__setattr__(known, "samples", Hits(names, np.zeros(right.shape[1], int), right))
-    return known
+    names = [str(n) for n in range(right.shape[1])] if videos is None else videos
+    return Hits(np.array(names), np.zeros(right.shape[1], int), right)
 
 
 def first(count, videos=400):
@@ -42,7 +37,7 @@ def test_counts_are_exact():
 def test_a_difference_is_paired_over_videos():
     generator = np.random.default_rng(0)
     one, two = generator.random(2000) < 0.6, generator.random(2000) < 0.5
-    found = weighted_sum([1.0, -1.0], [value(right=one), value(right=two)])
+    found = weighted_sum([1.0, -1.0], [hits(one), hits(two)])
     differences = 100.0 * (one.astype(float) - two)
     paired = stats.ttest_rel(100.0 * one, 100.0 * two).confidence_interval()
     assert found.value == pytest.approx(differences.mean())
@@ -52,16 +47,16 @@ def test_a_difference_is_paired_over_videos():
 
 @pytest.mark.parametrize("more", range(1, 12))
 def test_a_handful_of_videos_decides_as_in_mcnemars_exact_test(more):
-    found = weighted_sum([1.0, -1.0], [value(right=first(200 + more)), value(right=first(200))])
+    found = weighted_sum([1.0, -1.0], [hits(first(200 + more)), hits(first(200))])
     assert bool(found.sign()) == (stats.binomtest(more, more).pvalue < 0.05)
 
 
 def test_only_common_videos_count_and_none_leave_the_noise_unknown():
     names = [str(n) for n in range(400)]
-    one, two = value(right=first(300), videos=names), value(right=first(200, 390), videos=names[:390])
+    one, two = hits(first(300), videos=names), hits(first(200, 390), videos=names[:390])
     found = weighted_sum([1.0, -1.0], [one, two])
     assert (found.videos, found.value) == (390, pytest.approx(100 * 100 / 390))
-    strangers = value(right=first(200), videos=[f"x{n}" for n in range(400)])
+    strangers = hits(first(200), videos=[f"x{n}" for n in range(400)])
     found = weighted_sum([1.0, -1.0], [one, strangers])
     assert (found.noise, found.sign()) == ("unknown", 0)
     assert (found.low, found.high) == (-math.inf, math.inf)
@@ -77,7 +72,7 @@ def test_seeds_give_students_interval():
 
 def test_videos_and_seeds_add_up():
     right = np.stack([first(300), first(306)])
-    found = weighted_sum([1.0], [value(right=right)])
+    found = weighted_sum([1.0], [hits(right)])
     over_videos = (100.0 * right.mean(0)).var(ddof=1) / 400
     seeds = weighted_sum([1.0], [value(75.0, 76.5)])
     assert found.noise == "videos and seeds"
