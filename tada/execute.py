@@ -22,8 +22,9 @@ from tada.base.provenance import environment, peak_memory_bytes
 from tada.classification import evaluation
 from tada.classification.evaluation import accuracies, save_scores, test
 from tada.classification.inputs import Sources
+from tada.classification.training import ClassificationObjective
 from tada.models import build_model
-from tada.runs.checkpoints import State, released_network, set_initial_weights
+from tada.runs.checkpoints import TrainingState, released_network, set_initial_weights
 from tada.runs.record import record_outcome
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -87,7 +88,7 @@ def _train_and_test(
         digest = group.broadcast(sha256(run.file("checkpoint.pt")) if group.is_main else "")
         checkpoint = {"file": "checkpoint.pt", "sha256": digest}
     else:
-        state = State()
+        state = TrainingState()
         checkpoint = {"file": model.loaded.file, "sha256": model.loaded.sha256}
     precision = {"precision": recipe.test.precision}
     changed = None
@@ -149,7 +150,7 @@ def _train(
     group: ProcessGroup,
     workers: int,
     stop: StopFlag,
-) -> State:
+) -> TrainingState:
     recipe = run.classification_recipe
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
@@ -166,12 +167,10 @@ def _train(
 
     return train(
         model,
-        sources.training(),
-        recipe.train,
+        ClassificationObjective(sources.training(), recipe.train, run.seed, validate),
         seed=run.seed,
         checkpoint=run.file("checkpoint.pt"),
         identity={"signature": run.signature, "seed": run.seed},
-        validate=validate,
         progress=progress,
         group=group,
         workers=workers,
@@ -179,7 +178,7 @@ def _train(
     )
 
 
-def _cost(state: State, seconds: float, group: ProcessGroup) -> dict[str, float]:
+def _cost(state: TrainingState, seconds: float, group: ProcessGroup) -> dict[str, float]:
     return {
         "wall_seconds": seconds,
         "training_seconds": state.seconds,
@@ -198,7 +197,7 @@ def _write_results(
     dataset: dict[str, Any],
     initial: dict[str, Any],
     checkpoint: dict[str, str],
-    state: State,
+    state: TrainingState,
     cost: dict[str, float],
     progress: Progress,
     **more: Any,

@@ -86,9 +86,13 @@ class ProcessGroup:
         return torch.autocast(self.device.type, dtype=getattr(torch, precision))
 
     def move(self, value: Any) -> Any:
-        """A tensor, or a dict of tensors, on this process's device."""
+        """A tensor, or tensors in a dict, list or tuple, on this process's device."""
         if isinstance(value, dict):
             return {key: self.move(part) for key, part in value.items()}
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*map(self.move, value))
+        if isinstance(value, list | tuple):
+            return type(value)(map(self.move, value))
         return value.to(self.device, non_blocking=True)
 
     def sum(self, values: dict[str, float]) -> dict[str, float]:

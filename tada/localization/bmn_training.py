@@ -1,43 +1,37 @@
-"""Training of BMN on windows of features (Appendix A.2; Lin et al., 2019), exact to resume at any step.
+"""What BMN is trained on: targets of windows of features, and the losses (Lin et al., 2019; Appendix A.2).
 
-The order of windows is a function of (seed, epoch) and the sample that the loss draws one of (seed, step), so the saved
-state is weights, optimiser and step, as in `tada.runs.trainer`, whose schedule and checkpoints serve here too.
+Lengths are in cells of a window, of which there are T. Boundaries lie between cells: position t is where cell t begins.
+Proposal (d, t) goes from t to t + d + 1.
 
-What BMN should say of a window: where actions start and end, and how well each proposal fits one (Lin et al., 2019).
-
-All lengths are in cells of the window, of which there are T. Boundaries lie between cells: position t is where cell t
-begins. Proposal (d, t) goes from t to t + d + 1.
-
-The losses of BMN (Lin et al., 2019, section 4.3), with the constants of their released code, which the paper keeps.
+The loss has three parts, with the constants of the authors' released code, which the paper keeps (Lin et al., 4.3):
 
     loss = boundaries + 10 x regression + classification
 
-Boundaries (starts plus ends): logistic loss, positive where the label is above 0.5. Classification of proposals: the
-same, positive where a proposal's IoU with an action is at least 0.9. In both, positives and negatives weigh one half
-each, however few the positives are. Regression of that IoU: half the mean squared error over all proposals above 0.7,
-and as many drawn from those of 0.3 to 0.7, and from those below that touch an action at all.
+- Boundaries (starts plus ends): logistic loss, positive where the label is above 0.5.
+- Classification of proposals: logistic loss, positive where the proposal's IoU with an action is at least 0.9.
+- Regression of that IoU: half the mean squared error. It is taken over all proposals with an IoU above 0.7, and over as
+  many drawn from those of 0.3 to 0.7, and from those below 0.3 that touch an action at all.
+
+In the two logistic losses positives and negatives weigh one half each, however few the positives are.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
-from tada.base.processes import Interrupted
-from tada.base.progress import Progress
 from tada.localization.windows import Window
 from tada.models.bmn import BMN, Maps
-from tada.runs.checkpoints import State, load_state, save_state
 from tada.runs.settings import BmnSettings
-from tada.runs.trainer import CHECKPOINT_SECONDS, epoch_order, learning_rate
+from tada.runs.trainer import epoch_batch
+
+BOUNDARY_REGION = 3.0
+"""Length of the region around a boundary in which positions count as it (Lin et al.'s released code), in cells."""
 
 
 class Targets(NamedTuple):
@@ -170,99 +164,68 @@ def build_bmn(channels: int, settings: BmnSettings) -> BMN:
     return BMN(channels, **{name: getattr(settings, name) for name in sizes})
 
 
-def train_bmn(
-    model: BMN,
-    windows: Sequence[Window],
-    settings: BmnSettings,
-    *,
-    seed: int,
-    checkpoint: Path,
-    identity: dict[str, Any],
-    progress: Progress,
-    device: torch.device | None = None,
-    workers: int = 0,
-    stop: Callable[[], bool] = lambda: False,
-) -> State:
-    """Train `model` in place to the end of its schedule, continuing from `checkpoint` where that is there.
+class BmnObjective:
+    """The losses of BMN on windows, as `tada.runs.trainer.train` takes them.
+
+    A step is one micro-batch of `batch` windows. An epoch's last step is what is left of the windows.
 
     Args:
-        model: the network, see `build_bmn`.
         windows: training windows, e.g. `TrainingWindows`, which reads features as they are needed.
-        settings: schedule and loss.
-        seed: of the order of windows and of the loss's sample.
-        checkpoint: file of the training state.
-        identity: what the checkpoint must belong to (signature and seed); another one's is left unused.
-        progress: told about every step.
-        device: where to train; the first GPU, or the CPU, if None.
-        workers: processes that prepare batches; 0 prepares them in this one.
-        stop: asked after every step; once true, the state is saved and `Interrupted` raised.
-
-    Returns:
-        How training went; `curves` has a row an epoch: epoch, lr, loss, boundary, regression, classification, seconds.
+        settings: schedule and losses.
+        channels: of the features that the network takes.
+        seed: of the order of windows and of the proposals that regression learns from.
 
     Raises:
-        TadaError: no windows, windows of another shape than the network's, or a loss that is not finite.
-        Interrupted: `stop` said so.
+        TadaError: no windows. A window of another shape than the network's is refused where it is read.
     """
-    if not len(windows):
-        raise TadaError("bmn: no training window holds an action; check the annotation and the length of windows")
-    device = device or ProcessGroup.single().device
-    model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.base_lr, weight_decay=settings.weight_decay)
-    state = load_state(checkpoint, identity, model, optimizer) or State(running=dict.fromkeys(Losses._fields, 0.0))
-    steps_per_epoch = math.ceil(len(windows) / settings.batch)
-    total = settings.epochs * steps_per_epoch
-    loader = iter(
-        torch.utils.data.DataLoader(
-            _Examples(windows, model),
-            batch_sampler=batches(len(windows), settings, seed, state.step),
-            num_workers=workers,
-            pin_memory=device.type == "cuda",
-        )
-    )
-    mark = saved = time.monotonic()
-    progress.start(total=total, done=state.step, unit="step", phase="proposal network")
-    while state.step < total:
-        rate = learning_rate(state.step, steps_per_epoch, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses = _step(model, optimizer, next(loader), settings, sampling_generator(seed, state.step), device)
-        if not math.isfinite(losses["total"]):
-            raise TadaError(f"bmn: the loss is {losses['total']} at step {state.step}; lower base_lr or warm up longer")
-        state.step += 1
-        state.running = {name: state.running[name] + value for name, value in losses.items()}
-        progress.step(state.step, epoch=state.step / steps_per_epoch, loss=losses["total"], lr=rate)
-        now = time.monotonic()
-        state.seconds, mark = state.seconds + now - mark, now
-        epoch, within = divmod(state.step, steps_per_epoch)
-        if within == 0:
-            row = {"epoch": epoch, "lr": rate} | {n: value / steps_per_epoch for n, value in state.running.items()}
-            row["loss"] = row.pop("total")
-            state.running = dict.fromkeys(state.running, 0.0)
-            state.curves.append(row | {"seconds": state.seconds})
-            progress.epoch(epoch, settings.epochs, row)
-        stopping = stop()
-        if within == 0 or stopping or now - saved > CHECKPOINT_SECONDS:
-            saved = now
-            save_state(checkpoint, identity, model, optimizer, state)
-        if stopping and state.step < total:
-            raise Interrupted(f"stopped at step {state.step} of {total}; the state is saved in {checkpoint}")
-    return state
 
+    section = "bmn"
+    phase = "proposal network"
+    precision = "float32"
+    accumulation = 1
+    sums = Losses._fields
 
-def batches(windows: int, settings: BmnSettings, seed: int, first_step: int) -> Iterator[list[int]]:
-    """Windows of each step from `first_step` to the end; an epoch's last batch is what is left of it."""
-    steps_per_epoch = math.ceil(windows / settings.batch)
-    for step in range(first_step, settings.epochs * steps_per_epoch):
-        epoch, place = divmod(step, steps_per_epoch)
-        yield epoch_order(windows, seed, epoch)[place * settings.batch : (place + 1) * settings.batch].tolist()
+    def __init__(self, windows: Sequence[Window], settings: BmnSettings, channels: int, seed: int) -> None:
+        if not len(windows):
+            raise TadaError("bmn: no training window holds an action; check the annotation and the length of windows")
+        self.dataset = _Examples(windows, channels, settings)
+        self.schedule = settings
+        self.steps_per_epoch = math.ceil(len(windows) / settings.batch)
+        self._seed = seed
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW, with weight decay on all parameters."""
+        return torch.optim.AdamW(model.parameters(), lr=self.schedule.base_lr, weight_decay=self.schedule.weight_decay)
+
+    def micro_batches(self, step: int) -> list[list[int]]:
+        """The windows of a step."""
+        _, indices = epoch_batch(len(self.dataset), self.schedule.batch, self.steps_per_epoch, self._seed, step)
+        return [indices.tolist()]
+
+    def loss(self, model: nn.Module, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of features [N, C, T] and `Targets`."""
+        features, targets = batch
+        names = ("regression_weight", "positive", "high", "low")
+        weights = {name: getattr(self.schedule, name) for name in names}
+        losses = bmn_loss(model(features), targets, sampling_generator(self._seed, step), **weights)
+        return losses.total, {name: value.detach() for name, value in losses._asdict().items()}
+
+    def curves(self, sums: dict[str, float]) -> dict[str, float]:
+        """Means over the epoch's steps: `boundary`, `regression` and `classification`, and the whole `loss`."""
+        means = {name: value / self.steps_per_epoch for name, value in sums.items()}
+        total = means.pop("total")
+        return means | {"loss": total}
+
+    def validate(self, model: nn.Module, epoch: int) -> dict[str, float]:
+        """Nothing: the localization that follows is what evaluates the network."""
+        return {}
 
 
 class _Examples(torch.utils.data.Dataset):
     """Features and targets of windows."""
 
-    def __init__(self, windows: Sequence[Window], model: BMN) -> None:
-        self.windows, self.shape, self.durations = windows, (model.channels, model.temporal), model.durations
+    def __init__(self, windows: Sequence[Window], channels: int, settings: BmnSettings) -> None:
+        self.windows, self.shape, self.durations = windows, (channels, settings.temporal), settings.durations
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -275,31 +238,3 @@ class _Examples(torch.utils.data.Dataset):
                 f"[channels, cells], where the network takes {list(self.shape)}"
             )
         return window.features, targets_of(window.segments, window.features.shape[1], self.durations)
-
-
-def _step(
-    model: BMN,
-    optimizer: torch.optim.Optimizer,
-    batch: tuple[Tensor, Targets],
-    settings: BmnSettings,
-    generator: torch.Generator,
-    device: torch.device,
-) -> dict[str, float]:
-    """One optimiser step; returns the losses."""
-    features, targets = batch
-    targets = Targets(*(part.to(device, non_blocking=True) for part in targets))
-    optimizer.zero_grad(set_to_none=True)
-    names = ("regression_weight", "positive", "high", "low")
-    losses = bmn_loss(
-        model(features.to(device, non_blocking=True)),
-        targets,
-        generator,
-        **{name: getattr(settings, name) for name in names},
-    )
-    losses.total.backward()
-    optimizer.step()
-    return {name: float(value) for name, value in zip(Losses._fields, torch.stack(losses).tolist(), strict=True)}
-
-
-BOUNDARY_REGION = 3.0
-"""Length of the region around a boundary in which positions count as it (Lin et al.'s released code), in cells."""

@@ -18,7 +18,7 @@ from tada.classification.evaluation import save_scores
 from tada.classification.inputs import check_classes
 from tada.data.catalog import Place
 from tada.data.clips import too_many
-from tada.localization.bmn_training import build_bmn, train_bmn
+from tada.localization.bmn_training import BmnObjective, build_bmn
 from tada.localization.classes import Proposals, Scores
 from tada.localization.detections import fuse_actions, fuse_video
 from tada.localization.feature_sources import GivenFeatures, TrainedNetwork
@@ -29,8 +29,9 @@ from tada.localization.windows import TrainingWindows
 from tada.metrics.average_precision import action_precision, mean_average_precision
 from tada.metrics.jackknife import jackknife, units_of
 from tada.metrics.recall import average_recall, uniform_proposals
-from tada.runs.checkpoints import State
+from tada.runs.checkpoints import TrainingState
 from tada.runs.run import Run
+from tada.runs.trainer import train
 
 LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Quantiles of the training segments' lengths that the uniform windows have, which proposals are compared with."""
@@ -52,7 +53,7 @@ class Located:
     metrics: dict[str, float]
     counts: dict[str, Any]
     initial: dict[str, str]
-    state: State
+    state: TrainingState
     checkpoint: dict[str, str]
 
 
@@ -118,22 +119,22 @@ class _Localization:
         checkpoint = {"file": "checkpoint.pt", "sha256": sha256(self.run.file("checkpoint.pt"))}
         return Located(metrics, counts, self.origin.initial, state, checkpoint)
 
-    def _train(self, videos: Sequence[Untrimmed]) -> State:
+    def _train(self, videos: Sequence[Untrimmed]) -> TrainingState:
         """Train the network of proposals, in the first process alone, and keep it in `bmn`."""
         run, settings = self.run, self.recipe.bmn
         channels = self.origin.load(videos[0]).values.shape[1] if videos else 1
         torch.manual_seed(run.seed)
         self.bmn = build_bmn(channels, settings)
         places = (settings.window, settings.stride, settings.temporal)
-        return train_bmn(
+        windows = TrainingWindows(videos, self.origin.load, *places, channels)
+        return train(
             self.bmn,
-            TrainingWindows(videos, self.origin.load, *places, channels),
-            settings,
+            BmnObjective(windows, settings, channels, run.seed),
             seed=run.seed,
             checkpoint=run.file("checkpoint.pt"),
             identity={"signature": run.signature, "seed": run.seed} | self.origin.features,
             progress=self.progress,
-            device=self.group.device,
+            group=ProcessGroup(0, 1, self.group.device),
             workers=self.recipe.clips.workers,
             stop=self.stop,
         )

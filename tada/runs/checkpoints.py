@@ -1,6 +1,9 @@
-"""Weights that a run starts from, as its recipe says (Appendix A.1), and networks that finished runs have trained.
+"""Checkpoints of runs: the state of a training that goes on, and the weights that a network begins or ends with.
 
-The authors' released checkpoints as runs that are tested and not trained.
+Training state: `save_state` and `load_state` hold everything that the training loop needs to go on.
+
+Weights: a run's network begins with those that its recipe names (Appendix A.1). Other runs read the network that a
+finished run has trained. A run at scale released takes a checkpoint of the authors, and is tested only.
 """
 
 from dataclasses import dataclass, field
@@ -20,25 +23,33 @@ from tada.runs.run import Run
 
 
 @dataclass
-class State:
-    """How far training is, and the curves so far (one row an epoch)."""
+class TrainingState:
+    """How far a training is.
+
+    Attributes:
+        step: optimizer steps done.
+        seconds: of training, over all attempts.
+        resumes: how often it went on from a checkpoint.
+        curves: a row an epoch.
+        running: figures that are summed for the epoch's row.
+    """
 
     step: int = 0
     seconds: float = 0.0
     resumes: int = 0
     curves: list[dict[str, float]] = field(default_factory=list)
-    running: dict[str, float] = field(default_factory=lambda: {"loss": 0.0, "correct": 0.0, "clips": 0.0})
+    running: dict[str, float] = field(default_factory=dict)
 
 
 def save_state(
-    path: Path, identity: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, state: State
+    path: Path, identity: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
-    """Write everything that training needs to go on, in one step."""
+    """Write everything that training needs to go on; the file is replaced as a whole, or not at all."""
     content = {
         "identity": identity,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "state": {name: getattr(state, name) for name in State.__dataclass_fields__},
+        "state": {name: getattr(state, name) for name in TrainingState.__dataclass_fields__},
     }
     with replacing(path) as temporary:
         torch.save(content, temporary)
@@ -46,24 +57,24 @@ def save_state(
 
 def load_state(
     path: Path, identity: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> State | None:
+) -> TrainingState | None:
     """Fill model and optimizer from a checkpoint of the same identity; None if there is none.
 
     Raises:
-        TadaError: the file is there and of this identity but cannot be read.
+        TadaError: the file is damaged, or is no checkpoint of this network and optimizer.
     """
     if not path.exists():
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["identity"] != identity:
+            return None
+        state = TrainingState(**content["state"])
+        model.load_state_dict(content["model"])
+        if optimizer is not None:
+            optimizer.load_state_dict(content["optimizer"])
     except Exception as error:
         raise TadaError(f"{path}: the training state cannot be read ({error}); delete it to train afresh") from error
-    if content["identity"] != identity:
-        return None
-    model.load_state_dict(content["model"])
-    if optimizer is not None:
-        optimizer.load_state_dict(content["optimizer"])
-    state = State(**content["state"])
     state.resumes += 1
     return state
 

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent
-from tada.localization.bmn_training import batches, build_bmn, train_bmn
+from tada.localization.bmn_training import BmnObjective, build_bmn
 from tada.localization.windows import Window
 from tada.runs.checkpoints import load_state
 from tada.runs.settings import BmnSettings
+from tada.runs.trainer import train
 
 SETTINGS = BmnSettings(
     window=8.0,
@@ -31,6 +33,7 @@ SETTINGS = BmnSettings(
     epochs=3,
 )
 IDENTITY = {"signature": "abc", "seed": 0}
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 
 def windows(count: int, settings: BmnSettings = SETTINGS, channels: int = 8) -> list[Window]:
@@ -50,10 +53,9 @@ def windows(count: int, settings: BmnSettings = SETTINGS, channels: int = 8) -> 
 def run(folder, settings=SETTINGS, model=None, data=None, **options):
     torch.manual_seed(0)
     model = model or build_bmn(8, settings)
-    options = {"progress": Silent(), "device": torch.device("cpu")} | options
-    checkpoint = folder / "bmn.pt"
-    data = windows(10) if data is None else data
-    state = train_bmn(model, data, settings, seed=0, checkpoint=checkpoint, identity=IDENTITY, **options)
+    options = {"progress": Silent(), "identity": IDENTITY} | options
+    objective = BmnObjective(windows(10) if data is None else data, settings, channels=8, seed=0)
+    state = train(model, objective, seed=0, checkpoint=folder / "bmn.pt", group=ALONE, **options)
     return model, state
 
 
@@ -91,12 +93,13 @@ def test_curves_have_a_row_an_epoch(undisturbed):
 
 
 def test_every_epoch_visits_every_window_once():
-    steps = list(batches(10, SETTINGS, seed=1, first_step=0))
+    objective = BmnObjective(windows(10), SETTINGS, channels=8, seed=1)
+    assert objective.steps_per_epoch == 3
+    steps = [batch for step in range(9) for batch in objective.micro_batches(step)]
     assert [len(step) for step in steps] == [4, 4, 2] * 3
     for epoch in range(3):
         assert sorted(i for step in steps[3 * epoch : 3 * epoch + 3] for i in step) == list(range(10))
     assert steps[:3] != steps[3:6]
-    assert list(batches(10, SETTINGS, seed=1, first_step=4)) == steps[4:]
 
 
 @pytest.mark.parametrize("last", range(1, 9))
@@ -170,8 +173,7 @@ def test_processes_that_prepare_batches_change_nothing(tmp_path, undisturbed):
 def test_another_runs_state_is_left_unused(tmp_path, undisturbed):
     run(tmp_path)
     model = build_bmn(8, SETTINGS)
-    options = {"seed": 0, "checkpoint": tmp_path / "bmn.pt", "progress": Silent(), "device": torch.device("cpu")}
-    state = train_bmn(model, windows(10), SETTINGS, identity={"signature": "other"}, **options)
+    _, state = run(tmp_path, model=model, identity={"signature": "other"})
     assert state.resumes == 0
     assert len(state.curves) == 3
 

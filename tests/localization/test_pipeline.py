@@ -29,7 +29,7 @@ from tada.localization.videos import read_untrimmed
 from tada.metrics.average_precision import action_precision, mean_average_precision
 from tada.models import build_model
 from tada.runs import recipes
-from tada.runs.checkpoints import State, save_state
+from tada.runs.checkpoints import TrainingState, save_state
 from tada.runs.run import Run
 
 RENDERED = {
@@ -134,7 +134,7 @@ def classify(run):
         model = build_model(run.model, run.recipe.classes, **run.recipe.network)
         run.folder.mkdir(parents=True)
         identity = {"signature": run.signature, "seed": run.seed}
-        save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), State())
+        save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), TrainingState())
         checkpoint = {"file": "checkpoint.pt", "sha256": sha256(run.file("checkpoint.pt"))}
         write_json(run.file("metrics.json"), {"signature": run.signature, "checkpoint": checkpoint})
 

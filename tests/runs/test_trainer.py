@@ -10,9 +10,10 @@ from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
-from tada.runs.checkpoints import State, load_state
+from tada.classification.training import ClassificationObjective, make_optimizer
+from tada.runs.checkpoints import TrainingState, load_state
 from tada.runs.settings import TrainSettings
-from tada.runs.trainer import epoch_order, learning_rate, make_optimizer, micro_batches, train
+from tada.runs.trainer import _micro_batches, epoch_batch, learning_rate, train
 
 RECIPE = TrainSettings(
     epochs=3,
@@ -27,6 +28,7 @@ RECIPE = TrainSettings(
     initial="scratch",
 )
 IDENTITY = {"signature": "abc", "seed": 0}
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 
 class Blinks(torch.utils.data.Dataset):
@@ -54,12 +56,10 @@ def run(tmp_path, model=None, recipe=RECIPE, stop=lambda: False, validate=lambda
     model = model or network()
     state = train(
         model,
-        Blinks(),
-        recipe,
+        ClassificationObjective(Blinks(), recipe, 0, validate),
         seed=0,
         checkpoint=tmp_path / "checkpoint.pt",
         identity=IDENTITY,
-        validate=validate,
         progress=Progress("test"),
         stop=stop,
         **options,
@@ -71,7 +71,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def curves(state: State) -> list[dict[str, float]]:
+def curves(state: TrainingState) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in state.curves]
 
 
@@ -91,19 +91,31 @@ def test_weight_decay_spares_batch_norm_and_biases():
     assert all(p.ndim == 1 for p in plain["params"]) and plain["weight_decay"] == 0.0
 
 
+def micro_batches(group=ALONE, first_step=0):
+    objective = ClassificationObjective(Blinks(), RECIPE, 0, lambda _: {})
+    return list(_micro_batches(objective, range(first_step, 9), group))
+
+
 def test_every_video_is_seen_once_an_epoch_but_for_the_incomplete_batch():
-    keys = [key for batch in micro_batches(30, RECIPE, 0, 0, ProcessGroup.single()) for key in batch]
+    keys = [key for batch in micro_batches() for key in batch]
     for epoch in range(RECIPE.epochs):
         seen = [index for when, index in keys if when == epoch]
         assert len(seen) == 24 == len(set(seen))
-    assert list(epoch_order(30, 0, 0)) != list(epoch_order(30, 0, 1))
+
+
+def test_an_epoch_visits_its_samples_in_an_order_of_its_own():
+    def order(epoch: int) -> list[int]:
+        batches = [epoch_batch(10, 4, 3, 0, 3 * epoch + step) for step in range(3)]
+        assert [(when, len(indices)) for when, indices in batches] == [(epoch, 4), (epoch, 4), (epoch, 2)]
+        return np.concatenate([indices for _, indices in batches]).tolist()
+
+    assert order(0) == np.random.default_rng((0, 0)).permutation(10).tolist()
+    assert order(0) != order(1)
 
 
 def test_processes_share_the_micro_batches_of_a_step():
-    alone = list(micro_batches(30, RECIPE, 0, 2, ProcessGroup.single()))
-    cpu = torch.device("cpu")
-    pair = [list(micro_batches(30, RECIPE, 0, 2, ProcessGroup(rank, 2, cpu))) for rank in range(2)]
-    assert [batch for step in zip(*pair, strict=True) for batch in step] == alone
+    pair = [micro_batches(ProcessGroup(rank, 2, torch.device("cpu")), first_step=2) for rank in range(2)]
+    assert [batch for step in zip(*pair, strict=True) for batch in step] == micro_batches(first_step=2)
 
 
 def test_training_learns_and_fills_the_curves(tmp_path):
@@ -154,6 +166,12 @@ def test_damaged_checkpoint_is_named(tmp_path):
         run(tmp_path)
 
 
+def test_a_checkpoint_of_another_shape_is_named(tmp_path):
+    torch.save({"identity": IDENTITY, "model": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(TadaError, match=r"checkpoint\.pt: the training state cannot be read.*train afresh"):
+        run(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -170,6 +188,6 @@ def test_impossible_schedules_are_explained(tmp_path, changes, message):
 def test_micro_batches_must_fill_the_processes():
     with pytest.raises(TadaError, match=r"2 micro-batches .* over 3 processes"):
         train(
-            network(), Blinks(), RECIPE, seed=0, checkpoint=None, identity={}, validate=None, progress=None,
-            group=ProcessGroup(0, 3, torch.device("cpu")),
+            network(), ClassificationObjective(Blinks(), RECIPE, 0, lambda _: {}), seed=0, checkpoint=None, identity={},
+            progress=None, group=ProcessGroup(0, 3, torch.device("cpu")),
         )  # fmt: skip
