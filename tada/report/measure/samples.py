@@ -32,13 +32,13 @@ class Hits:
     by_class: bool = False
 
     def only(self, videos: npt.NDArray[np.str_]) -> "Hits":
-        """Those of the given videos, in that order; all of them must be there."""
+        """Those of some of its videos, in their order."""
         places = _places(self.videos, videos)
         return Hits(self.videos[places], self.labels[places], self.right[:, places], self.by_class)
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
-        """What each video adds in percent, [seeds, V]: their mean over videos is the metric."""
+        """Contribution of each video in percent, [seeds, V]: their mean over videos is the metric."""
         right = 100.0 * self.right.astype(np.float64)
         if not self.by_class:
             return right
@@ -53,7 +53,7 @@ class Hits:
 
 @dataclass(frozen=True)
 class Shares:
-    """What each video adds to a metric that is no mean over them, in percent [seeds, V], by the jackknife.
+    """Contributions of videos to a metric that is no mean over them, in percent [seeds, V], by the jackknife.
 
     `by_seed` is the metric itself, from which the shares' mean differs by the jackknife's correction for bias.
     """
@@ -63,7 +63,7 @@ class Shares:
     by_seed: npt.NDArray[np.float64]
 
     def only(self, videos: npt.NDArray[np.str_]) -> "Shares":
-        """Those of the given videos, in that order; all of them must be there."""
+        """Those of some of its videos, in their order."""
         places = _places(self.videos, videos)
         return Shares(self.videos[places], self.shares[:, places], self.by_seed)
 
@@ -87,7 +87,7 @@ def read_samples(seeds: Sequence[Sequence[RunResult]], metric: str) -> Samples:
 
 
 def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
-    """What videos add to a metric of localization, e.g. "map" or "map_action@0.5"; see tada.metrics.jackknife.
+    """Contributions of videos to a metric of localization, e.g. "map" or "map_action@0.5"; see tada.metrics.jackknife.
 
     Args:
         seeds: finished runs, one for each seed.
