@@ -103,7 +103,7 @@ class Sources:
             return split.without(frames.skipped), frames
         record = self.run.results / "inspected" / f"{self.run.dataset}.jsonl"
         progress.start(total=len(split.clips), unit="video", phase=f"looking at {split.name} files")
-        return inspection.inspect(split, record, workers, told=lambda done, _: progress.step(done)), FileFrames
+        return inspection.inspect(split, record, workers, on_progress=lambda done, _: progress.step(done)), FileFrames
 
     def _validation(self, clips: int, crops: int) -> TestClips:
         recipe = self.recipe.test

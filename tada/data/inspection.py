@@ -1,7 +1,4 @@
-"""Which videos of a split can be used: found out once for every file, and remembered.
-
-Videos that turn out to be unusable while a run goes on.
-"""
+"""Which videos of a split can be used: found out once for every file and remembered, or noted while a run goes on."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -14,11 +11,14 @@ from filelock import FileLock
 from tada.base import files
 from tada.base.processes import ordered_map
 from tada.data.clips import Clip, Split, too_many
-from tada.data.video import images, random_access
+from tada.data.video.random_access import open_video
 from tada.data.video.timeline import VideoError, file_state
 
-Told = Callable[[int, int], None]
-"""Called with the number of files looked at and the number of those to look at."""
+FORMAT = 2
+"""Stands in every line of a record; raised whenever files are judged otherwise, so that all are inspected anew."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of files inspected and the number of those to inspect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +35,30 @@ class Finding:
     decoded: bool = False
 
 
-def inspect(split: Split, record: Path, workers: int = 1, told: Told = lambda done, total: None) -> Split:
+def inspect(split: Split, record: Path, workers: int = 1, on_progress: OnProgress = lambda done, total: None) -> Split:
     """The split without the clips whose videos are empty, truncated or no videos, or end before the clip begins.
 
-    Packets are read, nothing is decoded. See `look_at` for what is remembered.
+    Packets are read, nothing is decoded. See `inspect_files` for what is remembered.
 
     Args:
-        split: clips to look at.
+        split: clips to inspect.
         record: file of JSON lines.
-        workers: processes that look.
-        told: told about the progress.
+        workers: processes that inspect.
+        on_progress: called after every file.
     """
-    findings = look_at(split.clips, record, workers, told)
+    findings = inspect_files(split.clips, record, workers, on_progress)
     reasons = {clip.name: unusable(clip, findings[clip.path]) for clip in split.clips}
     return split.without({name: reason for name, reason in reasons.items() if reason is not None})
 
 
-def look_at(
+def inspect_files(
     clips: Iterable[Clip],
     record: Path,
     workers: int = 1,
-    told: Told = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
     decode: bool = False,
 ) -> dict[Path, Finding]:
-    """What the files of the clips hold; one that holds many clips is looked at once.
+    """What the files of the clips hold; one that holds many clips is inspected once.
 
     `record` remembers what was found, by a file's size and date, and an interrupted inspection goes on where it
     stopped. Two inspections at once share the work of the first.
@@ -66,8 +66,8 @@ def look_at(
     Args:
         clips: of any splits.
         record: file of JSON lines.
-        workers: processes that look.
-        told: told about the progress.
+        workers: processes that inspect.
+        on_progress: called after every file.
         decode: decode every frame of files of which only packets have been read so far.
     """
     rates = {clip.path: clip.fps for clip in clips}
@@ -76,11 +76,11 @@ def look_at(
     with FileLock(record.with_suffix(".lock")):
         known = _read(record)
         new = [path for path in rates if not _answers(known.get(keys[path]), decode)]
-        looked = ordered_map(partial(_look, decode=decode), [(path, rates[path]) for path in new], workers)
-        for done, (path, finding) in enumerate(zip(new, looked, strict=True), start=1):
+        found = ordered_map(partial(_inspect_file, decode=decode), [(path, rates[path]) for path in new], workers)
+        for done, (path, finding) in enumerate(zip(new, found, strict=True), start=1):
             known[keys[path]] = finding
-            files.append(record, {"file": keys[path], **asdict(finding)})
-            told(done, len(new))
+            files.append(record, {"file": keys[path], "format": FORMAT, **asdict(finding)})
+            on_progress(done, len(new))
     return {path: known[key] for path, key in keys.items()}
 
 
@@ -96,8 +96,9 @@ def _read(record: Path) -> dict[str, Finding]:
     findings: dict[str, Finding] = {}
     for line in files.read(record):
         try:
-            file = line.pop("file")
-            findings[file] = Finding(**line)
+            file, written = line.pop("file"), line.pop("format")
+            if written == FORMAT:
+                findings[file] = Finding(**line)
         except (AttributeError, KeyError, TypeError):  # of an older version
             continue
     return findings
@@ -107,15 +108,15 @@ def _answers(finding: Finding | None, decode: bool) -> bool:
     return finding is not None and (finding.decoded or finding.reason is not None or not decode)
 
 
-def _look(file: tuple[Path, float | None], decode: bool) -> Finding:
+def _inspect_file(file: tuple[Path, float | None], decode: bool) -> Finding:
     path, fps = file
     try:
-        if fps is None:
-            info = random_access.check(path) if decode else random_access.probe(path)
-        else:
-            info = images.check(path, fps) if decode else images.FrameFolder(path, fps).info
+        video = open_video(path, fps)
+        if decode:
+            video.check()
     except VideoError as error:
         return Finding(error.reason)
+    info = video.info
     return Finding(None, info.frames, info.fps, info.duration, decode)
 
 

@@ -14,7 +14,7 @@ from tada.base.progress import Progress
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.clips import Clip, Split
-from tada.data.inspection import Finding, Told, look_at, summarise, unusable
+from tada.data.inspection import Finding, OnProgress, inspect_files, summarise, unusable
 from tada.data.readers import ek100
 
 Classes = tuple[str, ...] | dict[str, tuple[str, ...]]
@@ -45,19 +45,19 @@ def check(
     workers: int = 1,
     decode: bool = True,
     min_frames: int = 8,
-    told: Told = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Everything that is wrong with a dataset, as plain values for JSON.
 
     Args:
         dataset: "ssv2", "k400", "ek100" or "hacs".
         place: where it lies.
-        record: file of JSON lines that remembers what was looked at (`tada.data.inspection.look_at`).
-        workers: processes that look.
+        record: file of JSON lines that remembers what was found (`tada.data.inspection.inspect_files`).
+        workers: processes that inspect.
         decode: decode every frame; otherwise packets alone are read, which finds what is cut short but not all that is
             damaged.
         min_frames: videos with fewer frames count as short.
-        told: told about the progress.
+        on_progress: called after every file.
 
     Returns:
         layout; splits, each with its clips listed, expected and usable, its faults by kind and name with their reasons,
@@ -68,7 +68,7 @@ def check(
     """
     annotations = catalog.read(dataset, place)
     splits = (annotations.train, annotations.validation)
-    findings = look_at([clip for split in splits for clip in split.clips], record, workers, told, decode)
+    findings = inspect_files([clip for split in splits for clip in split.clips], record, workers, on_progress, decode)
     expected = _expected(dataset, place.root)
     return {
         "dataset": dataset,
@@ -168,7 +168,7 @@ def check_data(
     progress = Progress(dataset)
     looked = [0, 0]
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         if not looked[1]:
             progress.start(total=total, unit="file", phase="decoding" if decode else "reading packets of")
         looked[:] = done, total
@@ -176,7 +176,9 @@ def check_data(
 
     record = results / "inspected" / f"{dataset}.jsonl"
     try:
-        report = check(dataset, place, record, workers=workers, decode=decode, min_frames=min_frames, told=told)
+        report = check(
+            dataset, place, record, workers=workers, decode=decode, min_frames=min_frames, on_progress=on_progress
+        )
     except KeyboardInterrupt:
         print(f"stopped after {looked[0]} of {looked[1]} files; the same command goes on there")
         raise SystemExit(130) from None
@@ -201,7 +203,9 @@ def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
     folder = place.options.get("annotations")
     stated = ek100.durations(place.root, Path(folder) if folder else None)
     annotations = catalog.read(dataset, place)
-    files = look_at([*annotations.train.clips, *annotations.validation.clips], record)  # all of them are remembered
+    files = inspect_files(
+        [*annotations.train.clips, *annotations.validation.clips], record
+    )  # all of them are remembered
     reasons = {
         path.stem: ek100.disagreement(found.seconds, stated[path.stem], found.fps)
         for path, found in files.items()

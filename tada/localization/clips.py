@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tada.data.transforms import normalise, resize_short_side
-from tada.data.video.sequential import Pass
+from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
 
 _CHUNK = 16
@@ -105,7 +105,7 @@ class _Reader:
         self.done = 0  # clips that were handed out
 
     def batches(self) -> Iterator[ClipBatch]:
-        watched = Pass(self.reading.path, self.reading.fps)
+        watched = SequentialReader(self.reading.path, self.reading.fps)
         decoded: list[np.ndarray] = []
         served = row = 0
         for count, frame in watched.frames(self.times):

@@ -10,8 +10,7 @@ from tada.data.catalog import Place
 from tada.data.clips import Clip, Label, Split
 from tada.data.readers import ek100, hacs
 from tada.data.readers.listing import fault, inside
-from tada.data.video import random_access
-from tada.data.video.images import FrameFolder
+from tada.data.video.random_access import open_video
 from tada.data.video.timeline import VideoError, stated_seconds
 
 _READERS = {"hacs": hacs, "ek100": ek100}
@@ -116,6 +115,5 @@ def _videos(dataset: str, split: Split, durations: Mapping[str, float]) -> tuple
 
 def _duration(clip: Clip) -> float:
     """Seconds of a clip's whole video by its file; raises VideoError where that cannot be read."""
-    if clip.fps is not None:
-        return FrameFolder(clip.path, clip.fps).info.duration
-    return stated_seconds(clip.path) or random_access.probe(clip.path).duration
+    stated = stated_seconds(clip.path) if clip.fps is None else 0.0
+    return stated or open_video(clip.path, clip.fps).info.duration

@@ -4,7 +4,7 @@ from tada.base import files
 from tada.base.processes import ordered_map
 from tada.data import inspection
 from tada.data.clips import Clip, Split
-from tada.data.inspection import inspect, look_at
+from tada.data.inspection import inspect, inspect_files
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -17,7 +17,7 @@ def test_finds_every_fault_and_no_other(tmp_path, damaged_split, workers):
 def test_remembers_what_it_found(tmp_path, damaged_split, monkeypatch):
     record = tmp_path / "checked.jsonl"
     first = inspect(damaged_split, record)
-    monkeypatch.setattr(inspection, "_look", lambda *_, **__: pytest.fail("looked again"))
+    monkeypatch.setattr(inspection, "_inspect_file", lambda *_, **__: pytest.fail("inspected again"))
     assert inspect(damaged_split, record) == first
 
 
@@ -25,38 +25,40 @@ def test_looks_again_at_a_changed_file_only(tmp_path, damaged_split):
     record = tmp_path / "checked.jsonl"
     inspect(damaged_split, record)
     damaged_split.clips[1].path.write_bytes(damaged_split.clips[0].path.read_bytes())
-    told = []
-    usable = inspect(damaged_split, record, told=lambda done, total: told.append((done, total)))
-    assert told == [(1, 1)]
+    calls = []
+    usable = inspect(damaged_split, record, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 1)]
     assert set(usable.skipped) == {"cut", "gone"}
 
 
 def test_goes_on_where_it_was_interrupted(tmp_path, damaged_split, monkeypatch):
-    record, real = tmp_path / "checked.jsonl", inspection._look
+    record, real = tmp_path / "checked.jsonl", inspection._inspect_file
 
     def interrupted(file, decode):
         if file[0].stem == "3":
             raise KeyboardInterrupt
         return real(file, decode)
 
-    monkeypatch.setattr(inspection, "_look", interrupted)
+    monkeypatch.setattr(inspection, "_inspect_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         inspect(damaged_split, record)
     with record.open("a") as file:
         file.write('{"file": "cut in the mid')
-    monkeypatch.setattr(inspection, "_look", real)
-    told = []
-    usable = inspect(damaged_split, record, told=lambda done, total: told.append(total))
-    assert told == [5] * 5
+    monkeypatch.setattr(inspection, "_inspect_file", real)
+    calls = []
+    usable = inspect(damaged_split, record, on_progress=lambda done, total: calls.append(total))
+    assert calls == [5] * 5
     assert set(usable.skipped) == {"empty", "cut", "gone"}
 
 
-def test_a_file_of_many_clips_is_looked_at_once(tmp_path, split):
+def test_a_file_of_many_clips_is_inspected_at_once(tmp_path, split):
     path = split.clips[0].path  # 20 frames, 12 a second
     parts = [Clip(str(number), path, 0, number / 2, number / 2 + 0.4) for number in range(6)]
-    told = []
-    usable = inspect(Split("train", tuple(parts)), tmp_path / "record.jsonl", told=lambda *done: told.append(done))
-    assert told == [(1, 1)]
+    calls = []
+    usable = inspect(
+        Split("train", tuple(parts)), tmp_path / "record.jsonl", on_progress=lambda *done: calls.append(done)
+    )
+    assert calls == [(1, 1)]
     assert usable.skipped == {
         "4": "begins at 2.00 s, and its video ends at 1.67 s",
         "5": "begins at 2.50 s, and its video ends at 1.67 s",
@@ -64,21 +66,23 @@ def test_a_file_of_many_clips_is_looked_at_once(tmp_path, split):
 
 
 def test_what_was_decoded_is_known_to_be_readable_but_not_the_other_way_round(tmp_path, split):
-    looked = []
+    inspected = []
 
-    def look(decode):
-        looked.append(0)
-        return look_at(split.clips, tmp_path / "record.jsonl", told=lambda done, _: looked.append(1), decode=decode)
+    def inspect_again(decode):
+        inspected.append(0)
+        return inspect_files(
+            split.clips, tmp_path / "record.jsonl", on_progress=lambda done, _: inspected.append(1), decode=decode
+        )
 
-    assert not any(finding.decoded for finding in look(False).values())
-    assert all(finding.decoded for finding in look(True).values())
-    assert all(finding.decoded for finding in look(False).values())
-    assert looked == [0, *[1] * 6, 0, *[1] * 6, 0]
+    assert not any(finding.decoded for finding in inspect_again(False).values())
+    assert all(finding.decoded for finding in inspect_again(True).values())
+    assert all(finding.decoded for finding in inspect_again(False).values())
+    assert inspected == [0, *[1] * 6, 0, *[1] * 6, 0]
 
 
 def test_records_of_older_versions_are_ignored(tmp_path, split):
     record = tmp_path / "record.jsonl"
-    for line in ({"video": "x", "reason": None}, {"file": "x", "why": 3}, [1]):
+    for line in ({"video": "x", "reason": None}, {"file": "x", "why": 3}, [1], {"file": "x", "reason": None}):
         files.append(record, line)
     assert len(inspect(split, record).clips) == 6
 

@@ -126,7 +126,7 @@ def test_folders_of_images(model, tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode())
     images = replace(video, path=folder, fps=12.0)
-    from tada.data.video.images import FrameFolder
+    from tada.data.video.random_access import FrameFolder
 
     read = FrameFolder(folder, 12.0)
     extract(model, [images], tmp_path / "out", SETTINGS, checkpoint="a", progress=progress())

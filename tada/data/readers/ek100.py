@@ -7,7 +7,7 @@ from pathlib import Path
 from tada.base.errors import TadaError
 from tada.data.clips import Annotations, Clip, Split, SplitRows
 from tada.data.readers.listing import check_layout, check_root, rows, walk
-from tada.data.video.images import NAME
+from tada.data.video.random_access import IMAGE
 
 TASKS = {"verb": 97, "noun": 300}
 """Classes of each task where EPIC_100_{verb,noun}_classes.csv, which names them, is not there."""
@@ -18,7 +18,7 @@ LAYOUTS = ("videos", "frames")
 
 EXPECTED = f"""expected there:
   annotations: EPIC_100_train.csv and EPIC_100_validation.csv, there or one or two folders below
-  videos: P01/videos/P01_01.MP4, ..., or anywhere else with these names; or folders P01_01 of frames {NAME.format(1)},
+  videos: P01/videos/P01_01.MP4, ..., or anywhere else with these names; or folders P01_01 of frames {IMAGE.format(1)},
     ..., which need EPIC_100_video_info.csv for their rates"""
 
 
@@ -151,7 +151,7 @@ def _find(root: Path, wanted: set[str], layout: str | None) -> tuple[str, dict[s
     others: dict[str, list[Path]] = {name: [] for name in LAYOUTS}
     for path in walk(root, _DEPTH, closed=lambda name: name in wanted or name == "flow_frames"):
         kind = "frames" if path.name in wanted else "videos"
-        if kind == "frames" and not (path / NAME.format(1)).is_file():
+        if kind == "frames" and not (path / IMAGE.format(1)).is_file():
             continue  # an empty folder, or one of optical flow
         if path.stem in wanted:
             found[kind].setdefault(path.stem, path)

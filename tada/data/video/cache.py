@@ -21,7 +21,7 @@ from tada.data.clips import Clip, Split
 from tada.data.video.random_access import FileFrames
 from tada.data.video.timeline import VideoError, file_state
 
-FORMAT = 1
+FORMAT = 2
 """Part of a cache's name; raised whenever what is stored for the same files changes."""
 
 

@@ -1,43 +1,26 @@
-"""Frames of video files: with tada.data.video.timeline the only module that knows which library decodes.
+"""Any frames of a video file or of a folder of images, by their numbers, each decoded once.
 
-A file is scanned once with PyAV: its frames in order of presentation, their times, and whether it ends before its
-container says. decord then decodes, where it is installed and the file is of the plain kind that it gets right. PyAV
-decodes all else and has the last word on every file that decord fails on. Both give the same pixels.
+A file is scanned once: its frames in order of presentation, their times and its keyframes. Frames are then decoded from
+the keyframe before them and found by their times, so that none is ever taken for its neighbour. Where the decoder
+reports an error, the file's list of keyframes may be wrong: the frames are decoded again from the file's beginning.
 
-decord is not asked about every file because it repeats a neighbouring frame, silently, for one that it cannot decode;
-because it may never return where the container counts more frames than there are; because it fails on some narrow
-videos (48 or 72 pixels wide); and because it reads a file to its end before it gives the first frame.
-
-Where the frames of a clip come from: its video file, or a cache (tada.data.video.cache) with the same two answers.
+Where the frames of a clip come from: its file or folder, or a cache (tada.data.video.cache) with the same two answers.
 """
 
-import importlib.util
-import threading
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import cache
+from math import floor
 from pathlib import Path
-from types import ModuleType
 from typing import Protocol
 
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from tada.data.clips import Clip
-from tada.data.video.images import FrameFolder
+from tada.data.video.decoding import Converter, decode
 from tada.data.video.timeline import Timeline, VideoError, VideoInfo, opened, part_of, scan, scan_part
 
-DECORD_SECONDS = 60.0
-"""After so long decord will not return any more; PyAV does the rest of this process's work."""
-
-
-def probe(path: Path | str) -> VideoInfo:
-    """What a file holds, by its packets; decodes nothing. Raises VideoError as `Video` does."""
-    return Video(path).info
-
-
-def read_frames(path: Path | str, indices: Sequence[int]) -> np.ndarray:
-    """Frames of a file, uint8 RGB [n, H, W, 3]. Raises VideoError as `Video` and `Video.read` do."""
-    return Video(path).read(indices)
+IMAGE = "frame_{:010d}.jpg"
+"""Name of a frame by its number from 1, as EPIC-KITCHENS-100 is distributed."""
 
 
 class Video:
@@ -74,116 +57,146 @@ class Video:
         if wanted[0] < 0 or wanted[-1] >= self.info.frames:
             raise VideoError(self.path, f"frame {wanted[-1]} was asked for, and it has {self.info.frames} frames")
         wanted = wanted + self._timeline.first
-        frames = _decord_frames(self.path, wanted, len(self._timeline.times)) if self._timeline.plain else None
-        if frames is None:
-            frames = _pyav_frames(self.path, wanted, self._timeline)
+        frames = _decode(self.path, wanted, self._timeline)
         return frames if len(wanted) == len(order) and (order[1:] > order[:-1]).all() else frames[order]
 
+    def check(self) -> None:
+        """Decode every frame, one at a time.
 
-def check(path: Path | str) -> VideoInfo:
-    """What a file holds, after every frame of it has been decoded, one at a time.
-
-    Raises:
-        VideoError: as `Video` does, or because a frame cannot be decoded, or only in part.
-    """
-    path = Path(path)
-    info, timeline = scan(path)
-    missing = set(timeline.times.tolist())
-    with opened(path) as (container, stream):
-        for count, frame in enumerate(container.decode(stream)):
-            time = frame.pts if timeline.exact else count
-            if frame.is_corrupt:
-                raise VideoError(path, f"damaged at {frame.time or count / info.fps:.2f} s")
-            missing.discard(time)
-    if missing:
-        lost = int(np.searchsorted(timeline.times, min(missing)))
-        raise VideoError(path, f"frame {lost} of {info.frames} cannot be decoded")
-    return info
+        Raises:
+            VideoError: one cannot be decoded, or only in part, or the size of the picture changes.
+        """
+        missing = set(self._timeline.times.tolist())
+        with opened(self.path) as (container, stream):
+            for count, picture in enumerate(decode(self.path, container, stream)):
+                time = picture.frame.pts if self._timeline.exact else count
+                if picture.damaged:
+                    raise VideoError(self.path, f"damaged at {picture.frame.time or count / self.info.fps:.2f} s")
+                missing.discard(time)
+        if missing:
+            lost = int(np.searchsorted(self._timeline.times, min(missing)))
+            raise VideoError(self.path, f"damaged: frame {lost} of {self.info.frames} cannot be decoded")
 
 
-Run = tuple[int | None, np.ndarray]
+_Run = tuple[int | None, np.ndarray]
 """Frames that are decoded in one go, and the keyframe where that starts; None: at the beginning of the file."""
 
 
-def _pyav_frames(path: Path, wanted: np.ndarray, timeline: Timeline) -> np.ndarray:
+def _decode(path: Path, wanted: np.ndarray, timeline: Timeline) -> np.ndarray:
     """Sorted frames, found by their times, so that none that is missing is taken for its neighbour."""
     runs = _runs(wanted, timeline)
     frames = _decode_runs(path, runs, timeline)
-    if len(frames) < len(wanted) and any(start is not None for start, _ in runs):
-        # The file's own list of keyframes may be wrong; decoding from the start depends on nothing.
+    if len(frames) < len(wanted) and any(key is not None for key, _ in runs):
+        # The file's own list of keyframes may be wrong; decoding from the beginning depends on nothing.
         frames = _decode_runs(path, [(None, wanted)], timeline)
     if len(frames) < len(wanted):
         lost = next(int(index) for index in wanted if int(index) not in frames)
-        raise VideoError(path, f"frame {lost} of {len(timeline.times)} cannot be decoded")
+        raise VideoError(path, f"damaged: frame {lost} of {len(timeline.times)} cannot be decoded")
     return np.stack([frames[int(index)] for index in wanted])
 
 
-def _runs(wanted: np.ndarray, timeline: Timeline) -> list[Run]:
+def _runs(wanted: np.ndarray, timeline: Timeline) -> list[_Run]:
     if not timeline.exact or not timeline.keys.size:
         return [(None, wanted)]
     keys = timeline.keys[np.searchsorted(timeline.keys, wanted, side="right").clip(1) - 1]
-    starts = [0, *(np.flatnonzero(keys[1:] > wanted[:-1] + 1) + 1)]  # seek where that skips a frame at least
+    firsts = [0, *(np.flatnonzero(keys[1:] > wanted[:-1] + 1) + 1)]  # seek where that skips a frame at least
     return [
-        (None if timeline.whole and keys[start] == 0 else int(keys[start]), run)
-        for start, run in zip(starts, np.split(wanted, starts[1:]), strict=True)
+        (None if timeline.whole and keys[first] == 0 else int(keys[first]), run)
+        for first, run in zip(firsts, np.split(wanted, firsts[1:]), strict=True)
     ]
 
 
-def _decode_runs(path: Path, runs: list[Run], timeline: Timeline) -> dict[int, np.ndarray]:
-    """Frames by index, those that the decoder gives."""
-    convert = VideoReformatter().reformat  # one for all frames: setting it up costs more than a conversion
+def _decode_runs(path: Path, runs: list[_Run], timeline: Timeline) -> dict[int, np.ndarray]:
+    """Frames by index, those that the decoder gives whole."""
+    convert = Converter(path)
     frames: dict[int, np.ndarray] = {}
     with opened(path) as (container, stream):
-        for start, run in runs:
-            if start is not None:
-                container.seek(int(timeline.times[start]), stream=stream)
+        for key, run in runs:
+            begin = None if key is None else int(timeline.times[key])
+            if begin is not None:
+                container.seek(begin, stream=stream)
             times = timeline.times[run] if timeline.exact else run
             missing = dict(zip(times.tolist(), run.tolist(), strict=True))
-            for count, frame in enumerate(container.decode(stream)):
-                time = frame.pts if timeline.exact else count
-                if time in missing:
-                    frames[missing.pop(time)] = convert(frame, format="rgb24").to_ndarray()
+            for count, picture in enumerate(decode(path, container, stream, begin)):
+                if not timeline.exact and picture.damaged:
+                    break  # frames after it cannot be counted
+                time = picture.frame.pts if timeline.exact else count
+                if time in missing and not picture.damaged:
+                    frames[missing.pop(time)] = convert(picture.frame)
                 if not missing or (time is not None and time >= times[-1]):
                     break
     return frames
 
 
-@cache
-def _decord() -> ModuleType | None:
-    if importlib.util.find_spec("decord") is None:
-        return None  # no wheel for this platform, e.g. Apple silicon
-    import decord
+class FrameFolder:
+    """A folder of frames taken at `fps`, or the part of it from `start` to `end` (seconds; None: beginning, end).
 
-    decord.logging.set_level(decord.logging.QUIET)  # PyAV tells what is wrong, once
-    return decord
+    Its frames are counted by asking for few of them, since a folder of an hour takes long to list.
 
+    Raises:
+        VideoError: the folder has no frames, or none at `start`.
+    """
 
-_decord_hangs = threading.Event()
+    def __init__(self, path: Path, fps: float, start: float | None = None, end: float | None = None) -> None:
+        self.path = path
+        first = floor((start or 0.0) * fps + 0.5)
+        if not self._file(first).is_file():
+            there = _count(self, 0)
+            reason = f"ends at {there / fps:.2f} s, before {start:.2f} s" if there else f"no {IMAGE.format(1)} in it"
+            raise VideoError(path, reason)
+        wanted = None if end is None else max(floor(end * fps + 0.5) - first, 1)
+        frames = wanted if wanted and self._file(first + wanted - 1).is_file() else _count(self, first, wanted)
+        self.info = VideoInfo(frames, fps, frames / fps)
+        self._first = first
 
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames by their place, uint8 RGB [n, H, W, 3], each read once; raises VideoError as `Video.read` does."""
+        wanted, order = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        if wanted[0] < 0 or wanted[-1] >= self.info.frames:
+            raise VideoError(self.path, f"frame {wanted[-1]} was asked for, and it has {self.info.frames} frames")
+        images = [self._read(self._first + int(index)) for index in wanted]
+        if len({image.shape for image in images}) > 1:
+            raise VideoError(self.path, "its frames differ in size")
+        return np.stack(images)[order]
 
-def _decord_frames(path: Path, wanted: np.ndarray, frames: int) -> np.ndarray | None:
-    """Sorted frames as decord decodes them; None where it fails or does not agree that there are `frames`."""
-    decord = _decord()
-    if decord is None or _decord_hangs.is_set():
-        return None
-    result: list[np.ndarray] = []
+    def _file(self, index: int) -> Path:
+        return self.path / IMAGE.format(index + 1)
 
-    def decode() -> None:
+    def _read(self, index: int) -> np.ndarray:
+        path = self._file(index)
         try:
-            # Below one frame of tolerance, so that a frame repeated in place of a broken one is an error.
-            reader = decord.VideoReader(str(path), num_threads=1, fault_tol=0.5 / frames)
-            if len(reader) == frames:
-                result.append(reader.get_batch(wanted).asnumpy())
-        except Exception:  # decord's own errors derive from nothing narrower
-            pass
+            with opened(path) as (container, stream):
+                return Converter(path)(next(container.decode(stream)))
+        except VideoError as error:
+            raise VideoError(self.path, f"{path.name}: {error.reason}") from None
+        except StopIteration:
+            raise VideoError(self.path, f"{path.name}: no picture in it") from None
 
-    # The library releases the interpreter's lock but cannot be interrupted, so it is waited for from outside.
-    thread = threading.Thread(target=decode, daemon=True)
-    thread.start()
-    thread.join(DECORD_SECONDS)
-    if thread.is_alive():
-        _decord_hangs.set()
-    return result[0] if result else None
+    def check(self) -> None:
+        """Read every frame, one at a time; raises VideoError for the first that cannot be, or that differs in size."""
+        shapes = {self.read([index]).shape for index in range(self.info.frames)}
+        if len(shapes) > 1:
+            raise VideoError(self.path, "its frames differ in size")
+
+
+def _count(folder: FrameFolder, first: int, limit: int | None = None) -> int:
+    """Frames in a row from `first`, up to `limit`."""
+    if limit is None:
+        limit = 1
+        while folder._file(first + limit - 1).is_file():
+            limit *= 2
+    return bisect_left(range(limit), True, key=lambda frames: not folder._file(first + frames).is_file())
+
+
+def open_video(
+    path: Path, fps: float | None, start: float | None = None, end: float | None = None
+) -> Video | FrameFolder:
+    """A video file, or a folder of images that were taken at `fps`, or a part of it (seconds).
+
+    Raises:
+        VideoError: as `Video` and `FrameFolder`.
+    """
+    return Video(path, start, end) if fps is None else FrameFolder(path, fps, start, end)
 
 
 class Frames(Protocol):
@@ -209,10 +222,7 @@ class FileFrames:
     """
 
     def __init__(self, clip: Clip) -> None:
-        if clip.fps is None:
-            self._video = Video(clip.path, clip.start, clip.end)
-        else:
-            self._video = FrameFolder(clip.path, clip.fps, clip.start, clip.end)
+        self._video = open_video(clip.path, clip.fps, clip.start, clip.end)
         self.length, self.fps = self._video.info.frames, self._video.info.fps
 
     def read(self, indices: Sequence[int]) -> np.ndarray:

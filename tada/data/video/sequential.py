@@ -4,18 +4,18 @@ from collections.abc import Iterator
 from math import floor
 from pathlib import Path
 
-import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.frame import VideoFrame
 
-from tada.data.video.images import FrameFolder
-from tada.data.video.timeline import VideoError, opened
+from tada.data.video.decoding import Converter, decode
+from tada.data.video.random_access import FrameFolder
+from tada.data.video.timeline import VideoError, has_times, opened, tick
 
 _ROUNDING = 1e-4
 """Seconds that a frame's time may be off by the units of its file."""
 
 
-class Pass:
+class SequentialReader:
     """Frames of a video file, or of a folder of images taken at `fps`, in the order in which they are shown.
 
     Attributes:
@@ -39,16 +39,16 @@ class Pass:
         Raises:
             VideoError: the file is missing, is no video, or not a single frame can be decoded.
         """
-        return self._from_file(times) if self.fps is None else self._from_folder(times)
+        return self._from_file(times) if self.fps is None else self._from_folder(self.fps, times)
 
     def _from_file(self, times: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        convert = VideoReformatter().reformat
+        convert = Converter(self.path)
         served, shown = 0, None
         for time, frame in self._decoded():
             if shown is not None:
                 behind = int(np.searchsorted(times, time - _ROUNDING))
                 if behind > served:
-                    yield behind - served, convert(shown, format="rgb24").to_ndarray()
+                    yield behind - served, convert(shown)
                     served = behind
                 if served == len(times):
                     return
@@ -56,9 +56,9 @@ class Pass:
         if shown is None:
             raise VideoError(self.path, self.fault or "no frame can be decoded")
         if served < len(times):
-            yield len(times) - served, convert(shown, format="rgb24").to_ndarray()
+            yield len(times) - served, convert(shown)
 
-    def _decoded(self) -> Iterator[tuple[float, av.VideoFrame]]:
+    def _decoded(self) -> Iterator[tuple[float, VideoFrame]]:
         """Frames and their times in seconds; what stops them after the first is noted in `fault`."""
         time, lasts = 0.0, 0.0
         begun = False
@@ -66,9 +66,13 @@ class Pass:
             with opened(self.path) as (container, stream):
                 rate = float(stream.average_rate or stream.guessed_rate or 0)
                 lasts = 1 / rate if rate else 0.0
-                origin = float((stream.start_time or 0) * stream.time_base)
-                for count, frame in enumerate(container.decode(stream)):
-                    time = count * lasts if frame.time is None else frame.time - origin
+                origin = (stream.start_time or 0) * tick(stream)
+                counted = not has_times(container)
+                for count, picture in enumerate(decode(self.path, container, stream)):
+                    frame = picture.frame
+                    time = count * lasts if counted or frame.time is None else frame.time - origin
+                    if picture.damaged:
+                        raise VideoError(self.path, f"damaged at {time:.2f} s")
                     begun = True
                     yield time, frame
         except VideoError as error:
@@ -77,9 +81,9 @@ class Pass:
             self.fault = error.reason
         self.ended = time + lasts
 
-    def _from_folder(self, times: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        folder = FrameFolder(self.path, self.fps)
+    def _from_folder(self, fps: float, times: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        folder = FrameFolder(self.path, fps)
         self.ended = folder.info.duration
-        indices = np.array([floor((time + _ROUNDING) * self.fps) for time in times]).clip(0, folder.info.frames - 1)
+        indices = np.array([floor((time + _ROUNDING) * fps) for time in times]).clip(0, folder.info.frames - 1)
         for index, count in zip(*np.unique(indices, return_counts=True), strict=True):
             yield int(count), folder.read([index])[0]

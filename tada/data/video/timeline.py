@@ -1,14 +1,18 @@
 """What a video file holds, by its packets: its frames in order of presentation and their times. Decodes nothing."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from tada.base.errors import TadaError
 
@@ -24,8 +28,10 @@ RATE_SHARE = 0.1
 """A container's frame rate that is further off than this from the times of its frames is not believed."""
 
 
-DECORD_FRAMES = 20_000
-"""Longer videos are left to PyAV, which seeks in them."""
+av.logging.set_level(av.logging.ERROR)
+av.logging.set_skip_repeated(False)
+logging.getLogger("libav").addHandler(logging.NullHandler())  # `complaints` listens; nothing is printed besides
+logging.getLogger("libav").propagate = False
 
 
 class VideoError(TadaError):
@@ -41,12 +47,10 @@ class VideoError(TadaError):
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a file, or a part of it, holds: frames, frames per second, width and height in pixels, seconds."""
+    """What a file, or a part of it, holds: frames, frames per second, seconds."""
 
     frames: int
     fps: float
-    width: int
-    height: int
     duration: float
 
 
@@ -55,8 +59,7 @@ class Timeline:
     """Presentation times of the frames, in order and in the stream's unit, and which of them are keyframes.
 
     Attributes:
-        exact: the times tell the frames apart.
-        plain: besides, these are all frames of the file, and nothing in it is known to mislead decord.
+        exact: the times tell the frames apart; otherwise these are numbers, and frames are found by counting.
         whole: the first of these is the file's first.
         first: where the part begins that was asked for; the frames before it are there for the keyframe.
     """
@@ -64,7 +67,6 @@ class Timeline:
     times: np.ndarray
     keys: np.ndarray
     exact: bool
-    plain: bool
     whole: bool = True
     first: int = 0
 
@@ -92,16 +94,16 @@ def scan(path: Path) -> tuple[VideoInfo, Timeline]:
     """
     with opened(path) as (container, stream):
         packets = [packet for packet in container.demux(stream) if packet.size]
-        shown = [packet for packet in packets if not packet.is_discard]
-        unit = float(stream.time_base)
+        shown = [packet for packet in packets if _is_shown(packet, stream)]
+        unit = tick(stream)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         width, height = stream.codec_context.width, stream.codec_context.height
         claimed_frames, claimed_seconds = stream.frames, _claimed_seconds(container, stream)
+        exact = has_times(container) and _tell_apart(shown)
     if not shown or not width or not height:
         raise VideoError(path, "no video frame in it")
-    exact = _tell_apart(shown)
     if exact:
-        shown.sort(key=lambda packet: packet.pts)
+        shown.sort(key=_time)
         times = np.array([packet.pts for packet in shown], dtype=np.int64)
         seconds = (times[-1] + (shown[-1].duration or 0) - min(times[0], 0)) * unit
         fps = _frame_rate(rate, times, unit)
@@ -117,11 +119,10 @@ def scan(path: Path) -> tuple[VideoInfo, Timeline]:
     if exact and len(times) > 1:
         hole = int(np.diff(times).argmax())
         begin, end = times[hole] * unit, times[hole + 1] * unit
-        if end - begin > max(TRUNCATED_SHARE * seconds, HOLE_SECONDS):
+        if end - begin > max(TRUNCATED_SHARE * seconds, HOLE_SECONDS) and _is_damaged(path):
             raise VideoError(path, f"damaged: no frame from {begin:.2f} s to {end:.2f} s")
-    plain = exact and len(shown) == len(packets) <= DECORD_FRAMES and times[0] >= 0
-    info = VideoInfo(len(shown), fps, width, height, float(claimed_seconds or seconds))
-    return info, Timeline(times, _keyframes(shown), exact, plain)
+    info = VideoInfo(len(shown), fps, float(claimed_seconds or seconds))
+    return info, Timeline(times, _keyframes(shown), exact)
 
 
 def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, Timeline] | None:
@@ -134,9 +135,9 @@ def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, T
         VideoError: the file is missing or empty, or is no video.
     """
     with opened(path) as (container, stream):
-        unit = float(stream.time_base)
+        unit = tick(stream)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
-        if not rate:
+        if not rate or not has_times(container):
             return None
         origin = stream.start_time or 0
         low = origin + (start - 0.5 / rate) / unit
@@ -149,12 +150,11 @@ def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, T
         for packet in container.demux(stream):
             if packet.dts is not None and packet.dts >= high:  # whatever follows is presented later still
                 break
-            if packet.size and not packet.is_discard:
+            if packet.size and _is_shown(packet, stream):
                 shown.append(packet)
-        width, height = stream.codec_context.width, stream.codec_context.height
     if not shown or not _tell_apart(shown):
         return None
-    shown.sort(key=lambda packet: packet.pts)
+    shown.sort(key=_time)
     times = np.array([packet.pts for packet in shown], dtype=np.int64)
     keys = _keyframes(shown)
     first, behind = int(np.searchsorted(times, low, side="right")), int(np.searchsorted(times, high))
@@ -162,8 +162,8 @@ def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, T
         return None
     times = times[:behind]
     fps = _frame_rate(rate, times[first:], unit)
-    info = VideoInfo(behind - first, fps, width, height, (behind - first) / fps)
-    return info, Timeline(times, keys[keys < behind], exact=True, plain=False, whole=whole, first=first)
+    info = VideoInfo(behind - first, fps, (behind - first) / fps)
+    return info, Timeline(times, keys[keys < behind], exact=True, whole=whole, first=first)
 
 
 def part_of(whole: tuple[VideoInfo, Timeline], start: float, end: float | None) -> tuple[VideoInfo, Timeline]:
@@ -172,26 +172,63 @@ def part_of(whole: tuple[VideoInfo, Timeline], start: float, end: float | None) 
     first = int(np.floor(start * info.fps + 0.5))
     behind = info.frames if end is None else min(int(np.floor(end * info.fps + 0.5)), info.frames)
     frames = min(max(behind - first, 1), max(info.frames - first, 0))
-    part = VideoInfo(frames, info.fps, info.width, info.height, frames / info.fps if info.fps else 0.0)
-    return part, Timeline(timeline.times, timeline.keys, timeline.exact, timeline.plain, True, first)
+    part = VideoInfo(frames, info.fps, frames / info.fps if info.fps else 0.0)
+    return part, replace(timeline, first=first)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The file's container and its picture stream; whatever FFmpeg has against the file becomes a VideoError."""
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The file's container and its picture stream; whatever FFmpeg has against the file becomes a VideoError.
+
+    Of several picture streams it is the default one, else the largest, as players choose. Cover art is none.
+    """
     try:
         if path.stat().st_size == 0:
             raise VideoError(path, "empty file (0 bytes)")
-        with av.open(str(path)) as container:
-            if not container.streams.video:
+        with av.open(str(path.absolute())) as container:  # a relative name with a colon would be taken for a protocol
+            pictures = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+            if not pictures:
                 raise VideoError(path, "no video stream in it")
-            stream = container.streams.video[0]
+            stream = max(
+                pictures, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height)
+            )
             stream.codec_context.thread_count = 1  # the caller's processes are the parallelism
             yield container, stream
     except FileNotFoundError:
         raise VideoError(path, "no such file") from None
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(path, f"damaged, or no video: {error.strerror or error}") from None
+
+
+def tick(stream: VideoStream) -> float:
+    """Seconds of the unit that a stream's times are in."""
+    return float(stream.time_base or 1)
+
+
+def _time(packet: av.Packet) -> int:
+    return packet.pts or 0
+
+
+def _prominence(stream: VideoStream) -> tuple[bool, int]:
+    return bool(stream.disposition & Disposition.default), stream.width * stream.height
+
+
+def has_times(container: InputContainer) -> bool:
+    """Whether packets say when their frames are shown. AVI says in which order they are stored, and begins anywhere."""
+    return container.format.name != "avi"
+
+
+def _is_shown(packet: av.Packet, stream: VideoStream) -> bool:
+    """Whether a frame comes of a packet; VP8 stores pictures that others are predicted from and nobody sees."""
+    return not packet.is_discard and (stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & 0x10))
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether FFmpeg reports an error in the container. A frame that is shown for long is none."""
+    with av.logging.Capture() as complaints, opened(path) as (container, stream):
+        for _ in container.demux(stream):
+            pass
+        return bool(complaints)
 
 
 def _tell_apart(packets: Sequence[av.Packet]) -> bool:
@@ -211,9 +248,9 @@ def _frame_rate(claimed: float, times: np.ndarray, unit: float) -> float:
     return claimed if abs(claimed - measured) <= RATE_SHARE * measured else measured
 
 
-def _claimed_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+def _claimed_seconds(container: InputContainer, stream: VideoStream) -> float:
     """Duration of the stream by its container; 0 where that says nothing."""
     if stream.duration:
-        return float(stream.duration * stream.time_base)
+        return stream.duration * tick(stream)
     # A WebM file states one duration for all its streams: the picture's, only if the picture is alone.
     return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0

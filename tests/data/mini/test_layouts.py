@@ -12,7 +12,7 @@ from tada.data.catalog import Place
 from tada.data.mini.ek100 import NOUNS, VERBS
 from tada.data.mini.rendering import RenderSpec
 from tada.data.readers import ek100, hacs, k400
-from tada.data.video.random_access import Video, probe
+from tada.data.video.random_access import Video
 
 SPECS = {
     "k400": RenderSpec(train=24, validation=12, frames=(8, 12)),
@@ -56,12 +56,12 @@ def test_kinetics_is_as_its_files_say(tmp_path):
     assert "official CSV" in read.layout and "<id>_<start>_<end>" in read.layout
     for clip in read.validation.clips:
         assert clip.path.parent.name == read.classes[clip.label]
-        assert probe(clip.path).fps == 12 and len(clip.name) == 11
+        assert Video(clip.path).info.fps == 12 and len(clip.name) == 11
 
 
 def changing(path, segments):
     """Whether each frame of a video differs clearly from its first, and whether it lies in a segment."""
-    frames = Video(path).read(range(probe(path).frames)).astype(int)
+    frames = Video(path).read(range(Video(path).info.frames)).astype(int)
     changed = np.abs(frames - frames[0]).max((1, 2, 3)) > 60
     inside = np.zeros(len(frames), bool)
     for start, end in segments:
@@ -102,7 +102,7 @@ def test_hacs_shows_one_activity_in_segments_and_its_object_at_rest_in_pauses(tm
         (label,) = {row["label"] for row in entry["annotations"]}
         path = root / label.replace(" ", "_") / f"v_{video}.mp4"
         segments = [row["segment"] for row in entry["annotations"]]
-        frames = Video(path).read(range(probe(path).frames)).astype(int)
+        frames = Video(path).read(range(Video(path).info.frames)).astype(int)
         assert float(entry["duration"]) == pytest.approx(len(frames) / 12, abs=1e-6)
         steps = np.abs(np.diff(frames, axis=0)).max((1, 2, 3)) > 60
         bounds = [0, *(round(12 * time) for segment in segments for time in segment), len(frames)]

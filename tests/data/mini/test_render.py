@@ -6,7 +6,7 @@ from tada.base.errors import TadaError
 from tada.data import mini
 from tada.data.mini.rendering import RenderSpec
 from tada.data.readers import ssv2
-from tada.data.video.random_access import probe
+from tada.data.video.random_access import Video
 
 SPEC = RenderSpec(train=26, validation=13, frames=(8, 12))
 
@@ -34,7 +34,7 @@ def test_reads_as_something_something(rendered):
 
 def test_files_are_real_videos(rendered):
     for clip in ssv2.read(rendered[0]).train.clips[:5]:
-        info = probe(clip.path)
+        info = Video(clip.path).info
         assert 8 <= info.frames <= 12
         assert (info.width, info.height, info.fps) == (56, 42, 12)
         assert clip.path.suffix == ".webm"

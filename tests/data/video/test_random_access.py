@@ -1,12 +1,11 @@
 import pickle
-import threading
 
 import numpy as np
 import pytest
 
 from tada.data.mini.rendering import write_video
 from tada.data.video import random_access, timeline
-from tada.data.video.random_access import Video, VideoError, probe, read_frames
+from tada.data.video.random_access import Video, VideoError
 
 FRAMES, HEIGHT, WIDTH = 40, 48, 64
 
@@ -27,65 +26,43 @@ def path(tmp_path, request):
     return file
 
 
-@pytest.fixture(params=["decord", "pyav"])
-def decoder(request, monkeypatch):
-    if request.param == "pyav":
-        monkeypatch.setattr(random_access, "_decord", lambda: None)
-    else:
-        pytest.importorskip("decord")
-        monkeypatch.setattr(random_access, "_pyav_frames", lambda *_: pytest.fail("decord should have decoded this"))
-    return request.param
-
-
 def close(frames, expected):
     return np.abs(frames.astype(int) - expected).mean() < 4
 
 
-def test_probe_tells_what_the_file_holds(path):
-    info = probe(path)
-    assert (info.frames, info.width, info.height) == (FRAMES, WIDTH, HEIGHT)
+def test_info_says_what_the_file_holds(path):
+    info = Video(path).info
+    assert info.frames == FRAMES
     assert info.fps == pytest.approx(12)
     assert info.duration == pytest.approx(FRAMES / 12, abs=0.01)
 
 
 @pytest.mark.parametrize("indices", [[0], [39], range(FRAMES), [3, 4, 5, 21, 37, 39], [9, 10, 11], [25, 2, 25, 0]])
-def test_frames_are_those_asked_for(path, decoder, indices):
-    assert close(read_frames(path, indices), numbered()[indices])
-
-
-def test_both_decoders_give_the_same_pixels(path, monkeypatch):
-    pytest.importorskip("decord")
-    ours = read_frames(path, range(FRAMES))
-    monkeypatch.setattr(random_access, "_decord", lambda: None)
-    assert np.abs(ours.astype(int) - read_frames(path, range(FRAMES))).max() <= 1
-
-
-def test_width_that_decord_cannot_decode(tmp_path):
-    write_video(tmp_path / "narrow.webm", numbered(width=48)[:20])
-    assert close(read_frames(tmp_path / "narrow.webm", [0, 19]), numbered(width=48)[[0, 19]])
+def test_frames_are_those_asked_for(path, indices):
+    assert close(Video(path).read(indices), numbered()[indices])
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(VideoError, match=r"absent\.webm: no such file"):
-        probe(tmp_path / "absent.webm")
+        Video(tmp_path / "absent.webm")
 
 
 def test_empty_file(tmp_path):
     (tmp_path / "1.webm").touch()
     with pytest.raises(VideoError, match=r"1\.webm: empty file"):
-        probe(tmp_path / "1.webm")
+        Video(tmp_path / "1.webm")
 
 
 @pytest.mark.parametrize("content", [b"not a video\n" * 50, bytes(5000), b"\x1a\x45\xdf\xa3" + bytes(99)])
 def test_file_that_is_no_video(tmp_path, content):
     (tmp_path / "1.webm").write_bytes(content)
     with pytest.raises(VideoError, match=r"1\.webm"):
-        probe(tmp_path / "1.webm")
+        Video(tmp_path / "1.webm")
 
 
 def test_folder_in_place_of_a_file(tmp_path):
     with pytest.raises(VideoError):
-        probe(tmp_path)
+        Video(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.85])
@@ -93,14 +70,14 @@ def test_truncated_file(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(VideoError, match="truncated" if path.suffix == ".webm" else "damaged"):
-        probe(path)
+        Video(path)
 
 
 def test_more_frames_asked_for_than_there_are(path):
     with pytest.raises(VideoError, match="frame 40 was asked for, and it has 40 frames"):
-        read_frames(path, [3, 40])
+        Video(path).read([3, 40])
     with pytest.raises(VideoError):
-        read_frames(path, [-1])
+        Video(path).read([-1])
 
 
 def packets(path):
@@ -115,9 +92,9 @@ def test_damaged_frames_are_an_error_and_the_frames_before_them_are_not(tmp_path
     for position, size in packets(path)[-10:]:
         content[position : position + size] = bytes(size)
     path.write_bytes(content)
-    assert close(read_frames(path, [0, 10]), numbered()[[0, 10]])
+    assert close(Video(path).read([0, 10]), numbered()[[0, 10]])
     with pytest.raises(VideoError, match="damaged"):
-        read_frames(path, [0, 39])
+        Video(path).read([0, 39])
 
 
 @pytest.fixture
@@ -134,36 +111,16 @@ def over_reported(tmp_path):
 
 
 def test_frames_that_the_container_counts_and_nobody_can_decode(over_reported):
-    assert probe(over_reported).frames == FRAMES
-    assert close(read_frames(over_reported, [0, 29, 33, 39]), numbered()[[0, 29, 33, 39]])
+    assert Video(over_reported).info.frames == FRAMES
+    assert close(Video(over_reported).read([0, 29, 33, 39]), numbered()[[0, 29, 33, 39]])
     with pytest.raises(VideoError, match="frame 30 of 40 cannot be decoded"):
-        read_frames(over_reported, range(FRAMES))
+        Video(over_reported).read(range(FRAMES))
 
 
-def test_a_hidden_frame_is_never_taken_for_its_neighbour(over_reported, monkeypatch):
-    monkeypatch.setattr(random_access, "_decord", lambda: None)
+def test_a_hidden_frame_is_never_taken_for_its_neighbour(over_reported):
     for indices in ([31], [0, 31, 39], [32, 33]):
         with pytest.raises(VideoError, match="cannot be decoded"):
-            read_frames(over_reported, indices)
-
-
-def test_decoder_that_never_returns_is_given_up(path, monkeypatch):
-    released = threading.Event()
-
-    class Spinning:
-        def __init__(self, *_, **__):
-            released.wait()
-
-    monkeypatch.setattr(random_access, "_decord", lambda: type("decord", (), {"VideoReader": Spinning}))
-    monkeypatch.setattr(random_access, "DECORD_SECONDS", 0.05)
-    try:
-        assert close(read_frames(path, [5]), numbered()[[5]])
-        assert random_access._decord_hangs.is_set()
-        monkeypatch.setattr(random_access, "DECORD_SECONDS", 1000)
-        assert close(read_frames(path, [6]), numbered()[[6]])
-    finally:
-        released.set()
-        random_access._decord_hangs.clear()
+            Video(over_reported).read(indices)
 
 
 def test_error_survives_the_way_out_of_a_worker():
