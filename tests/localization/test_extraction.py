@@ -100,8 +100,8 @@ def test_a_video_is_decoded_once_and_its_frames_move_once(videos, model, tmp_pat
     from tada.localization import clips
 
     opened, moved = [], []
-    real = clips.Pass
-    monkeypatch.setattr(clips, "Pass", lambda *given: opened.append(given[0]) or real(*given))
+    real = clips.SequentialReader
+    monkeypatch.setattr(clips, "SequentialReader", lambda *given: opened.append(given[0]) or real(*given))
     real_clips = clips.ClipBatch.clips
     count = lambda self, device: moved.append(len(self.frames)) or real_clips(self, device)  # noqa: E731
     monkeypatch.setattr(clips.ClipBatch, "clips", count)
