@@ -15,12 +15,12 @@ from filelock import FileLock
 
 from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
-from tada.base.files import replacing, sha256, write_json
+from tada.base.files import replacing, sha256, write_arrays, write_json
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
 from tada.base.progress import Progress, Silent, reporting
 from tada.base.provenance import environment, peak_memory_bytes
 from tada.classification import evaluation
-from tada.classification.evaluation import accuracies, save_scores, test
+from tada.classification.evaluation import accuracies, evaluate
 from tada.classification.inputs import Sources
 from tada.classification.training import ClassificationObjective
 from tada.models import build_model
@@ -94,9 +94,9 @@ def _train_and_test(
     changed = None
     if group.is_main and recipe.test.precision != "float32":
         views = {"batch": recipe.test.batch, "workers": recipe.data.workers}
-        changed = evaluation.compare(model, sources.all_views(), group=group, **views, **precision)
-        progress.say(evaluation.in_words(changed))
-    scores = test(
+        changed = evaluation.compare_precisions(model, sources.all_views(), group=group, **views, **precision)
+        progress.say(evaluation.describe_comparison(changed))
+    scores = evaluate(
         model,
         sources.all_views(),
         videos=sources.validation_names,
@@ -109,7 +109,7 @@ def _train_and_test(
     )
     if not group.is_main:
         return
-    save_scores(run.file("scores.npz"), scores)
+    write_arrays(run.file("scores.npz"), scores)
     _write_results(
         run,
         metrics=accuracies(scores),
@@ -154,7 +154,7 @@ def _train(
     recipe = run.classification_recipe
 
     def validate(network: torch.nn.Module) -> dict[str, float]:
-        scores = test(
+        scores = evaluate(
             network,
             sources.single_view(),
             videos=sources.validation_names,

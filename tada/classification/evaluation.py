@@ -1,6 +1,6 @@
-"""Testing: every view of every video once; scores are saved, so that later questions need no second pass.
+"""Evaluation: every view of every video once; scores are saved, so that later questions need no second pass.
 
-What testing in half precision changes: the first videos are also scored in float32, and both are compared.
+Where a recipe evaluates in half precision, `compare_precisions` scores the first videos in float32 too.
 """
 
 import time
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
-from tada.base.files import replacing
+from tada.base.files import write_arrays
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.dataset import IGNORED
@@ -38,7 +38,7 @@ class _Indexed(torch.utils.data.Dataset):
         return index, *self.dataset[index]
 
 
-def test(
+def evaluate(
     model: nn.Module,
     dataset: torch.utils.data.Dataset,
     *,
@@ -63,7 +63,7 @@ def test(
         group: this process's place among those that share the videos out among them.
         workers: processes that decode; 0 decodes in this one.
         precision: "float32", or what the network computes in where it can: "bfloat16" or "float16". What that changes
-            is told by `tada.classification.evaluation.compare`.
+            is told by `compare_precisions`.
         partial: file that keeps finished videos' scores, from which an interrupted pass goes on, with whatever number
             of processes; all but the first process write files beside it.
         identity: what the partial file must belong to, e.g. the checkpoint's hash.
@@ -81,13 +81,13 @@ def test(
     identity = identity if precision == "float32" else f"{identity} {precision}"
     model.to(group.device).eval()
     group.broadcast_buffers(model)
-    kept = _load_kept(partial, identity)
+    partials = _load_partial(partial, identity)
     group.barrier()  # everybody has read what is there before anybody writes
-    finished = {index for records in kept.values() for index in records}
+    finished = {index for records in partials.values() for index in records}
     share = [index for index in range(len(dataset)) if index not in finished][group.rank :: group.size]
     loader = torch.utils.data.DataLoader(_Indexed(dataset, share), batch_size=batch, num_workers=workers)
     file = _file_of(partial, group.rank)
-    mine = kept.pop(file, {})
+    mine = partials.pop(file, {})
     progress.start(total=len(dataset), done=len(finished), unit="video", phase="testing")
     saved, done, stopping = time.monotonic(), 0, False
     with torch.inference_mode():
@@ -98,17 +98,17 @@ def test(
             stopping = stop() and done < len(share)
             if file and (stopping or time.monotonic() - saved > SAVE_SECONDS):
                 saved = time.monotonic()
-                _save_kept(file, identity, mine)
+                _save_partial(file, identity, mine)
             if stopping:
                 break
     if group.any(stopping)[0]:
         if file and mine:
-            _save_kept(file, identity, mine)
+            _save_partial(file, identity, mine)
         raise Interrupted(f"testing stopped after {len(finished) + done} of {len(dataset)} videos; scores are saved")
     gathered = group.gather(mine)
     if gathered is None:
         return {}
-    records = {index: record for part in (*kept.values(), *gathered) for index, record in part.items()}
+    records = {index: record for part in (*partials.values(), *gathered) for index, record in part.items()}
     if partial:
         for old in _files(partial):
             old.unlink(missing_ok=True)
@@ -118,7 +118,7 @@ def test(
 
 
 def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
-    """Top-1 and top-5 in percent of what `test` returned; with several tasks per task, as `top1_verb`, ...
+    """Top-1 and top-5 in percent of what `evaluate` returned; with several tasks per task, as `top1_verb`, ...
 
     With verbs and nouns also of their pairs: `top1_action` by the product in each view, which is the paper's way, and
     `top1_action_joint` by the product of what is averaged over views. Videos that turned out to be undecodable (label
@@ -143,16 +143,10 @@ def _action_accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
     return figures
 
 
-def save_scores(path: Path, scores: dict[str, np.ndarray]) -> None:
-    """Write what `test` returned as a compressed .npz file, in one step."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **scores)
-
-
 def view_scores(model: nn.Module, views: Tensor, group: ProcessGroup, precision: str = "float32") -> dict[str, Tensor]:
     """Softmax scores of uint8 views [N, V, 3, T, H, W]: float32 [N, V, classes] on the CPU.
 
-    By the suffix that names carry in what `test` returns: "", or "_verb" and "_noun" where there are several tasks.
+    By the suffix that names carry in what `evaluate` returns: "", or "_verb" and "_noun" where there are several tasks.
     """
     with group.autocast(precision):
         logits = model(normalise(group.move(views.flatten(0, 1))))
@@ -182,32 +176,32 @@ def _files(partial: Path) -> list[Path]:
     return sorted(partial.parent.glob(f"{partial.stem}*.npz"))
 
 
-def _save_kept(path: Path, identity: str, done: dict[int, dict[str, np.ndarray]]) -> None:
+def _save_partial(path: Path, identity: str, done: dict[int, dict[str, np.ndarray]]) -> None:
     indices = sorted(done)
     arrays = {name: np.stack([done[index][name] for index in indices]) for name in done[indices[0]]}
-    save_scores(path, {"identity": np.array(identity), "indices": np.array(indices), **arrays})
+    write_arrays(path, {"identity": np.array(identity), "indices": np.array(indices), **arrays})
 
 
-def _load_kept(partial: Path | None, identity: str) -> dict[Path | None, dict[int, dict[str, np.ndarray]]]:
+def _load_partial(partial: Path | None, identity: str) -> dict[Path | None, dict[int, dict[str, np.ndarray]]]:
     """Records by video, of each file that some process of an interrupted pass left."""
-    kept = {}
+    partials: dict[Path | None, dict[int, dict[str, np.ndarray]]] = {}
     for path in _files(partial) if partial else []:
         with np.load(path) as file:
             if str(file["identity"]) != identity:
                 continue
             arrays = {name: file[name] for name in file.files if name not in ("identity", "indices")}
-            kept[path] = {
+            partials[path] = {
                 int(index): {name: values[place] for name, values in arrays.items()}
                 for place, index in enumerate(file["indices"])
             }
-    return kept
+    return partials
 
 
 VIDEOS = 32
 """Videos that are scored twice."""
 
 
-def compare(
+def compare_precisions(
     model: nn.Module,
     dataset: torch.utils.data.Dataset,
     *,
@@ -253,8 +247,8 @@ def compare(
     return {"precision": precision, "videos": len(first), "largest_difference": largest, "changed_top1": changed}
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """What `compare` found, as a line of a log."""
+def describe_comparison(found: dict[str, Any]) -> str:
+    """What `compare_precisions` found, as a line of a log."""
     return (
         f"testing in {found['precision']}: on {found['videos']} videos the scores are within "
         f"{found['largest_difference']:.2g} of float32, top-1 changes for {found['changed_top1']}"

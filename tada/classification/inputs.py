@@ -1,7 +1,7 @@
 """Where a run's clips come from: the dataset on disk, as the recipe samples, resizes and crops it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from tada.data.sampling import IntervalSampling, Sampling, SegmentSampling
 from tada.data.transforms import TestTransform, TrainTransform
 from tada.data.video import cache
 from tada.data.video.random_access import FileFrames, Source
-from tada.runs.recipes import describe_classes
-from tada.runs.run import Run
+from tada.runs.run import Run, check_classes
 
 
 class Sources:
@@ -126,16 +125,6 @@ def _read(run: Run, data: str) -> Annotations:
     annotations = catalog.read(run.dataset, Place.parse(data))
     check_classes(annotations.classes, run, annotations.layout)
     return annotations
-
-
-def check_classes(names: Sequence[str] | Mapping[str, Sequence[str]], run: Run, layout: str) -> None:
-    """Raise a TadaError where data, described by `layout`, has another number of classes than the run's recipe."""
-    found = {task: len(of) for task, of in names.items()} if isinstance(names, Mapping) else len(names)
-    if found != run.recipe.classes:
-        raise TadaError(
-            f"{layout}: these are {describe_classes(found)} classes, and the recipe of {run.dataset} at scale "
-            f"{run.scale} is for {describe_classes(run.recipe.classes)}"
-        )
 
 
 def sampling_of(run: Run, frames: int) -> Sampling:

@@ -18,7 +18,7 @@ _CHUNK = 16
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClipRequest:
     """What is to be read of a video.
 
     Attributes:
@@ -74,7 +74,7 @@ class ClipBatches(torch.utils.data.IterableDataset):
         batch: most clips of a batch.
     """
 
-    def __init__(self, readings: Sequence[Reading], short_side: int, batch: int) -> None:
+    def __init__(self, readings: Sequence[ClipRequest], short_side: int, batch: int) -> None:
         self.readings, self.short_side, self.batch = readings, short_side, batch
 
     def __iter__(self) -> Iterator[ClipBatch]:

@@ -14,8 +14,8 @@ from tada.base.distributed import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.video.timeline import file_state
-from tada.localization.clips import ClipBatch, ClipBatches, Reading
-from tada.localization.features import Features, Kept, read_kept, save_features
+from tada.localization.clips import ClipBatch, ClipBatches, ClipRequest
+from tada.localization.features import Features, FeatureStamp, read_stamp, save_features
 from tada.localization.videos import Untrimmed
 from tada.runs.settings import ClipSettings
 
@@ -92,7 +92,7 @@ def extract(
     model.to(group.device).eval()
     share = videos[group.rank :: group.size]
     identities = {video.name: _identity(video, settings, checkpoint) for video in share}
-    notes = {video.name: read_kept(folder, video.name) for video in share}
+    notes = {video.name: read_stamp(folder, video.name) for video in share}
     finished = {name: kept for name, kept in notes.items() if kept and kept.identity == identities[name]}
     missing = [video for video in share if video.name not in finished]
     result = Extraction(len(finished), {}, {name: kept.note for name, kept in finished.items() if kept.note})
@@ -108,7 +108,7 @@ def extract(
                 video = missing[batch.video]
                 if complete := _complete(video, parts.pop(batch.video, []), batch, settings, result):
                     features, note = complete
-                    save_features(folder, video.name, features, Kept(identities[video.name], note))
+                    save_features(folder, video.name, features, FeatureStamp(identities[video.name], note))
                 done += 1
                 progress.step(done)
             if stopping := stop() and done < len(share):
@@ -118,15 +118,15 @@ def extract(
     return _joined(group.gather(result), result)
 
 
-def read_clips(readings: Sequence[Reading], settings: ClipSettings) -> torch.utils.data.DataLoader:
+def read_clips(readings: Sequence[ClipRequest], settings: ClipSettings) -> torch.utils.data.DataLoader:
     """The `ClipBatch`es of videos."""
     dataset = ClipBatches(readings, settings.short_side, settings.batch)
     return torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=min(settings.workers, len(readings)))
 
 
-def _dense(video: Untrimmed, settings: ClipSettings) -> Reading:
+def _dense(video: Untrimmed, settings: ClipSettings) -> ClipRequest:
     times, centres = dense_times(video.duration, settings)
-    return Reading(video.path, video.fps, times, centres)
+    return ClipRequest(video.path, video.fps, times, centres)
 
 
 def _complete(

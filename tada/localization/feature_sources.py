@@ -1,7 +1,8 @@
-"""Where features and classes come from: a network that another run has trained, or features that were given."""
+"""Where features and classes come from: a network that another run has trained, or features that are released."""
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from tada.base.progress import Progress
 from tada.data.catalog import Place
 from tada.data.video.timeline import file_state
 from tada.localization.classes import (
-    Proposals,
     Scores,
+    VideoProposals,
     classify_proposals,
     classify_video,
     fit_linear,
@@ -25,11 +26,11 @@ from tada.localization.classes import (
 from tada.localization.extraction import Extraction, extract
 from tada.localization.features import (
     Features,
-    Kept,
+    FeatureStamp,
     ReleasedFeatures,
     check_finite,
     load_features,
-    read_kept,
+    read_stamp,
     save_features,
 )
 from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
@@ -37,12 +38,12 @@ from tada.runs.checkpoints import finished_run, load_trained
 from tada.runs.run import Run
 
 
-class _Origin:
-    """What both have in common.
+class FeatureSource(ABC):
+    """Where a localization run has its features and the classes of its proposals from.
 
     Attributes:
-        initial: what metrics.json tells of it.
-        features: what tells given features from others, for the checkpoint of what is trained on them.
+        initial: where the weights come from, for metrics.json.
+        features: which features these are, for the identity of the checkpoint that is trained on them.
     """
 
     initial: dict[str, str]
@@ -52,8 +53,22 @@ class _Origin:
         self.run, self.recipe, self.place = run, run.localization_recipe, place
         self.stop, self.progress, self.group = stop, progress, group
 
+    @abstractmethod
+    def read(self) -> UntrimmedSplits:
+        """The videos of the dataset."""
+
+    @abstractmethod
+    def extract(self, videos: Sequence[Untrimmed]) -> Extraction:
+        """Write the features of videos that have none yet into the run's folder; the same result in all processes."""
+
+    @abstractmethod
+    def classify(
+        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
+    ) -> dict[str, Scores]:
+        """Class probabilities by video: of the whole of it, or of each of its proposals; in the main process."""
+
     def load(self, video: Untrimmed) -> Features:
-        """The features of a video that `extract` has brought in."""
+        """The features of a video that `extract` has written."""
         return load_features(self.run.file("features"), video)
 
     def _read(self, files: bool) -> UntrimmedSplits:
@@ -61,7 +76,7 @@ class _Origin:
             return read_untrimmed(self.recipe.videos, self.place, files)
 
 
-class TrainedNetwork(_Origin):
+class NetworkFeatureSource(FeatureSource):
     """The network of the same model and seed that was trained to classify the segments.
 
     Raises:
@@ -93,7 +108,7 @@ class TrainedNetwork(_Origin):
         return self.group.broadcast(found)
 
     def classify(
-        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
+        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
     ) -> dict[str, Scores]:
         """Class probabilities by video: of the whole of it, or of each of its proposals."""
         if self.recipe.classification.of == "video":
@@ -118,7 +133,7 @@ class TrainedNetwork(_Origin):
         return classify_video(self.network, features)
 
 
-class GivenFeatures(_Origin):
+class ReleasedFeatureSource(FeatureSource):
     """Features as the authors have released them, which a linear classifier gives classes; no video is looked at."""
 
     def __init__(
@@ -139,7 +154,7 @@ class GivenFeatures(_Origin):
         return self.group.broadcast(self.group.on_main(lambda: self._bring_in(videos)))
 
     def classify(
-        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
+        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
     ) -> dict[str, Scores]:
         """Class probabilities by video: of its mean feature, or of the mean feature inside each of its proposals."""
         return self.group.on_main(lambda: self._classify(train, validation, proposals)) or {}
@@ -151,7 +166,7 @@ class GivenFeatures(_Origin):
             states = [file_state(path)[:2] for path in self.released.files(video.name)]
             identity = hashlib.sha256(json.dumps(["given", states, video.duration]).encode()).hexdigest()
             try:
-                if read_kept(folder, video.name) != (kept := Kept(identity, None)):
+                if read_stamp(folder, video.name) != (kept := FeatureStamp(identity, None)):
                     save_features(folder, video.name, self.released.read(video), kept)
                 found.videos += 1
             except TadaError as error:
@@ -160,7 +175,7 @@ class GivenFeatures(_Origin):
         return found
 
     def _classify(
-        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[Proposals]
+        self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
     ) -> dict[str, Scores]:
         self.progress.start(total=len(train), unit="video", phase="linear classifier")
         means = []

@@ -40,7 +40,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Kept:
+class FeatureStamp:
     """What a file of features tells of itself: what they were computed with, and what was wrong with the video."""
 
     identity: str
@@ -52,14 +52,14 @@ def file_of(folder: Path, video: str) -> Path:
     return folder / f"{video}.npy"
 
 
-def save_features(folder: Path, video: str, features: Features, kept: Kept) -> None:
+def save_features(folder: Path, video: str, features: Features, kept: FeatureStamp) -> None:
     """Write a video's features in one step: a file of three arrays, the values, the times and what it was made from."""
     with replacing(file_of(folder, video)) as temporary, temporary.open("wb") as file:
         for array in (features.values, features.times, [kept.identity, kept.note or ""]):
             np.save(file, array)
 
 
-def read_kept(folder: Path, video: str) -> Kept | None:
+def read_stamp(folder: Path, video: str) -> FeatureStamp | None:
     """What a video's file tells of itself; None where there is none, or a damaged one."""
     try:
         return _read(file_of(folder, video))[1]
@@ -84,13 +84,13 @@ def load_features(folder: Path, video: Untrimmed) -> Features:
     return features
 
 
-def _read(path: Path) -> tuple[Features, Kept]:
+def _read(path: Path) -> tuple[Features, FeatureStamp]:
     values = np.load(path, mmap_mode="r")
     with path.open("rb") as file:
         file.seek(values.offset + values.nbytes)
         times = np.load(file)
         identity, note = np.load(file).tolist()
-    return Features(values, times), Kept(identity, note or None)
+    return Features(values, times), FeatureStamp(identity, note or None)
 
 
 def check_features(features: Features, video: Untrimmed, where: Path, channels: int | None = None) -> None:

@@ -11,26 +11,22 @@ import torch
 
 from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
-from tada.base.files import sha256
+from tada.base.files import sha256, write_arrays
 from tada.base.processes import StopFlag
 from tada.base.progress import Progress
-from tada.classification.evaluation import save_scores
-from tada.classification.inputs import check_classes
 from tada.data.catalog import Place
 from tada.data.clips import too_many
 from tada.localization.bmn_training import BmnObjective, build_bmn
-from tada.localization.classes import Proposals, Scores
-from tada.localization.detections import fuse_actions, fuse_video
-from tada.localization.feature_sources import GivenFeatures, TrainedNetwork
+from tada.localization.classes import Scores, VideoProposals, fuse_actions, fuse_video
+from tada.localization.feature_sources import FeatureSource, NetworkFeatureSource, ReleasedFeatureSource
 from tada.localization.proposals import propose, soft_nms
 from tada.localization.submission import write_ek100, write_hacs
 from tada.localization.videos import Untrimmed, UntrimmedSplits
 from tada.localization.windows import TrainingWindows
-from tada.metrics.average_precision import action_precision, mean_average_precision
-from tada.metrics.jackknife import jackknife, units_of
+from tada.metrics.average_precision import action_precision, jackknife, mean_average_precision, units_of
 from tada.metrics.recall import average_recall, uniform_proposals
 from tada.runs.checkpoints import TrainingState
-from tada.runs.run import Run
+from tada.runs.run import Run, check_classes
 from tada.runs.trainer import train
 
 LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -84,24 +80,22 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group
     place = Place(given.root, {key: value for key, value in given.options.items() if key != "features"})
     shared = (run, place, stop, progress, group)
     features = given.options.get("features")
-    origin = GivenFeatures(*shared, Path(features)) if features else TrainedNetwork(*shared)
-    return _Localization(origin, stop, progress, group).everything()
+    source = ReleasedFeatureSource(*shared, Path(features)) if features else NetworkFeatureSource(*shared)
+    return _Localization(source, stop, progress, group).everything()
 
 
 class _Localization:
     """The steps, with what they share."""
 
-    def __init__(
-        self, origin: GivenFeatures | TrainedNetwork, stop: StopFlag, progress: Progress, group: ProcessGroup
-    ) -> None:
-        self.origin, self.run, self.recipe = origin, origin.run, origin.recipe
+    def __init__(self, source: FeatureSource, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
+        self.source, self.run, self.recipe = source, source.run, source.recipe
         self.stop, self.progress, self.group = stop, progress, group
 
     def everything(self) -> Located | None:
-        splits = self.origin.read()
+        splits = self.source.read()
         check_classes(splits.classes, self.run, splits.layout)
         self.progress.say(splits.layout)
-        found = self.origin.extract([*splits.train, *splits.validation])
+        found = self.source.extract([*splits.train, *splits.validation])
         for name, note in found.short.items():
             self.progress.say(f"{name}: {note}")
         counts = _counts(splits, found.skipped, self.recipe.max_skipped)
@@ -111,49 +105,49 @@ class _Localization:
         )
         state = self.group.on_main(lambda: self._train(train))
         proposals = self.group.broadcast(self.group.on_main(lambda: self._propose(validation)))
-        probabilities = self.origin.classify(train, validation, [of for of, _ in proposals])
+        probabilities = self.source.classify(train, validation, [of for of, _ in proposals])
         if not self.group.is_main:
             return None
         metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
         checkpoint = {"file": "checkpoint.pt", "sha256": sha256(self.run.file("checkpoint.pt"))}
-        return Located(metrics, counts, self.origin.initial, state, checkpoint)
+        return Located(metrics, counts, self.source.initial, state, checkpoint)
 
     def _train(self, videos: Sequence[Untrimmed]) -> TrainingState:
         """Train the network of proposals, in the first process alone, and keep it in `bmn`."""
         run, settings = self.run, self.recipe.bmn
-        channels = self.origin.load(videos[0]).values.shape[1] if videos else 1
+        channels = self.source.load(videos[0]).values.shape[1] if videos else 1
         torch.manual_seed(run.seed)
         self.bmn = build_bmn(channels, settings)
         places = (settings.window, settings.stride, settings.temporal)
-        windows = TrainingWindows(videos, self.origin.load, *places, channels)
+        windows = TrainingWindows(videos, self.source.load, *places, channels)
         return train(
             self.bmn,
             BmnObjective(windows, settings, channels, run.seed),
             seed=run.seed,
             checkpoint=run.file("checkpoint.pt"),
-            identity={"signature": run.signature, "seed": run.seed} | self.origin.features,
+            identity={"signature": run.signature, "seed": run.seed} | self.source.features,
             progress=self.progress,
             group=ProcessGroup(0, 1, self.group.device),
             workers=self.recipe.clips.workers,
             stop=self.stop,
         )
 
-    def _propose(self, videos: Sequence[Untrimmed]) -> list[tuple[Proposals, np.ndarray]]:
+    def _propose(self, videos: Sequence[Untrimmed]) -> list[tuple[VideoProposals, np.ndarray]]:
         """Proposals of each video after soft-NMS, best first, and their scores."""
         suppression = self.recipe.suppression
         milder = {"sigma": suppression.sigma, "low": suppression.low, "gain": suppression.gain}
         self.progress.start(total=len(videos), unit="video", phase="proposals")
         kept = []
         for done, video in enumerate(videos, 1):
-            found = propose(self.bmn, video, self.origin.load(video), self.recipe.bmn)
+            found = propose(self.bmn, video, self.source.load(video), self.recipe.bmn)
             order, scores = soft_nms(*found, duration=video.duration, keep=suppression.keep, **milder)
-            kept.append((Proposals(video, found.starts[order], found.ends[order]), scores))
+            kept.append((VideoProposals(video, found.starts[order], found.ends[order]), scores))
             self.progress.step(done)
         return kept
 
     def _detections(
-        self, proposals: Sequence[tuple[Proposals, np.ndarray]], probabilities: Mapping[str, Scores]
+        self, proposals: Sequence[tuple[VideoProposals, np.ndarray]], probabilities: Mapping[str, Scores]
     ) -> pd.DataFrame:
         """Proposals with classes, as the dataset's official submission file holds them."""
         how, tables = self.recipe.classification, []
@@ -191,14 +185,14 @@ class _Localization:
         names = sorted(set(truth["video"]))
         self.progress.start(total=len(set(units_of(names))), unit="evaluation", phase="evaluating")
         metrics = average_precisions(truth, predictions, self.recipe.thresholds)
-        save_scores(self.run.file("scores.npz"), jackknife(names, measure, metrics))
+        write_arrays(self.run.file("scores.npz"), jackknife(names, measure, metrics))
         return metrics
 
     def _recall(
         self,
         train: Sequence[Untrimmed],
         validation: Sequence[Untrimmed],
-        proposals: Sequence[tuple[Proposals, np.ndarray]],
+        proposals: Sequence[tuple[VideoProposals, np.ndarray]],
     ) -> dict[str, float]:
         """Average recall of the proposals, and of as many windows that do not look at the video."""
         ours = pd.concat(

@@ -5,12 +5,14 @@ video that they overlap most among those not taken, if intersection over union r
 are false positives. Average precision is the area under precision made monotone over recall (PASCAL VOC 2011); its
 mean is over the labels that the ground truth has. Predictions of other labels are dropped.
 
-Tables of segments, and how far two segments overlap: shared by evaluation, recall and non-maximum suppression.
-
-Which predictions find a ground-truth segment: the matching of the official evaluations, for all labels at once.
+Mean average precision is no mean over videos, so that two networks cannot be paired video by video. The jackknife over
+videos says how much it depends on them: leaving out one video at a time gives each a pseudo-value, n * metric -
+(n - 1) * metric without it (Tukey, 1958). Their mean is the metric but for its bias, and their variance over n is its
+variance, that of differences between networks included.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -323,3 +325,42 @@ def _limits(thresholds: Sequence[float]) -> list[float]:
 def _rounded(thresholds: Sequence[float]) -> list[float]:
     """Without the last digits by which sums like 0.1 + 0.2 miss their number."""
     return [round(float(threshold), 9) for threshold in thresholds]
+
+
+UNITS = 100
+"""Most units that are left out one by one; more videos than that are left out in as many groups."""
+
+
+def units_of(videos: Sequence[str], most: int = UNITS) -> npt.NDArray[np.str_]:
+    """The unit of each video: its own name, or of more than `most` videos a group that depends on its name alone."""
+    if len(videos) <= most:
+        return np.array(videos)
+    return np.array([f"group {int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % most}" for name in videos])
+
+
+def jackknife(
+    videos: Sequence[str],
+    measure: Callable[[npt.NDArray[np.str_]], dict[str, float]],
+    whole: dict[str, float] | None = None,
+    most: int = UNITS,
+) -> dict[str, npt.NDArray]:
+    """Pseudo-values of every metric.
+
+    Args:
+        videos: names of all videos.
+        measure: the metrics on some of them, given by name.
+        whole: the metrics on all of them, where they are known already.
+        most: units at most.
+
+    Returns:
+        `videos`: names of the units in order [U]; and for each metric `shares_<metric>`, float64 [U].
+    """
+    names, units = np.array(videos), units_of(videos, most)
+    distinct = np.unique(units)
+    whole, count = whole or measure(names), len(distinct)
+    without = [measure(names[units != unit]) for unit in distinct] if count > 1 else [whole]
+    values = {
+        f"shares_{metric}": np.array([count * value - (count - 1) * part[metric] for part in without])
+        for metric, value in whole.items()
+    }
+    return {"videos": distinct, **values}

@@ -1,12 +1,14 @@
 """A run: dataset x model x seed at a scale, trained once and used by every table and figure that needs it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tada.base.errors import TadaError
 from tada.base.files import read_json
-from tada.runs.recipes import load_recipe, resolved, signature
+from tada.runs.recipes import describe_classes, load_recipe, resolved, signature
 from tada.runs.settings import ClassificationRecipe, LocalizationRecipe, Recipe, Scale
 
 
@@ -77,3 +79,13 @@ class Run:
         except (FileNotFoundError, ValueError):
             return None
         return content if content.get("signature") == self.signature else None
+
+
+def check_classes(names: Sequence[str] | Mapping[str, Sequence[str]], run: Run, layout: str) -> None:
+    """Raise a TadaError where data, described by `layout`, has another number of classes than the run's recipe."""
+    found = {task: len(of) for task, of in names.items()} if isinstance(names, Mapping) else len(names)
+    if found != run.recipe.classes:
+        raise TadaError(
+            f"{layout}: these are {describe_classes(found)} classes, and the recipe of {run.dataset} at scale "
+            f"{run.scale} is for {describe_classes(run.recipe.classes)}"
+        )

@@ -14,10 +14,9 @@ from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent
 from tada.classification import evaluation
-from tada.classification.evaluation import accuracies, test
+from tada.classification.evaluation import accuracies, evaluate
 from tada.data.transforms import normalise
 
-test.__test__ = False
 CPU = torch.device("cpu")
 VIDEOS = 11
 
@@ -53,7 +52,7 @@ class Net(nn.Module):
 
 def run(dataset=None, model=None, **options):
     options = {"batch": 2, "progress": Silent(), "group": ProcessGroup(0, 1, CPU), **options}
-    return test(model or Net(), dataset or Noise(), videos=[f"v{n}" for n in range(VIDEOS)], **options)
+    return evaluate(model or Net(), dataset or Noise(), videos=[f"v{n}" for n in range(VIDEOS)], **options)
 
 
 def same(found, expected, tolerance=0.0):
@@ -187,7 +186,7 @@ def test_a_shared_pass_goes_on_with_whatever_number_of_processes(tmp_path, later
 @pytest.mark.parametrize("tasks", [False, True], ids=["one task", "verbs and nouns"])
 def test_half_precision_is_near_float32_and_the_difference_is_told(tasks):
     full, half = (run(Noise(tasks), Net(tasks), precision=name) for name in ("float32", "bfloat16"))
-    told = evaluation.compare(
+    told = evaluation.compare_precisions(
         Net(tasks), Noise(tasks), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=VIDEOS
     )
     suffixes = [name.removeprefix("views") for name in full if name.startswith("views")]
@@ -197,7 +196,7 @@ def test_half_precision_is_near_float32_and_the_difference_is_told(tasks):
     moved = [full[f"scores{s}"].argmax(1) != half[f"scores{s}"].argmax(1) for s in suffixes]
     assert told["changed_top1"] == np.any(moved, axis=0).sum()
     assert (told["precision"], told["videos"]) == ("bfloat16", VIDEOS)
-    words = evaluation.in_words(told)
+    words = evaluation.describe_comparison(told)
     assert words.startswith("testing in bfloat16: on 11 videos the scores are within 0.0")
     assert words.endswith("top-1 changes for 0")
     assert accuracies(half)
@@ -216,7 +215,7 @@ def test_changed_videos_are_counted():
             values = self.linear(torch.ones(len(x), 1))
             return 100 * values.float() + torch.tensor([0.0, 0.05])
 
-    told = evaluation.compare(
+    told = evaluation.compare_precisions(
         Fragile(), Noise(), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=5
     )
     assert (told["videos"], told["changed_top1"]) == (5, 5)
@@ -232,4 +231,4 @@ def test_scores_beyond_the_range_of_float16_are_an_error():
             return self.linear(torch.full((len(x), 1), 1e30))
 
     with pytest.raises(TadaError, match=r"test\.precision float16 gives scores that are not finite"):
-        evaluation.compare(Large(), Noise(), precision="float16", batch=4, group=ProcessGroup(0, 1, CPU))
+        evaluation.compare_precisions(Large(), Noise(), precision="float16", batch=4, group=ProcessGroup(0, 1, CPU))

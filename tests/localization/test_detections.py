@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tada.localization.detections import fuse_actions, fuse_video
+from tada.localization.classes import fuse_actions, fuse_video
 
 
 def reference_pairs(verbs, nouns, top_verbs, top_nouns, top):

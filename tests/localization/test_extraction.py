@@ -12,7 +12,7 @@ from tada.base.progress import Progress
 from tada.data.mini.rendering import write_video
 from tada.data.transforms import normalise, resize_short_side
 from tada.data.video.random_access import Video
-from tada.localization.classes import Proposals, classify_proposals, classify_video, proposal_times
+from tada.localization.classes import VideoProposals, classify_proposals, classify_video, proposal_times
 from tada.localization.extraction import dense_times, extract
 from tada.localization.features import Features, load_features
 from tada.localization.videos import Segment, Untrimmed
@@ -205,7 +205,9 @@ def test_clips_of_a_proposal_are_spread_over_it():
 
 def test_proposals_get_the_mean_softmax_of_their_clips(videos, model):
     starts, ends = np.array([4.0, 0.0, 7.0, 0.0]), np.array([8.0, 1.0, 8.3, 8.3])
-    proposals = [Proposals(video, starts[:count], ends[:count]) for video, count in ((videos[0], 4), (videos[2], 2))]
+    proposals = [
+        VideoProposals(video, starts[:count], ends[:count]) for video, count in ((videos[0], 4), (videos[2], 2))
+    ]
     found = classify_proposals(model, proposals, SETTINGS, clips=3, progress=progress())
     assert found.skipped == {}
     for of in proposals:
@@ -219,7 +221,7 @@ def test_proposals_get_the_mean_softmax_of_their_clips(videos, model):
 
 def test_proposals_of_a_bad_video_are_skipped(videos, model, tmp_path):
     gone = replace(videos[0], name="gone", path=tmp_path / "gone.mp4")
-    proposals = [Proposals(video, np.array([0.0]), np.array([1.0])) for video in (gone, videos[1])]
+    proposals = [VideoProposals(video, np.array([0.0]), np.array([1.0])) for video in (gone, videos[1])]
     found = classify_proposals(model, proposals, SETTINGS, clips=2, progress=progress())
     assert list(found.scores) == ["b"] and found.skipped == {"gone": "no such file"}
 

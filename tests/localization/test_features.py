@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from tada.base.errors import TadaError
-from tada.localization.features import Features, Kept, check_finite, file_of, load_features, read_kept, save_features
+from tada.localization.features import (
+    Features,
+    FeatureStamp,
+    check_finite,
+    file_of,
+    load_features,
+    read_stamp,
+    save_features,
+)
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import windows_of
 
@@ -18,7 +26,7 @@ TIMES = np.arange(40) * 0.5 + 0.25
 @pytest.fixture
 def saved(tmp_path):
     def save(values=VALUES, times=TIMES, note=None):
-        save_features(tmp_path, "a", Features(values, times), Kept("made from this", note))
+        save_features(tmp_path, "a", Features(values, times), FeatureStamp("made from this", note))
         return tmp_path
 
     return save
@@ -30,7 +38,7 @@ def test_what_is_written_is_read(saved, note):
     found = load_features(folder, VIDEO)
     assert (found.values == VALUES).all() and found.values.dtype == np.float32
     assert (found.times == TIMES).all() and found.times.dtype == np.float64
-    assert read_kept(folder, "a") == Kept("made from this", note)
+    assert read_stamp(folder, "a") == FeatureStamp("made from this", note)
     assert (np.load(file_of(folder, "a")) == VALUES).all()
 
 
@@ -59,13 +67,13 @@ def test_a_file_that_is_cut_short_is_none(saved, size):
     folder = saved()
     content = file_of(folder, "a").read_bytes()
     file_of(folder, "a").write_bytes(content[:size])
-    assert read_kept(folder, "a") is None
+    assert read_stamp(folder, "a") is None
     with pytest.raises(TadaError, match=r"a\.npy: no file of features"):
         load_features(folder, VIDEO)
 
 
 def test_there_is_no_file(tmp_path):
-    assert read_kept(tmp_path, "a") is None
+    assert read_stamp(tmp_path, "a") is None
     with pytest.raises(TadaError, match="no features of a there"):
         load_features(tmp_path, VIDEO)
 

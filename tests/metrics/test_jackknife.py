@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tada.metrics.jackknife import jackknife, units_of
+from tada.metrics.average_precision import jackknife, units_of
 
 VIDEOS = [f"v{number}" for number in range(40)]
 VALUES = dict(zip(VIDEOS, np.random.default_rng(0).normal(size=40), strict=True))

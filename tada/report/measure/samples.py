@@ -87,7 +87,9 @@ def read_samples(seeds: Sequence[Sequence[RunResult]], metric: str) -> Samples:
 
 
 def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
-    """Contributions of videos to a metric of localization, e.g. "map" or "map_action@0.5"; see tada.metrics.jackknife.
+    """Contributions of videos to a metric of localization, e.g. "map" or "map_action@0.5".
+
+    They are pseudo-values of the jackknife, see `tada.metrics.average_precision.jackknife`.
 
     Args:
         seeds: finished runs, one for each seed.
