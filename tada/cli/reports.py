@@ -1,17 +1,107 @@
-"""The commands that keep the README's numbers: `tada snapshot` and `tada readme`.
+"""Commands that make pages and figures of results: tables, sentences, the overview, the snapshot and the README."""
 
-The command of temporal action localization: `tada evaluate-detections`.
-"""
-
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tada.cli.runs import Results, Scale
+
+Seeds = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
+
+
 Readme = Annotated[Path, typer.Option(help="Whose part between the markers is rewritten.")]
 
 
 Folder = Annotated[Path, typer.Option(help="Folder of the snapshot.")]
+
+
+def list_targets() -> None:
+    """Name every table, figure and page that can be asked for."""
+    from tada.report.paper.figures import figure_names, load_figure
+    from tada.report.paper.tables import PAGES, load_table, table_names
+
+    for name in table_names():
+        table = load_table(name)
+        print(f"tables/{name}.md".ljust(26), f"{table.title}: {table.caption.split('. ')[0].rstrip('.')}")
+    for name, about in PAGES.items():
+        print(f"tables/{name}.md".ljust(26), about)
+    for name in figure_names():
+        figure = load_figure(name)
+        print(f"figures/{name}.svg".ljust(26), f"{figure.title}: {figure.caption.split('. ')[0].rstrip('.')}")
+    print(
+        "results/overview.html".ljust(26), "Overview: all of these on one page, with the verdicts and the cost in front"
+    )
+
+
+def table(
+    name: Annotated[str, typer.Argument(help="e.g. table3b")],
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for the .md, .tex, .html and .csv files.")] = Path("tables"),
+) -> None:
+    """Build a table of the paper from the results that are there; what is missing is shown as missing."""
+    from tada.report.pages.tables import build_table
+
+    for problem in build_table(name, scale, seeds, results, out):
+        print(f"{name}: {problem}", file=sys.stderr)
+    print(f"wrote {out / name}.md, .tex, .html, .csv")
+
+
+def figure(
+    name: Annotated[str, typer.Argument(help="e.g. figure3")],
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for the .svg, .png and .csv files.")] = Path("figures"),
+    data: Annotated[str, typer.Option(help="Folder of the figure's dataset, where it shows videos or names.")] = "",
+) -> None:
+    """Draw a figure of the paper from the results that are there."""
+    from tada.report.figures import build_figure
+
+    for problem in build_figure(name, scale, seeds, results, out, data=data):
+        print(f"{name}: {problem}", file=sys.stderr)
+    print(f"wrote {out / name}.svg, .png, .csv")
+
+
+def audit(
+    out: Annotated[Path, typer.Option(help="Folder for audit.md, .tex, .html and .csv.")] = Path("tables"),
+) -> None:
+    """Recompute the paper's numbers that follow from others of its numbers; needs no results."""
+    from tada.report.pages.sentences import build_audit
+
+    differ = build_audit(out)
+    print(f"wrote {out / 'audit'}.md, .tex, .html, .csv: {len(differ)} numbers and statements differ")
+
+
+def claims(
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for claims.md, .tex, .html and .csv.")] = Path("tables"),
+) -> None:
+    """Judge the paper's sentences by the results that are there, at either scale."""
+    from tada.report.pages.sentences import build_claims
+
+    problems = build_claims(scale, seeds, results, out)
+    print(
+        f"wrote {out / 'claims'}.md, .tex, .html, .csv" + (f"; {len(problems)} results are missing" if problems else "")
+    )
+
+
+def overview(
+    scale: Scale = "mini",
+    seeds: Seeds = 1,
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/overview.html"),
+) -> None:
+    """Put everything that was built on one page, with the verdicts and the cost in front."""
+    from tada.report.pages.overview import build_overview
+
+    build_overview(scale, seeds, results, Path("figures"), out)
+    print(f"wrote {out}")
 
 
 def snapshot(
@@ -23,34 +113,25 @@ def snapshot(
     readme: Readme = Path("README.md"),
 ) -> None:
     """Keep what was found, small enough to commit, and rewrite the README's numbers from it."""
-    from tada.report.pages.readme import update
     from tada.report.pages.snapshot import collect
 
     collect(scale, seeds, results, folder, data=data)
-    update(readme, folder)
+    _write_readme(readme, folder)
     print(f"wrote {folder} and the numbers of {readme}")
 
 
 def readme(folder: Folder = Path("snapshot"), readme: Readme = Path("README.md")) -> None:
     """Rewrite the README's numbers and picture from the committed snapshot."""
-    from tada.report.pages.readme import update
-
-    update(readme, folder)
+    _write_readme(readme, folder)
     print(f"wrote {folder / 'agreement.svg'} and the numbers of {readme}")
 
 
-def evaluate_detections(
-    ground_truth: Annotated[Path, typer.Argument(help="JSON of HACS or ActivityNet, or EPIC_100_validation.csv.")],
-    predictions: Annotated[Path, typer.Argument(help="Official submission file (JSON) of the same dataset.")],
-    subset: Annotated[str, typer.Option(help="Of the ground truth, where it has several.")] = "validation",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
-) -> None:
-    """Score a submission file of temporal action localization: mAP at each threshold and on average, in percent."""
-    from tada.localization.submission import score_files
+def _write_readme(readme: Path, folder: Path) -> None:
+    """The part between the README's markers, and the picture in it."""
+    from tada.report.figures import build_agreement
+    from tada.report.pages.readme import build_readme
+    from tada.report.pages.snapshot import PICTURE, load_snapshot
 
-    score = score_files(ground_truth, predictions, subset)
-    if out:
-        from tada.base.files import write_json
-
-        write_json(out, {"ground_truth": str(ground_truth), "predictions": str(predictions), **score.as_json()})
-    print(score.as_text())
+    snapshot = load_snapshot(folder)
+    build_readme(snapshot, readme)
+    build_agreement(snapshot.numbers, snapshot.about["scale"], folder / PICTURE)

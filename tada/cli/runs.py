@@ -1,4 +1,4 @@
-"""The commands that look at runs and their jobs: `tada status`, `plan`, `cancel` and `logs`."""
+"""Commands on data and runs: those that make results, and those that look after runs and their jobs."""
 
 import sys
 import time
@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+Scale = Annotated[
+    str,
+    typer.Option(help="mini: rendered data, small networks; paper: the real ones; released: the authors' networks."),
+]
+
 
 Results = Annotated[Path, typer.Option(help="Folder of all results.")]
 
@@ -17,6 +23,111 @@ Runs = Annotated[
 
 
 WATCH_SECONDS = 5.0
+
+
+WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at scale released, of the checkpoint to test."
+
+
+def render(
+    dataset: Annotated[str, typer.Argument(help="ssv2, k400 or ek100")],
+    out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/mini/DATASET.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+) -> None:
+    """Render the video files of a mini dataset."""
+    from tada.data import mini
+    from tada.runs.recipes import render_spec
+
+    mini.render(out or Path("data/mini") / dataset, render_spec(dataset), workers, dataset)
+
+
+def check_data(
+    dataset: Annotated[str, typer.Argument(help="ssv2, k400 or ek100")],
+    data: Annotated[Path, typer.Option(help="Folder of videos and annotations.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of the annotations, where they are not there.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos, where they are not there.")] = None,
+    layout: Annotated[
+        str, typer.Option(help="Where it is mistaken. k400: csv, list, folders; ek100: videos, frames.")
+    ] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
+    min_frames: Annotated[int, typer.Option(help="Videos with fewer frames are short.")] = 8,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON report; by default results/data/DATASET.json.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Look through a dataset for missing, unreadable and short videos; goes on where it was interrupted."""
+    import os
+
+    from tada.data.catalog import Place
+    from tada.data.validation import check_data
+
+    given = {"annotations": annotations, "videos": videos, "layout": layout}
+    place = Place(data, {name: str(value) for name, value in given.items() if value})
+    workers = workers or os.cpu_count() or 1
+    raise SystemExit(
+        check_data(dataset, place, results=results, out=out, workers=workers, decode=not quick, min_frames=min_frames)
+    )
+
+
+def run(
+    dataset: Annotated[str, typer.Argument(help="ssv2, k400, ek100 or hacs")],
+    model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
+    scale: Scale = "mini",
+    seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
+    data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
+    weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",
+    results: Results = Path("results"),
+    processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
+    cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
+    attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
+    record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,
+) -> None:
+    """Train and test one network, continuing where an interrupted attempt stopped."""
+    from tada.cluster.launch import launch
+    from tada.runs.run import Run
+
+    this = Run(scale, dataset, model, seed, results)
+    if this.scale.renders and not data:
+        data = f"data/mini/{this.recipe.videos}"
+    settings = Path(cluster) if cluster else None
+    outcome = launch(this, data, attempt, processes, settings, weights)
+    if outcome["status"] == "failed" and not record_failure:
+        raise SystemExit(1)
+
+
+def complexity(
+    model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
+    classes: Annotated[int, typer.Option(help="Classes of the head.")] = 400,
+    resolution: Annotated[int, typer.Option(help="Height and width of the input in pixels.")] = 256,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Count a network's parameters and multiply-adds at full size, by the paper's convention."""
+    from tada.complexity import report
+
+    record = report(model, classes, resolution)
+    if out:
+        from tada.base.files import write_json
+
+        write_json(out, record)
+    print(f"{model}: {record['params'] / 1e6:.3f} M parameters, {record['macs'] / 1e9:.3f} GFLOPs")
+
+
+def evaluate_detections(
+    ground_truth: Annotated[Path, typer.Argument(help="JSON of HACS or ActivityNet, or EPIC_100_validation.csv.")],
+    predictions: Annotated[Path, typer.Argument(help="Official submission file (JSON) of the same dataset.")],
+    subset: Annotated[str, typer.Option(help="Of the ground truth, where it has several.")] = "validation",
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Score a submission file of temporal action localization: mAP at each threshold and on average, in percent."""
+    from tada.localization.submission import score_files
+
+    score = score_files(ground_truth, predictions, subset)
+    if out:
+        from tada.base.files import write_json
+
+        write_json(out, {"ground_truth": str(ground_truth), "predictions": str(predictions), **score.as_json()})
+    print(score.as_text())
 
 
 def status(

@@ -1,1 +1,97 @@
-"""Pictures of the paper's figures, one file for each kind."""
+"""Figures of the paper as SVG, PNG and CSV, and the README's picture; one module for each kind of figure.
+
+A kind's module is imported when a figure of that kind is drawn: some load networks.
+"""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from tada.base.files import replacing, write_text
+from tada.report.figures.style import STYLE, Drawing
+from tada.report.measure.provenance import provenance
+from tada.report.measure.results import Results
+from tada.report.paper.figures import FIGURES, Accuracies, ActivationMaps, Categories, Curves, Figure, load_figure
+
+
+def build_figure(
+    name: str, scale: str, seeds: int, results: Path, out: Path, *, data: str = "", specs: Path = FIGURES
+) -> list[str]:
+    """Write `<out>/<name>.svg`, `.png` and `.csv` from what is under `results`.
+
+    A failed or missing run is a place in the picture that says so.
+
+    Args:
+        name: a spec's name, e.g. "figure3".
+        scale: "mini" or "paper", whose runs are shown.
+        seeds: runs shown of each (dataset, model): seeds 0 to seeds - 1.
+        results: the folder `results`.
+        out: folder of the files.
+        data: folder of the figure's dataset (or more about it, see `Place.parse`), whose videos and classes'
+            names some figures show; by default, in mini, the rendered one.
+        specs: folder of the specs.
+
+    Returns:
+        One line for each failed or missing run; empty if the figure is complete.
+
+    Raises:
+        TadaError: the spec is unknown or faulty.
+    """
+    figure = load_figure(name, specs)
+    available = Results(results, scale, seeds)
+    if not data and available.scale.renders and isinstance(figure, Categories | ActivationMaps):
+        data = f"data/mini/{figure.dataset}"
+    with mpl.rc_context(STYLE):
+        drawing = _draw(figure, available, data)
+        _save(drawing.canvas, out / name, figure, available)
+    write_text(out / f"{name}.csv", drawing.csv)
+    return drawing.problems
+
+
+def build_agreement(numbers: pd.DataFrame, scale: str, out: Path) -> None:
+    """Write the README's picture as SVG: the same file for the same numbers.
+
+    Args:
+        numbers: cells of all tables as of `Snapshot.numbers`.
+        scale: "mini" or "paper", of what was reproduced.
+        out: the file.
+    """
+    from tada.report.figures.accuracies import draw_agreement
+
+    target = io.StringIO()
+    with mpl.rc_context(STYLE):
+        draw_agreement(numbers, scale).savefig(target, format="svg", metadata={"Date": None})
+    write_text(out, "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n")
+
+
+def _draw(figure: Figure, results: Results, data: str) -> Drawing:
+    match figure:
+        case Accuracies():
+            from tada.report.figures import accuracies
+
+            return accuracies.draw(figure, results)
+        case Categories():
+            from tada.report.figures import categories
+
+            return categories.draw(figure, results, data)
+        case Curves():
+            from tada.report.figures import curves
+
+            return curves.draw(figure, results)
+        case ActivationMaps():
+            from tada.report.figures import gradcam
+
+            return gradcam.draw(figure, results, data)
+
+
+def _save(canvas: Canvas, path: Path, figure: Figure, results: Results) -> None:
+    """Write SVG and PNG, which carry caption and provenance as metadata."""
+    lines = provenance(results.all_runs(figure.runs), results)
+    about = "\n".join([figure.caption, *(f"{label}: {text}" for label, text in lines)])
+    with replacing(path.with_suffix(".svg")) as temporary:
+        canvas.savefig(temporary, format="svg", metadata={"Title": figure.title, "Description": about, "Date": None})
+    with replacing(path.with_suffix(".png")) as temporary:
+        canvas.savefig(temporary, format="png", dpi=300, metadata={"Title": figure.title, "Description": about})

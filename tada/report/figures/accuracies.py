@@ -1,23 +1,61 @@
-"""Accuracies over networks, with the points that the paper reports (Figure 3).
+"""Reproduced accuracies beside those that the paper reports: Figure 3, and the README's picture of several tables.
 
-At the paper's scale the reported points stand among the reproduced ones. The mini datasets have levels of their own, so
-there the reported points get a panel below, with the same x axis and another y axis.
+In Figure 3 at the paper's scale the reported points stand among the reproduced ones. The mini datasets have levels of
+their own, so there the reported points get a panel below, with the same x axis and another y axis.
+
+The README's picture shows, left, each network of Tables 3a, 3b and 4: points rise from left to right where the paper's
+order of networks holds; right, what TAdaConv adds to each backbone of Table 2, reported and reproduced.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MultipleLocator
 
-from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, MARKERS, REPORTED, Drawing, grid
+from tada.report.figures.style import (
+    COLOURS,
+    COLUMN_WIDTH,
+    GREY,
+    MARKERS,
+    PAGE_WIDTH,
+    REPORTED,
+    Drawing,
+    Style,
+    grid,
+    say,
+)
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.figures import Accuracies, Point, Series
 from tada.report.paper.quantities import Metric
 from tada.runs.settings import Scale
+
+ABLATIONS = {"table3a": "Table 3a", "table3b": "Table 3b", "table4": "Table 4"}
+
+
+NAMED = {"tsn": ("TSN", -11), "tada2d": ("TAda2D", 7)}
+"""Labels of points, and how far above them they stand."""
+
+
+LEGEND: Style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "frameon": False, "handletextpad": 0.2}
+
+
+BACKBONES = {
+    "slowonly+tada": "SlowOnly 8×8",
+    "slowfast-4x16+tada": "SlowFast 4×16",
+    "slowfast-8x8+tada": "SlowFast 8×8",
+    "r2plus1d+tada-2d": "R(2+1)D, 2d",
+    "r2plus1d+tada-2d-1d": "R(2+1)D, 2d+1d",
+    "r3d+tada": "R3D",
+}
+
+
+GAINS = {"ssv2_delta": "SSV2", "k400_delta": "K400"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +79,7 @@ def draw(figure: Accuracies, results: Results) -> Drawing:
     drawn = [Drawn(series, tuple(values[point.model] for point in series.points)) for series in figure.series]
     baseline = values[figure.baseline.model]
     problems = list(dict.fromkeys(str(problem) for value in values.values() for problem in value.problems))
-    return Drawing(_canvas(figure, drawn, baseline, results.scale), to_csv(figure, drawn, baseline), problems)
+    return Drawing(_canvas(figure, drawn, baseline, results.scale), _to_csv(figure, drawn, baseline), problems)
 
 
 def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: Scale) -> Canvas:
@@ -75,7 +113,7 @@ def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: 
     return canvas
 
 
-def to_csv(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> str:
+def _to_csv(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> str:
     """The figure's data, one line a point."""
     lines = [_line("baseline", figure.baseline, baseline)]
     lines += [
@@ -113,9 +151,9 @@ def _x_axes(axes: Axes, drawn: Sequence[Drawn], top: bool = True) -> None:
         above.set_xlabel(drawn[1].series.axis)
 
 
-def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> dict[object, str]:
+def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> dict[Artist, str]:
     """Draw lines, error bars and crosses of missing points; returns what the legend shows, with its texts."""
-    handles: dict[object, str] = {}
+    handles: dict[Artist, str] = {}
     if baseline.mean is not None:
         line = axes.axhline(float(baseline.mean), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9, gid="baseline")
         handles[line] = figure.baseline.x
@@ -132,13 +170,13 @@ def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline
         for x, value in zip(one.positions, one.values, strict=True):
             if value.status != DONE:
                 axes.plot(x, 0.05, "x", color=colour, transform=foot, gid=f"{one.series.name}-{value.status}")
-                place = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": "small"}
-                behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+                place: Style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": "small"}
+                behind: Style = {"facecolor": "white", "edgecolor": "none", "pad": 1}
                 axes.text(x, 0.1, value.status, color=colour, transform=foot, bbox=behind, **place)
     return handles
 
 
-def _reported(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], label: bool) -> object:
+def _reported(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], label: bool) -> Artist:
     """Draw the reported points, those that two series share once, with their values if `label`."""
     points = {
         (float(x), float(point.reported)): str(point.reported)
@@ -151,3 +189,111 @@ def _reported(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], label: boo
         for (x, y), text in points.items():
             axes.annotate(text, (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize="small")
     return marks
+
+
+@dataclass(frozen=True)
+class Number:
+    """A cell of a table as texts; `reproduced` is empty where there is nothing yet."""
+
+    table: str
+    row: str
+    column: str
+    reported: str
+    reproduced: str
+    verdict: str
+
+    @property
+    def pair(self) -> tuple[float, float]:
+        """Reported and reproduced."""
+        return float(self.reported), float(self.reproduced)
+
+
+def draw_agreement(numbers: pd.DataFrame, scale: str) -> Canvas:
+    """The README's picture.
+
+    Args:
+        numbers: cells of all tables in long form (table, row, column, reported, reproduced, ...), all of them texts.
+        scale: "mini" or "paper", of what was reproduced.
+    """
+    canvas = Canvas(figsize=(PAGE_WIDTH, 3.1), layout="constrained")
+    left, right = canvas.subplots(1, 2)
+    _orders(left, numbers, scale)
+    _gains(right, numbers, scale)
+    for axes in (left, right):
+        axes.spines["top"].set_visible(False)
+    return canvas
+
+
+def rank_correlation(numbers: pd.DataFrame, table: str) -> tuple[float, int]:
+    """Spearman's correlation of a table's reported and reproduced top-1 accuracies, and the number of rows."""
+    pairs = list(_pairs(numbers, table).values())
+    reported, reproduced = (pd.Series([pair[place] for pair in pairs], dtype=float).rank() for place in (0, 1))
+    return reported.corr(reproduced), len(pairs)
+
+
+def _pairs(numbers: pd.DataFrame, table: str) -> dict[str, tuple[float, float]]:
+    """Reported and reproduced top-1 accuracy of each row that has both."""
+    return {one.row: one.pair for one in _read(numbers, table) if one.column == "top1" and one.reproduced}
+
+
+def _read(numbers: pd.DataFrame, table: str) -> list[Number]:
+    columns = numbers.loc[numbers["table"] == table, [field.name for field in fields(Number)]]
+    return [Number(*map(str, values)) for values in columns.itertuples(index=False)]
+
+
+def _orders(axes: Axes, numbers: pd.DataFrame, scale: str) -> None:
+    axes.set_title("Ablations: is the paper's order kept?", fontsize="medium", loc="left")
+    places: dict[str, tuple[float, float]] = {}
+    for number, (table, title) in enumerate(ABLATIONS.items()):
+        pairs = _pairs(numbers, table)
+        if not pairs:
+            continue
+        correlation, rows = rank_correlation(numbers, table)
+        label = f"{title} ({correlation:.2f})" if rows > 3 else title
+        style: Style = {"marker": MARKERS[number], "color": COLOURS[number], "edgecolors": "white", "linewidths": 0.5}
+        axes.scatter(*zip(*pairs.values(), strict=True), s=28, zorder=3, label=label, gid=table, **style)
+        places |= pairs
+    if not places:
+        say(axes, "not there yet")
+        return
+    for row, (name, above) in NAMED.items():
+        if row in places:
+            axes.annotate(name, places[row], xytext=(0, above), textcoords="offset points", ha="center", color=GREY)
+    axes.set_xlabel("top-1 in the paper, SSV2 (%)")
+    axes.set_ylabel(f"top-1 here, {scale} scale (%)")
+    axes.margins(0.12)
+    axes.legend(title="(rank correlation with the paper)", ncols=3, columnspacing=1.0, **LEGEND)
+    grid(axes, "both")
+
+
+def _gains(axes: Axes, numbers: pd.DataFrame, scale: str) -> None:
+    axes.set_title("What TAdaConv adds to a backbone", fontsize="medium", loc="left")
+    gains = {(one.row, one.column): one for one in _read(numbers, "table2") if one.column in GAINS}
+    if not any(one.reproduced for one in gains.values()):
+        say(axes, "not there yet")
+        return
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    for number, (column, dataset) in enumerate(GAINS.items()):
+        there = [
+            (place + (number - 0.5) * 0.34, gains[row, column])
+            for place, row in enumerate(BACKBONES)
+            if (row, column) in gains
+        ]
+        here = [(float(one.reproduced), y) for y, one in there if one.reproduced]
+        if here:
+            label = f"{dataset}, here"
+            style: Style = {"color": COLOURS[number], "marker": MARKERS[number], "s": 24, "zorder": 4, "label": label}
+            axes.hlines([y for _, y in here], 0, [x for x, _ in here], color=COLOURS[number], linewidth=1.2)
+            axes.scatter(*zip(*here, strict=True), gid=f"here-{column}", **style)
+        for y, one in there:
+            if not one.reproduced:
+                axes.text(0.3, y, one.verdict, va="center", fontsize="x-small", color=COLOURS[number])
+        paper = [(float(one.reported), y) for y, one in there]
+        once = "the paper" if number else None
+        axes.scatter(*zip(*paper, strict=True), gid=f"paper-{column}", label=once, **REPORTED)
+    axes.set_yticks(range(len(BACKBONES)), list(BACKBONES.values()))
+    axes.invert_yaxis()
+    axes.xaxis.set_minor_locator(MultipleLocator(1))
+    axes.set_xlabel(f"gain in top-1 (points; here: {scale} scale)")
+    axes.legend(ncols=3, **LEGEND)
+    grid(axes, "x")

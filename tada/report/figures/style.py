@@ -1,9 +1,14 @@
 """What all pictures share: sizes, colours, and the parts that a picture is handed over in."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+
+Style = dict[str, Any]
+"""Keyword arguments of matplotlib."""
+
 
 # Okabe and Ito's colours, told apart by every kind of colour vision, and markers and lines that tell without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -22,7 +27,7 @@ COLUMN_WIDTH = 3.4
 PAGE_WIDTH = 7.0
 
 
-STYLE = {
+STYLE: Style = {
     "font.size": 7.5,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -34,7 +39,7 @@ STYLE = {
 }
 
 
-REPORTED = {"marker": "D", "facecolors": "white", "edgecolors": "black", "linewidths": 0.9, "s": 20, "zorder": 5}
+REPORTED: Style = {"marker": "D", "facecolors": "white", "edgecolors": "black", "linewidths": 0.9, "s": 20, "zorder": 5}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Drawing:
     problems: list[str]
 
 
-def grid(axes: Axes, axis: str) -> None:
+def grid(axes: Axes, axis: Literal["x", "y", "both"]) -> None:
     """Faint lines across, behind everything else."""
     axes.grid(axis=axis, color="#dddddd", linewidth=0.5)
     axes.set_axisbelow(True)

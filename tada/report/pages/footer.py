@@ -1,49 +1,21 @@
-"""What stands under a table: scale, seeds, code, hardware, time, data, versions, tolerances and conventions.
+"""What stands under a table, so that a reader can judge its numbers: provenance, conventions and tolerances.
 
-What stands under a table of EPIC-KITCHENS-100's actions: how they are scored, and what the other way would give.
-
-What stands under a table of localization: how detections are scored, and how good their proposals are.
+Tables of EPIC-KITCHENS-100's actions add how pairs of a verb and a noun are scored; tables of localization, how
+detections are scored, and how good their proposals are.
 """
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tada.base.provenance import environment, git_state
-from tada.report.measure.results import DONE, Results, RunResult
+from tada.base.provenance import environment
+from tada.report.measure.provenance import Line, about_code, about_runs
+from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.printed import show
 from tada.report.paper.quantities import LayerSize, LibrarySize, Metric, NetworkSize, Structure
 from tada.report.paper.tables import Table, Tolerance
 from tada.runs.recipes import is_runnable, load_recipe
-from tada.runs.settings import Scale
-
-Line = tuple[str, str]
-"""What a line is about, and what it says."""
-
-
-PACKAGES = ("torch", "torchvision", "numpy", "decord", "fvcore")
-
-
-MINI = (
-    "mini: rendered videos and small networks. It can show orderings of rows and signs of differences, never levels: "
-    "an accuracy's difference to the paper's says nothing here, so accuracies carry no verdict."
-)
-
-
-PAPER = "paper: the paper's datasets, networks and schedules; accuracies carry verdicts."
-
-
-TESTED = (
-    "released: the authors' checkpoints, tested and not trained. A verdict compares with what the authors publish for "
-    "that very checkpoint, and says nothing about a training; rows without a checkpoint are only shown."
-)
-
-
-SCALES = {Scale.MINI: MINI, Scale.PAPER: PAPER, Scale.RELEASED: TESTED}
-
 
 COUNTED = (
     "at full size whatever the scale. A FLOP is one multiply-add. Counted: convolutions and linear layers, those that "
@@ -74,98 +46,6 @@ def footer(table: Table, results: Results) -> list[Line]:
     lines += action_scores(table, results) + localization(table, results)
     lines += about_code(environments) + _conventions(table, complexities)
     return lines + (_tolerances(table) if results.scale.gives_verdicts else [])
-
-
-def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
-    """Scale, seeds, data and cost of the runs behind a table or figure."""
-    seeds = "seed 0" if results.seeds == 1 else f"seeds 0 to {results.seeds - 1}, mean ± standard deviation of one seed"
-    lines = [("Scale", SCALES[results.scale])] + ([("Seeds", seeds)] if results.scale.trains else [])
-    done = [result for result in runs if result.status == DONE]
-    if len(done) < len(runs):
-        states = Counter(result.status for result in runs)
-        lines.append(("Runs", ", ".join(f"{count} {status}" for status, count in states.items())))
-    if not done:
-        return lines
-    for dataset in sorted({result.run.dataset for result in done}):
-        of = [result for result in done if result.run.dataset == dataset]
-        records = [result.record["dataset"] for result in of]
-        unit = "segments " if of[0].run.recipe.task == "localization" else ""
-        lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part, unit)}" for part in records[0])))
-    total = duration(sum(result.record["cost"]["wall_seconds"] for result in done))
-    if any(result.record["environment"]["hardware"]["gpus"] for result in done):
-        total += f" ({sum(result.record['cost']['device_hours'] for result in done):,.0f} GPU hours)"
-    lines.append(("Time", f"{total} in {len(done)} runs: {_times(done)}"))
-    return lines
-
-
-def about_code(environments: Sequence[dict[str, Any]]) -> list[Line]:
-    """Commits, hardware and versions that the results come from, and whether the code has changed since."""
-    if not environments:
-        return []
-    commits = Counter(_commit(found) for found in environments)
-    text = ", ".join(f"{name} ({count} results)" if len(commits) > 1 else name for name, count in commits.items())
-    current = git_state()
-    if len(commits) > 1:
-        text = f"the results come from several states of the code: {text}"
-    if any(found["git_commit"] != current["git_commit"] for found in environments):
-        text += f"; the code is at {_commit(current)} now"
-    hardware = Counter(_machine(found["hardware"]) for found in environments)
-    versions = [
-        f"{name} {', '.join(found)}" for name in PACKAGES if (found := _distinct(_versions(environments, name)))
-    ]
-    python = ", ".join(_distinct(found["python"] for found in environments))
-    return [
-        ("Code", text),
-        ("Hardware", "; ".join(hardware)),
-        ("Versions", ", ".join([f"Python {python}", *versions])),
-    ]
-
-
-def duration(seconds: float) -> str:
-    """ "48 s", "12 min", "3.4 h" or "5.2 days"."""
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}" if unit != "h" else f"{seconds / size:.1f} h"
-    return f"{seconds / 86400:.1f} days"
-
-
-def _counts(records: Sequence[dict[str, Any]], part: str, unit: str = "") -> str:
-    """ "2,400 of 2,400 segments used", as a range where runs differ, with the number of skipped ones if any."""
-    used = sorted({record[part]["used"] for record in records})
-    listed = sorted({record[part]["listed"] for record in records})
-    skipped = max(len(record[part]["skipped"]) for record in records)
-    text = f"{used[0]:,}" if len(used) == 1 else f"{used[0]:,} to {used[-1]:,}"
-    text += f" of {' or '.join(f'{n:,}' for n in listed)} {unit}used"
-    return text + (f" ({skipped} skipped, named in metrics.json)" if skipped else "")
-
-
-def _times(done: Sequence[RunResult]) -> str:
-    by_model: dict[str, list[float]] = {}
-    for result in done:
-        by_model.setdefault(result.run.model, []).append(result.record["cost"]["wall_seconds"])
-    return ", ".join(f"{model} {duration(statistics.mean(seconds))}" for model, seconds in by_model.items())
-
-
-def _commit(environment: dict[str, Any]) -> str:
-    if environment["git_commit"] is None:
-        return "not in a git checkout"
-    return f"commit {environment['git_commit'][:10]}" + (
-        " with uncommitted changes" if environment["git_dirty"] else ""
-    )
-
-
-def _machine(hardware: dict[str, Any]) -> str:
-    gpus = Counter(hardware["gpus"])
-    parts = [f"{hardware['cpu']}, {hardware['cores']} cores", *(f"{count} × {name}" for name, count in gpus.items())]
-    return ", ".join(parts)
-
-
-def _versions(environments: Iterable[dict[str, Any]], name: str) -> list[str]:
-    return [environment["packages"][name] for environment in environments if name in environment["packages"]]
-
-
-def _distinct(values: Iterable[str]) -> list[str]:
-    return sorted(set(values))
 
 
 def _tolerances(table: Table) -> list[Line]:
@@ -210,7 +90,7 @@ _JOINT = "The joint variant, which averages over the views before it multiplies,
 _ACTION_DECIMALS = 2
 
 
-def action_scores(table: Table, results: Results) -> list[tuple[str, str]]:
+def action_scores(table: Table, results: Results) -> list[Line]:
     """A line if the table shows accuracies of actions, else none; see `tada.metrics.accuracy`."""
     headers = {column.name: f"{column.over} {column.header}".strip() for column in table.columns}
     joint: dict[str, list[str]] = {}
@@ -254,9 +134,9 @@ _GIVEN = (
 )
 
 
-def localization(table: Table, results: Results) -> list[tuple[str, str]]:
+def localization(table: Table, results: Results) -> list[Line]:
     """Lines on every dataset in whose videos the table locates actions; none for other tables."""
-    lines: list[tuple[str, str]] = []
+    lines: list[Line] = []
     metrics = [what for what in table.quantities if isinstance(what, Metric)]
     for dataset in sorted({what.dataset for what in metrics}):
         models = list(dict.fromkeys(model for what in metrics if what.dataset == dataset for model in what.models))
@@ -281,7 +161,7 @@ def _protocol(dataset: str, thresholds: Sequence[float], printed: int) -> str:
     return text + (f", of which {printed} are shown." if printed < len(thresholds) else ".")
 
 
-def _proposals(dataset: str, models: Sequence[str], count: int, results: Results) -> list[tuple[str, str]]:
+def _proposals(dataset: str, models: Sequence[str], count: int, results: Results) -> list[Line]:
     """Average recall of each network's proposals, and of windows that do not look at the video."""
     found = {model: measure(Metric(dataset, (model,), f"ar@{count}"), results) for model in models}
     found = {model: value for model, value in found.items() if value.status == DONE}
@@ -297,7 +177,7 @@ def _proposals(dataset: str, models: Sequence[str], count: int, results: Results
     return [(f"Proposals, {dataset}", text)]
 
 
-def _given(dataset: str, models: Sequence[str], results: Results) -> list[tuple[str, str]]:
+def _given(dataset: str, models: Sequence[str], results: Results) -> list[Line]:
     """Networks whose features were not extracted, if any."""
     done = [result for model in models for result in results.runs(dataset, model) if result.status == DONE]
     given = dict.fromkeys(of.run.model for of in done if of.record.get("initial", {}).get("kind") == "features")

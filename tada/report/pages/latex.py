@@ -1,8 +1,8 @@
-"""A sheet as LaTeX with booktabs; compiles as it is inside any document that loads the packages it names."""
+"""A page as LaTeX with booktabs; compiles as it is inside any document that loads the packages it names."""
 
 from itertools import groupby
 
-from tada.report.pages.sheet import Head, Piece, Sheet
+from tada.report.pages.page import Grid, Head, Page, Piece
 
 PACKAGES = ("booktabs", "graphicx", "longtable", "pifont")
 
@@ -46,16 +46,16 @@ def escaped(text: str) -> str:
     return "".join(_SIGNS.get(sign, sign) for sign in text)
 
 
-def to_latex(sheet: Sheet) -> str:
+def to_latex(page: Page) -> str:
     """The table, its notes, order and footer as one float, or as a table over several pages if it is long."""
-    long = len(sheet.lines) > _PAGE
-    align = "".join("l" if head.left else "r" for head in sheet.heads)
-    title = f"{sheet.title}, reproduced at {sheet.source}" if sheet.source else f"{sheet.title}, reproduced"
-    caption = rf"\caption{{{escaped(f'{title}. {sheet.caption}')}}}"
-    label = rf"\label{{tab:{sheet.name}}}"
-    head = ["\\toprule", *_heading(sheet.heads), "\\midrule"]
-    body = _body(sheet, stacked=not any(head.sub for head in sheet.heads))
-    below = [r"{\footnotesize", *(rf"\noindent {line}\par" for line in _below(sheet)), "}"]
+    long = len(page.grid.lines) > _PAGE
+    align = "".join("l" if head.left else "r" for head in page.grid.heads)
+    title = f"{page.title}, reproduced at {page.source}" if page.source else f"{page.title}, reproduced"
+    caption = rf"\caption{{{escaped(f'{title}. {page.caption}')}}}"
+    label = rf"\label{{tab:{page.name}}}"
+    head = ["\\toprule", *_heading(page.grid.heads), "\\midrule"]
+    body = _body(page.grid, stacked=not any(head.sub for head in page.grid.heads))
+    below = [r"{\footnotesize", *(rf"\noindent {line}\par" for line in _below(page)), "}"]
     packages = f"% Needs the packages {', '.join(PACKAGES)}."
     if long:
         begin = [r"\begingroup\scriptsize\setlength{\tabcolsep}{2pt}", rf"\begin{{longtable}}{{@{{}}{align}@{{}}}}"]
@@ -101,10 +101,10 @@ def _spanning(texts: list[str]) -> list[str]:
     return [_line(cells), " ".join(rules)]
 
 
-def _body(sheet: Sheet, stacked: bool) -> list[str]:
+def _body(grid: Grid, stacked: bool) -> list[str]:
     lines = []
-    for number, line in enumerate(sheet.lines):
-        if number in sheet.rules:
+    for number, line in enumerate(grid.lines):
+        if number in grid.rules:
             lines.append(r"\addlinespace" if stacked else r"\midrule")
         lines.append(_line([_piece(piece) for piece in line]))
     return lines
@@ -118,7 +118,7 @@ def _piece(piece: Piece) -> str:
     return escaped(piece.text) + (f"$^{{{piece.note}}}$" if piece.note else "")
 
 
-def _below(sheet: Sheet) -> list[str]:
-    notes = [f"$^{{{number}}}$ {escaped(note)}" for number, note in enumerate(sheet.notes, start=1)]
-    order = [rf"\textbf{{Order of rows}}: {escaped(' '.join(sheet.order))}"] if sheet.order else []
-    return [*notes, *order, *(rf"\textbf{{{escaped(label)}}}: {escaped(text)}" for label, text in sheet.footer)]
+def _below(page: Page) -> list[str]:
+    notes = [f"$^{{{number}}}$ {escaped(note)}" for number, note in enumerate(page.notes, start=1)]
+    order = [rf"\textbf{{Order of rows}}: {escaped(' '.join(page.order))}"] if page.order else []
+    return [*notes, *order, *(rf"\textbf{{{escaped(label)}}}: {escaped(text)}" for label, text in page.footer)]

@@ -2,147 +2,148 @@
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from tada.base.files import write_text
 from tada.report.judge import OF_CELLS, Verdict
-from tada.report.measure.results import DONE, Results
-from tada.report.pages.footer import MINI, PAPER, about_code, about_runs
-from tada.report.pages.html import page, table
-from tada.report.pages.sheet import Head, Piece, Sheet
+from tada.report.judge.audit import Recomputed, recompute
+from tada.report.judge.cells import Filled, Key, fill
+from tada.report.judge.claims import Judged, judge_claims
+from tada.report.measure.provenance import SCALE_MEANINGS, Line, provenance
+from tada.report.measure.results import Results
+from tada.report.pages.markup import render
+from tada.report.pages.page import Grid, Head, Page, Piece
+from tada.report.pages.sentences import audit_page, claims_page
+from tada.report.pages.tables import table_at, table_page
 from tada.report.paper.figures import Figure, figure_names, load_figure
-from tada.report.paper.sentences import load_claims
-from tada.report.paper.tables import Table, load_table, table_names
+from tada.report.paper.sentences import AUDIT, load_audit, load_claims
+from tada.report.paper.tables import Paper, Table, table_names
+from tada.runs.settings import Scale
 
-PAGES = {"claims": "Claims", "audit": "Audit"}
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure's SVG in base64, and what stands below it."""
+
+    name: str
+    title: str
+    caption: str
+    data: str
 
 
-def build_overview(scale: str, seeds: int, results: Path, tables: Path, figures: Path, out: Path) -> None:
-    """Write the page `out` from the pages, data and pictures of all tables, figures and sentences.
+@dataclass(frozen=True)
+class Sentences:
+    """How many sentences have which verdict, and a list of those that the reader should see first."""
 
-    It holds all of them, so that it can be sent by itself and read offline. What is not there is left out.
+    counted: str
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The front page as a value; `pages` are those below it, each with the line that opens it."""
+
+    scale: str
+    places: tuple[tuple[str, str], ...]
+    numbers: Grid
+    meanings: tuple[Line, ...]
+    sentences: tuple[Sentences, ...]
+    cost: tuple[Line, ...]
+    pictures: tuple[Picture, ...]
+    pages: tuple[tuple[str, Page], ...]
+
+
+def build_overview(scale: str, seeds: int, results: Path, figures: Path, out: Path) -> None:
+    """Write the page `out`, which holds everything, so that it can be sent by itself and read offline.
 
     Args:
-        scale: "mini" or "paper".
+        scale: "mini", "paper" or "released".
         seeds: runs shown of each (dataset, model).
-        results: the folder `results`.
-        tables: folder of the tables' pages and of claims and audit.
-        figures: folder of the figures' pictures.
+        results: the folder `results`, of which all tables and sentences are made anew.
+        figures: folder of the figures' pictures; one that is not there is left out.
         out: the file to write.
     """
-    specs = [load_table(name) for name in table_names()]
+    write_text(out, render("overview", overview=overview(scale, seeds, results, figures)))
+
+
+def overview(scale: str, seeds: int, results: Path, figures: Path) -> Overview:
+    """The front page; arguments as of `build_overview`."""
+    here = Results(results, scale, seeds)
+    tables = [table_at(scale, name) for name in table_names()]
     drawn = [load_figure(name) for name in figure_names()]
-    available = Results(results, scale, seeds)
-    parts = [
-        "<h1>TAda! Temporally-Adaptive Convolutions for Video Understanding, reproduced</h1>",
-        f"<p>Scale {escape(MINI if available.scale.renders else PAPER)}</p>",
-        _navigation(drawn),
-        "<h2>Numbers</h2>",
-        _numbers(specs, tables),
-        '<h2 id="sentences">Sentences</h2>',
-        _sentences(scale, tables),
-        "<h2>Cost</h2>",
-        _cost(specs, drawn, available),
-        '<h2 id="figures">Figures</h2>',
-        *(_picture(figure, figures) for figure in drawn),
-        '<h2 id="tables">Tables</h2>',
-        *(_folded(spec.name, f"{spec.title}, {spec.place}", tables) for spec in specs),
-        *(_folded(name, title, tables) for name, title in PAGES.items()),
-    ]
-    write_text(out, page("TAda, reproduced", *parts))
-
-
-def _navigation(figures: Sequence[Figure]) -> str:
-    places = {"sentences": "Sentences", "figures": "Figures"} | {figure.name: figure.title for figure in figures}
-    places |= {"tables": "Tables", **PAGES}
-    links = (f'<a href="#{place}">{escape(text)}</a>' for place, text in places.items())
-    return f"<nav>{' '.join(links)}</nav>"
-
-
-def _numbers(specs: Sequence[Table], folder: Path) -> str:
-    """How many cells of each table have which verdict."""
-    found = {spec.title: _verdicts(folder / f"{spec.name}.csv") for spec in specs}
-    shown = [verdict for verdict in OF_CELLS if any(counts[verdict] for counts in found.values())]
-    total = sum(found.values(), Counter())
-    lines = [
-        tuple(map(Piece, (title, str(sum(counts.values())), *(str(counts[verdict] or "") for verdict in shown))))
-        for title, counts in {**found, "all": total}.items()
-    ]
-    heads = (Head("", left=True), Head("numbers"), *(Head(verdict) for verdict in shown))
-    rules = frozenset([len(lines) - 1])
-    sheet = Sheet("numbers", "", "", "", "", heads, tuple(lines), rules, ())
-    meanings = "; ".join(f"{verdict}: {verdict.meaning}" for verdict in shown)
-    return f"{table(sheet)}<p>{escape(meanings)}.</p>"
-
-
-def _verdicts(path: Path) -> Counter:
-    if not path.exists():
-        return Counter()
-    verdicts = pd.read_csv(path, dtype=str, keep_default_na=False)["verdict"]
-    return Counter(verdict for verdict in verdicts if verdict)
-
-
-def _sentences(scale: str, folder: Path) -> str:
-    """Verdicts on the claims, those that fail by name, and what does not add up."""
-    parts = []
-    if (path := folder / "claims.csv").exists():
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        frame = frame[frame["scale"].isin([scale, "any"])].drop_duplicates("claim")
-        says = {claim.id: claim.says for claim in load_claims().claims}
-        parts.append(f"<p>Of {len(frame)} claims, {_counted(frame['verdict'])}.</p>")
-        failing = [says.get(name, name) for name in frame.loc[frame["verdict"] == Verdict.FAILS, "claim"]]
-        parts.append(_list("Not so here", failing))
-    if (path := folder / "audit.csv").exists():
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        parts.append(
-            f"<p>Of {len(frame)} numbers and statements that follow from others of the paper's numbers, "
-            f"{_counted(frame['verdict'])}.</p>"
-        )
-        differ = frame[frame["verdict"] == Verdict.DIFFERS].drop_duplicates("quote")
-        parts.append(_list("What differs", [f"{line.quote} ({line.place})" for line in differ.itertuples()]))
-    return "".join(parts)
-
-
-def _counted(verdicts: pd.Series) -> str:
-    return ", ".join(f"{count} “{escape(verdict)}”" for verdict, count in verdicts.value_counts().items())
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<details><summary>{escape(title)}: {len(lines)}</summary><ul>{items}</ul></details>"
-
-
-def _cost(specs: Sequence[Table], figures: Sequence[Figure], results: Results) -> str:
-    wanted = load_claims().runs.union(*(one.runs for one in [*specs, *figures]))
-    runs = results.all_runs(wanted)
-    lines = about_runs(runs, results) + about_code([run.record["environment"] for run in runs if run.status == DONE])
-    lines = [(label, text.partition(":")[0] if label == "Time" else text) for label, text in lines if label != "Scale"]
-    told = "".join(f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in lines)
-    return f"<dl>{told}</dl>"
-
-
-def _picture(figure: Figure, folder: Path) -> str:
-    path = folder / f"{figure.name}.svg"
-    if not path.exists():
-        return ""
-    data = base64.b64encode(path.read_bytes()).decode()
-    text = f"{figure.title}. {figure.caption} ({figure.place})"
-    return (
-        f'<figure id="{figure.name}"><img alt="{escape(figure.title)}" src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption>{escape(text)}</figcaption></figure>"
+    cells = {table.name: fill(table, here) for table in tables}
+    paper, claims = Paper(), load_claims()
+    available = {one: Results(results, one, seeds) for one in Scale if one.trains}
+    judged = {name: judge_claims(claims, found) for name, found in available.items()}
+    audit = load_audit(AUDIT, paper)
+    findings = recompute(audit, paper)
+    numbers, shown = _numbers(tables, cells)
+    runs = here.all_runs(claims.runs.union(*(one.runs for one in [*tables, *drawn])))
+    return Overview(
+        scale=SCALE_MEANINGS[here.scale],
+        places=_places(drawn),
+        numbers=numbers,
+        meanings=tuple((verdict.value, verdict.meaning) for verdict in shown),
+        sentences=(count_claims(judged.get(here.scale, ())), _audit(findings)),
+        cost=tuple(_cost(provenance(runs, here))),
+        pictures=tuple(_picture(figure, path) for figure in drawn if (path := figures / f"{figure.name}.svg").exists()),
+        pages=(
+            *((f"{table.title}, {table.place}", table_page(table, cells[table.name], here)) for table in tables),
+            ("Claims", claims_page(claims, judged, available, paper)),
+            ("Audit", audit_page(audit, findings)),
+        ),
     )
 
 
-def _folded(name: str, title: str, folder: Path) -> str:
-    """A table's page, closed until it is asked for."""
-    path = folder / f"{name}.html"
-    if not path.exists():
-        return ""
-    body = path.read_text(encoding="utf-8").partition("<body>")[2].partition("</body>")[0]
-    return f'<details id="{name}"><summary>{escape(title)}</summary>{body}</details>'
+def _places(figures: Sequence[Figure]) -> tuple[tuple[str, str], ...]:
+    """Where one can go from the top of the page."""
+    pictures = [(figure.name, figure.title) for figure in figures]
+    first, last = [("sentences", "Sentences"), ("figures", "Figures")], [("claims", "Claims"), ("audit", "Audit")]
+    return (*first, *pictures, ("tables", "Tables"), *last)
+
+
+def _numbers(tables: Sequence[Table], cells: Mapping[str, Mapping[Key, Filled]]) -> tuple[Grid, list[Verdict]]:
+    """How many cells of each table have which verdict, and which verdicts there are."""
+    found = {t.title: Counter(cell.verdict for cell in cells[t.name].values() if cell.verdict) for t in tables}
+    shown = [verdict for verdict in OF_CELLS if any(counts[verdict] for counts in found.values())]
+    lines = [
+        tuple(map(Piece, (title, str(counts.total()), *(str(counts[verdict] or "") for verdict in shown))))
+        for title, counts in {**found, "all": sum(found.values(), Counter())}.items()
+    ]
+    heads = (Head("", left=True), Head("numbers"), *(Head(verdict) for verdict in shown))
+    return Grid(heads, tuple(lines), frozenset([len(lines) - 1])), shown
+
+
+def count_claims(judged: Sequence[Judged]) -> Sentences:
+    """How many claims hold, and which do not."""
+    counted = f"Of {len(judged)} claims, {_counted(one.verdict for one in judged)}."
+    return Sentences(counted, "Not so here", tuple(one.claim.says for one in judged if one.verdict == Verdict.FAILS))
+
+
+def _audit(findings: Sequence[Recomputed]) -> Sentences:
+    counted = (
+        f"Of {len(findings)} numbers and statements that follow from others of the paper's numbers, "
+        f"{_counted(finding.verdict for finding in findings)}."
+    )
+    differ: dict[str, Recomputed] = {}
+    for finding in findings:
+        if finding.verdict == Verdict.DIFFERS:
+            differ.setdefault(finding.quote, finding)
+    return Sentences(counted, "What differs", tuple(f"{one.quote} ({one.place})" for one in differ.values()))
+
+
+def _counted(verdicts: Iterable[Verdict]) -> str:
+    return ", ".join(f"{count} “{verdict}”" for verdict, count in Counter(verdicts).most_common())
+
+
+def _cost(lines: Iterable[Line]) -> Iterable[Line]:
+    """Of the provenance of all runs, what is not said at the top, and the time without that of each network."""
+    return ((label, text.partition(":")[0] if label == "Time" else text) for label, text in lines if label != "Scale")
+
+
+def _picture(figure: Figure, path: Path) -> Picture:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return Picture(figure.name, figure.title, f"{figure.title}. {figure.caption} ({figure.place})", data)

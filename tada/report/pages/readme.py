@@ -1,7 +1,6 @@
-"""The README's numbers: a picture and a part between two markers, both made of the snapshot alone."""
+"""The README's numbers: the part between two markers, made of the snapshot alone."""
 
 import datetime
-import io
 import json
 import textwrap
 from collections import Counter
@@ -14,9 +13,9 @@ from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import write_text
 from tada.report.judge import Verdict
+from tada.report.measure.provenance import duration
 from tada.report.measure.results import DONE
-from tada.report.pages.footer import duration
-from tada.report.pages.snapshot import SNAPSHOT, Snapshot, load_snapshot
+from tada.report.pages.snapshot import PICTURE, Snapshot
 from tada.report.paper.printed import EMPTY, parse
 from tada.runs.settings import Scale
 
@@ -27,9 +26,6 @@ BEGIN = "<!-- Numbers from snapshot/, written by `tada readme`; edit nothing dow
 
 
 END = "<!-- End of the numbers from snapshot/. -->"
-
-
-PICTURE = "agreement.svg"
 
 
 FRONT = "table3b"
@@ -60,16 +56,13 @@ AUDIT = {
 """How many have a verdict, in words."""
 
 
-def update(readme: Path = README, folder: Path = SNAPSHOT) -> None:
-    """Write the picture into `folder` and the part between the markers into `readme`.
+def build_readme(snapshot: Snapshot, readme: Path = README) -> None:
+    """Write the part between the markers into `readme`.
 
     Raises:
-        TadaError: the snapshot or the markers are missing.
+        TadaError: the markers are missing.
     """
-    snapshot = load_snapshot(folder)
-    text = replaced(readme.read_text(encoding="utf-8"), block(snapshot), str(readme))
-    write_text(folder / PICTURE, picture(snapshot))
-    write_text(readme, text)
+    write_text(readme, replaced(readme.read_text(encoding="utf-8"), block(snapshot), str(readme)))
 
 
 def replaced(text: str, new: str, where: str) -> str:
@@ -81,19 +74,6 @@ def replaced(text: str, new: str, where: str) -> str:
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise TadaError(f"{where}: there has to be one line {BEGIN!r} and, below it, one line {END!r}")
     return text[: text.index(BEGIN)] + f"{BEGIN}\n\n{new}\n{END}" + text[text.index(END) + len(END) :]
-
-
-def picture(snapshot: Snapshot) -> str:
-    """The picture as SVG: the same text for the same numbers."""
-    import matplotlib as mpl
-
-    from tada.report.figures.agreement import draw
-    from tada.report.figures.style import STYLE
-
-    target = io.StringIO()
-    with mpl.rc_context(STYLE):
-        draw(snapshot.numbers, snapshot.about["scale"]).savefig(target, format="svg", metadata={"Date": None})
-    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
 
 
 def block(snapshot: Snapshot) -> str:

@@ -1,34 +1,35 @@
-"""A small folder that says what a full run found and where that comes from: committed, while `results/` is not.
-
-Collects a snapshot: all that a full run found, with its provenance, small enough to commit.
-"""
+"""A snapshot: a small folder of what a full run found and where that comes from, committed while `results/` is not."""
 
 import datetime
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pandas as pd
 
 from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import read_json, write_json, write_text
+from tada.report.judge.audit import recompute
 from tada.report.judge.cells import fill
+from tada.report.judge.claims import judge_claims
+from tada.report.measure.provenance import PACKAGES
 from tada.report.measure.results import DONE, FAILED, Results, RunResult
-from tada.report.pages.audit import build_audit
-from tada.report.pages.claims import build_claims
-from tada.report.pages.footer import PACKAGES
-from tada.report.pages.tables import to_csv
+from tada.report.pages.sentences import audit_data, claims_data
+from tada.report.pages.tables import table_data
 from tada.report.paper.figures import figure_names, load_figure
-from tada.report.paper.sentences import load_claims
-from tada.report.paper.tables import load_table, table_names
+from tada.report.paper.sentences import AUDIT, load_audit, load_claims
+from tada.report.paper.tables import Paper, load_table, table_names
+from tada.runs.settings import Scale
 
 SNAPSHOT = files.PROJECT / "snapshot"
+
+
+PICTURE = "agreement.svg"
+"""Reproduced against reported accuracies, drawn from the snapshot's numbers."""
 
 
 FRAMES = ("targets", "runs", "numbers", "claims", "audit")
@@ -58,13 +59,13 @@ def load_snapshot(folder: Path = SNAPSHOT) -> Snapshot:
         TadaError: a file is missing.
     """
     try:
-        frames = {name: read_texts(folder / f"{name}.csv") for name in FRAMES}
+        frames = {name: _read_texts(folder / f"{name}.csv") for name in FRAMES}
         return Snapshot(read_json(folder / "about.json"), **frames)
     except FileNotFoundError as error:
         raise TadaError(f"{error.filename} is missing; `tada snapshot` writes it") from None
 
 
-def read_texts(source: Path | TextIO) -> pd.DataFrame:
+def _read_texts(source: Path) -> pd.DataFrame:
     """A CSV file whose values are kept as they stand there."""
     return pd.read_csv(source, dtype=str, keep_default_na=False)
 
@@ -99,7 +100,7 @@ def collect(
         "bytes": {"results": _size(results / scale), "videos": _size(data) if data else 0},
         "environments": distinct,
     }
-    numbers = [read_texts(StringIO(to_csv(table.name, fill(table, available)))) for table in tables]
+    numbers = [table_data(table.name, fill(table, available)) for table in tables]
     targets = [
         _target(f"tables/{table.name}.md", table, available, frame["verdict"])
         for table, frame in zip(tables, numbers, strict=True)
@@ -118,12 +119,11 @@ def collect(
 
 def _sentences(scale: str, seeds: int, results: Path) -> dict[str, pd.DataFrame]:
     """Claims of this scale and the audit."""
-    with tempfile.TemporaryDirectory() as folder:
-        build_claims(scale, seeds, results, Path(folder))
-        build_audit(Path(folder))
-        claims, audit = (read_texts(Path(folder) / f"{name}.csv") for name in ("claims", "audit"))
-    says = {claim.id: claim.says for claim in load_claims().claims}
-    claims.insert(1, "says", claims["claim"].map(says))
+    spec, paper = load_claims(), Paper()
+    judged = {one: judge_claims(spec, Results(results, one, seeds)) for one in Scale if one.trains}
+    claims = claims_data(judged, paper)
+    claims.insert(1, "says", claims["claim"].map({claim.id: claim.says for claim in spec.claims}))
+    audit = audit_data(recompute(load_audit(AUDIT, paper), paper))
     return {"claims": claims[claims["scale"].isin([scale, "any"])], "audit": audit}
 
 

@@ -1,23 +1,31 @@
-"""Builds a table of the paper: reported and reproduced numbers side by side, as Markdown, LaTeX, HTML and CSV.
+"""A table of the paper as a page: reported and reproduced numbers side by side, and as data, one line a cell.
 
-A filled table as CSV in long form: one line a cell, full precision, with its sources.
+Up to three measured columns of numbers, each is followed by what was reproduced, the difference and the verdict
+("beside"). Otherwise a paper row becomes three lines, paper, here and verdict, so that the paper's columns stay as they
+are ("stacked").
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 
-from tada.base.files import write_text
 from tada.report.judge.cells import Filled, Key, fill, problems
 from tada.report.judge.remarks import numbers_of_text, order_of_rows
 from tada.report.measure.results import Results
+from tada.report.pages import write_page
 from tada.report.pages.footer import footer
-from tada.report.pages.sheet import lay_out
-from tada.report.pages.writing import write_pages
-from tada.report.paper.tables import TABLES, against_published, load_table
+from tada.report.pages.page import EMPTY, Grid, Head, Notes, Page, Piece
+from tada.report.paper.quantities import Metric
+from tada.report.paper.tables import TABLES, Column, Table, against_published, load_table
 from tada.runs.settings import Scale
+
+BESIDE_AT_MOST = 3
+
+
+NARROW = 25
+"""Characters beyond which a reported text (a formula, a structure) leaves no room beside it."""
 
 
 def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, specs: Path = TABLES) -> list[str]:
@@ -39,16 +47,135 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
     Raises:
         TadaError: the spec is unknown or faulty.
     """
-    table = load_table(name, specs)
-    if not Scale(scale).trains:
-        table = against_published(table)
+    table = table_at(scale, name, specs)
     available = Results(results, scale, seeds)
     cells = fill(table, available)
-    below = (*numbers_of_text(table, cells), *footer(table, available))
-    sheet = replace(lay_out(table, cells, scale), order=tuple(order_of_rows(table, cells)), footer=below)
-    write_pages(sheet, out)
-    write_text(out / f"{name}.csv", to_csv(name, cells))
+    write_page(table_page(table, cells, available), out)
     return problems(cells)
+
+
+def table_at(scale: str, name: str, specs: Path = TABLES) -> Table:
+    """The table's spec; where checkpoints of the authors are tested, with what they publish for these."""
+    table = load_table(name, specs)
+    return table if Scale(scale).trains else against_published(table)
+
+
+def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> Page:
+    """The page of a table whose cells are filled from `results`."""
+    notes = Notes()
+    grid = _grid(table, cells, notes)
+    return Page(
+        name=table.name,
+        title=table.title,
+        caption=table.caption,
+        place=table.place,
+        grid=grid,
+        scale=results.scale if table.runs else None,
+        notes=notes.texts,
+        order=tuple(order_of_rows(table, cells)),
+        footer=(*numbers_of_text(table, cells), *footer(table, results)),
+        data=table_data(table.name, cells),
+    )
+
+
+def _grid(table: Table, cells: Mapping[Key, Filled], notes: Notes) -> Grid:
+    measured = [column for column in table.columns if column.measured]
+    longest = max((len(filled.reported) for filled in cells.values() if filled.verdict), default=0)
+    stacked = len(measured) > BESIDE_AT_MOST or longest > NARROW
+    lines: list[tuple[Piece, ...]] = []
+    rules = set()
+    for previous, row in zip([None, *table.rows], table.rows, strict=False):
+        if previous is not None and (stacked or row.group != previous.group):
+            rules.add(len(lines))
+        filled = {column.name: cells[row.id, column.name] for column in table.columns}
+        new = _stacked(table, filled, notes) if stacked else [_beside(table, filled, notes)]
+        if table.runs:  # the models' names, under which results lie, and which the sentences on order use
+            names = [Piece(_models(filled))] + [Piece()] * (len(new) - 1)
+            new = [(*line, name) for line, name in zip(new, names, strict=True)]
+        lines += new
+    heads = _heads(table.columns, stacked) + ((Head("model", left=True),) if table.runs else ())
+    return Grid(heads, tuple(lines), frozenset(rules))
+
+
+def _heads(columns: tuple[Column, ...], stacked: bool) -> tuple[Head, ...]:
+    heads: list[Head] = []
+    for place, column in enumerate(columns):
+        if stacked:
+            if place == _label_place(columns):
+                heads.append(Head("", left=True))
+            heads.append(Head(column.header, column.over, left=not column.measured))
+        elif column.measured:
+            subs = ("paper", "here", "diff.", "verdict")
+            heads += [Head(column.header, column.over, sub, left=sub == "verdict") for sub in subs]
+        else:
+            heads.append(Head(column.header, column.over, left=True))
+    return tuple(heads)
+
+
+def _label_place(columns: tuple[Column, ...]) -> int:
+    """Where the stacked lines' labels stand: before the first measured column."""
+    return next(place for place, column in enumerate(columns) if column.measured)
+
+
+def _beside(table: Table, filled: dict[str, Filled], notes: Notes) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    for column in table.columns:
+        cell = filled[column.name]
+        if not column.measured:
+            pieces.append(_text(cell, notes))
+        elif cell.verdict:
+            pieces += [Piece(cell.reported), _here(cell, notes)]
+            pieces += [Piece(cell.shown_difference or EMPTY), Piece(cell.verdict)]
+        else:
+            state = "cited" if cell.kind == "cited" else ""
+            pieces += [_text(cell, notes), Piece(), Piece(), Piece(state)]
+    return tuple(pieces)
+
+
+def _models(filled: dict[str, Filled]) -> str:
+    """The models whose runs the row's accuracies are of."""
+    quantities = [cell.cell.quantity for cell in filled.values()]
+    return ", ".join(dict.fromkeys(name for one in quantities if isinstance(one, Metric) for name in one.models))
+
+
+def _stacked(table: Table, filled: dict[str, Filled], notes: Notes) -> list[tuple[Piece, ...]]:
+    any_measured = any(cell.verdict for cell in filled.values())
+    cited = any(cell.kind == "cited" for cell in filled.values())
+    labels = ("paper", "here", "verdict") if any_measured else ("cited" if cited else "",)
+    lines = []
+    for number, label in enumerate(labels):
+        pieces: list[Piece] = []
+        for place, column in enumerate(table.columns):
+            if place == _label_place(table.columns):
+                pieces.append(Piece(label))
+            cell = filled[column.name]
+            if number == 0:
+                pieces.append(Piece(cell.reported) if cell.verdict else _text(cell, notes))
+            elif not cell.verdict:
+                pieces.append(Piece())
+            else:
+                pieces.append(_here(cell, notes) if number == 1 else Piece(_judged(cell)))
+        lines.append(tuple(pieces))
+    return lines
+
+
+def _text(cell: Filled, notes: Notes) -> Piece:
+    return Piece(cell.reported, note=notes.number(cell.cell.note))
+
+
+def _here(cell: Filled, notes: Notes) -> Piece:
+    value = cell.value
+    # What is pending needs no name: all such cells share a note.
+    reasons = list(dict.fromkeys(str(p) if p.log else f"{p.status}: {p.reason}" for p in value.problems))
+    if value.numbers and reasons:
+        reasons.insert(0, f"{len(value.numbers)} of {value.wanted} seeds")
+    note = " ".join(part for part in (cell.cell.note, "; ".join(reasons)) if part)
+    return Piece(cell.here, link=value.log, note=notes.number(note))
+
+
+def _judged(cell: Filled) -> str:
+    """Verdict and difference in one piece, e.g. "match −0.3"; a text or an unfinished run has a verdict only."""
+    return f"{cell.verdict} {cell.shown_difference}".strip() if cell.difference else str(cell.verdict)
 
 
 COLUMNS = (
@@ -67,16 +194,16 @@ COLUMNS = (
 )
 
 
-def to_csv(name: str, cells: dict[Key, Filled]) -> str:
+def table_data(name: str, cells: Mapping[Key, Filled]) -> pd.DataFrame:
     """One line for each cell that is not blank in the paper; text cells have their text as `reported`."""
     lines = [_line(name, row, column, filled) for (row, column), filled in cells.items() if filled.cell.kind != "blank"]
-    return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"n": "Int64"}).to_csv(index=False)
+    return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"n": "Int64"})
 
 
 def _line(name: str, row: str, column: str, filled: Filled) -> dict[str, object]:
     value, cell = filled.value, filled.cell
     line: dict[str, object] = {"table": name, "row": row, "column": column, "kind": filled.kind}
-    line |= {"reported": cell.reported, "verdict": filled.verdict}
+    line |= {"reported": cell.reported, "verdict": str(filled.verdict or "")}
     if cell.quantity is not None:
         line["tolerance"] = cell.tolerance.value if cell.tolerance else "printed digits"
     if value is not None and value.log is not None:

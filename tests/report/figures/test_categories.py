@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tada.report.figures.build import build_figure
+from tada.report.figures import build_figure
 from tada.report.figures.categories import category_gains
 from tada.report.measure.samples import Hits
 

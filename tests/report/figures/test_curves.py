@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pandas as pd
 
-from tada.report.figures.build import build_figure
+from tada.report.figures import build_figure
 
 
 def curve(plant, model, dataset="ssv2", scale="mini", seed=0, offset=0.0):

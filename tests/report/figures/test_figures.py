@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import pandas as pd
 import pytest
 
-from tada.report.figures.build import build_figure
+from tada.report.figures import build_figure
 from tada.report.paper.figures import load_figure
 
 MODELS = sorted(model for _, model in load_figure("figure3").runs)

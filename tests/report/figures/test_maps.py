@@ -13,7 +13,7 @@ pytest.importorskip("captum", reason="the pictures of activation maps need captu
 from tada.base.errors import TadaError
 from tada.data.transforms import normalise
 from tada.models import build_model
-from tada.report.figures.build import build_figure
+from tada.report.figures import build_figure
 from tada.report.figures.gradcam import activation_maps, choose
 from tada.report.measure.samples import Hits
 from tada.runs.checkpoints import load_trained

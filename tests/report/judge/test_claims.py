@@ -12,7 +12,7 @@ from tada.report.judge import Verdict
 from tada.report.judge.claims import judge_claims
 from tada.report.measure import layers
 from tada.report.measure.results import Results
-from tada.report.pages.claims import build_claims, papers_margin
+from tada.report.pages.sentences import build_claims, papers_margin
 from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import Paper
 

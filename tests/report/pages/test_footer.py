@@ -7,8 +7,9 @@ import pytest
 
 from tada.base.progress import Silent
 from tada.classification.inputs import Sources
+from tada.report.measure.provenance import about_runs
 from tada.report.measure.results import DONE, Results, RunResult
-from tada.report.pages.footer import about_runs, footer
+from tada.report.pages.footer import footer
 from tada.report.paper.tables import load_table
 from tada.runs import recipes
 from tada.runs.run import Run

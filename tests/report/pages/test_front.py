@@ -4,18 +4,32 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from tada.base.errors import TadaError
 from tada.base.files import PROJECT
-from tada.report.figures.agreement import rank_correlation
+from tada.cli import app
+from tada.report.figures import build_agreement
+from tada.report.figures.accuracies import rank_correlation
 from tada.report.measure.results import DONE, PENDING
-from tada.report.pages.readme import BEGIN, END, PICTURE, README, block, picture, replaced, update
-from tada.report.pages.snapshot import SNAPSHOT, load_snapshot
+from tada.report.pages.readme import BEGIN, END, README, block, build_readme, replaced
+from tada.report.pages.snapshot import PICTURE, SNAPSHOT, load_snapshot
 
 
 @pytest.fixture(scope="module")
 def committed():
     return load_snapshot()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """The picture of a snapshot as a text."""
+
+    def draw(snapshot):
+        build_agreement(snapshot.numbers, snapshot.about["scale"], tmp_path / PICTURE)
+        return (tmp_path / PICTURE).read_text(encoding="utf-8")
+
+    return draw
 
 
 def changed(snapshot, frame, rows, column, value):
@@ -29,14 +43,14 @@ def front_row(lines):
     return (lines["table"] == "table3b") & (lines["row"] == "tada2d") & (lines["column"] == "top1")
 
 
-def test_the_readme_is_up_to_date(committed):
+def test_the_readme_is_up_to_date(committed, picture):
     text = README.read_text(encoding="utf-8")
     hint = "run `uv run tada readme` and commit README.md and snapshot/"
     assert replaced(text, block(committed), "README.md") == text, hint
     assert (SNAPSHOT / PICTURE).read_text(encoding="utf-8") == picture(committed), hint
 
 
-def test_a_changed_number_is_seen(committed):
+def test_a_changed_number_is_seen(committed, picture):
     other = changed(committed, "numbers", front_row, "reproduced", "12.34")
     assert block(other) != block(committed) and picture(other) != picture(committed)
     assert "12.3 |" in block(other)
@@ -65,7 +79,7 @@ def test_the_committed_snapshot_is_small_and_names_no_machine():
         assert not any(place in text for place in ("/tmp", "/home", "/root", "/work", "Traceback")), file
 
 
-def test_nothing_is_there_yet(committed):
+def test_nothing_is_there_yet(committed, picture):
     empty = changed(committed, "runs", lambda lines: lines["status"] != "", "status", PENDING)
     empty = changed(empty, "numbers", lambda lines: lines["verdict"] != "", "reproduced", "")
     empty = changed(empty, "numbers", lambda lines: lines["verdict"] != "", "verdict", PENDING)
@@ -85,16 +99,18 @@ def test_rank_correlation(committed):
     assert rank_correlation(numbers, "table4") == (pytest.approx(-1.0), 4)
 
 
-def test_update_writes_between_the_markers(tmp_path):
+def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
     shutil.copytree(SNAPSHOT, tmp_path / "snapshot")
     (tmp_path / "snapshot" / PICTURE).unlink()
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n\n{BEGIN}\nstale number\n{END}\n\nafter\n", encoding="utf-8")
-    update(readme, tmp_path / "snapshot")
+    command = ["readme", "--folder", str(tmp_path / "snapshot"), "--readme", str(readme)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(f"before\n\n{BEGIN}\n\n## ") and text.endswith(f"\n{END}\n\nafter\n") and "stale" not in text
     assert (tmp_path / "snapshot" / PICTURE).read_bytes() == (SNAPSHOT / PICTURE).read_bytes()
-    update(readme, tmp_path / "snapshot")
+    build_readme(load_snapshot(tmp_path / "snapshot"), readme)
     assert readme.read_text(encoding="utf-8") == text
 
 

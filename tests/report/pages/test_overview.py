@@ -1,51 +1,71 @@
-"""The front page: counts against the tables' data, everything inside, and a real browser that finds nothing missing."""
+"""The front page: counts against planted results, everything inside, and a browser that finds nothing missing."""
 
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from tada.report.figures.build import build_figure
-from tada.report.pages.audit import build_audit
-from tada.report.pages.overview import build_overview
-from tada.report.paper.tables import TABLES
+from tada.report.figures import build_figure
+from tada.report.judge import Verdict
+from tada.report.judge.claims import Judged
+from tada.report.measure import layers
+from tada.report.pages.overview import build_overview, count_claims
+from tada.report.pages.sentences import build_claims
+from tada.report.paper.sentences import load_claims
+from tada.report.paper.tables import table_names
 
 
 @pytest.fixture
-def built(plant):
-    """A front page over two tables, a figure, the audit and claims as planted data."""
+def built(plant, monkeypatch):
+    """A front page over two runs, of which one figure is drawn; networks are not compared at initialisation."""
+    monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
     for model in ("tsn", "tada2d"):
         run = plant.done(model, top1=50.0)
         run.file("curves.csv").write_text("epoch,train_top1,val_top1\n1,10,20\n2,30,40\n")
         plant.scores(run, np.eye(3), [0, 1, 2])
-    plant.build("table3b", specs=TABLES)
-    plant.build("table6", specs=TABLES)
-    build_audit(plant.out)
+    plant.failed("tada2d-max", "RuntimeError: out of <memory>")
     figures = plant.folder / "figures"
     build_figure("figureA2", "mini", 1, plant.results, figures)
-    (plant.out / "claims.csv").write_text(
-        "claim,scale,verdict\noverall,mini,holds\npooling,mini,fails\noverall,paper,pending\nmagnitude,any,holds\n"
-    )
     page = plant.folder / "overview.html"
-    build_overview("mini", 1, plant.results, plant.out, figures, page)
+    build_overview("mini", 1, plant.results, figures, page)
     return page
 
 
-def test_what_it_says(built):
+def test_what_it_says(built, plant):
     text = built.read_text(encoding="utf-8")
     row = re.search(r"<td class=\"left\">Table 3b</td>(.*?)</tr>", text)[1]
-    # Ten accuracies and nine differences, of which TSN's and TAda2D's are there
-    assert re.findall(r"<td[^>]*>(\d*)</td>", row) == ["19", "3", "16"]
-    assert "Of 3 claims, 2 “holds”, 1 “fails”." in text
-    assert "Max and mix pooling are below average pooling" in text
+    # Ten accuracies and nine differences, of which TSN's and TAda2D's are there and max pooling's failed
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", text.partition("<tbody>")[0])
+    counts = dict(zip(heads[1:], re.findall(r"<td[^>]*>(\d*)</td>", row), strict=True))
+    assert {head: int(count) for head, count in counts.items() if count} == {
+        "numbers": 19,
+        "mini": 3,
+        "failed": 2,
+        "pending": 14,
+    }
+    build_claims("mini", 1, plant.results, plant.out)
+    frame = pd.read_csv(plant.out / "claims.csv")
+    verdicts = frame[frame["scale"].isin(["mini", "any"])].drop_duplicates("claim")["verdict"].value_counts()
+    counted = re.search(r"Of (\d+) claims, (.*)\.</p>", text)
+    assert int(counted[1]) == verdicts.sum()
+    assert {word: int(count) for count, word in re.findall(r"(\d+) “([^”]*)”", counted[2])} == verdicts.to_dict()
     assert "18 “differs”" in text and "overall improvement of 31.7%" in text
-    assert "2 min in 2 runs" in text
+    assert "2 min in 2 runs" in text and "out of &lt;memory&gt;" in text
     assert "mini: rendered videos and small networks" in text
+
+
+def test_claims_that_fail_are_named():
+    claims = load_claims().claims
+    verdicts = (Verdict.HOLDS, Verdict.FAILS, Verdict.HOLDS)
+    said = count_claims([Judged(claim, verdict) for claim, verdict in zip(claims, verdicts, strict=False)])
+    assert said.counted == "Of 3 claims, 2 “holds”, 1 “fails”."
+    assert (said.title, said.lines) == ("Not so here", (claims[1].says,))
 
 
 def test_it_holds_everything_and_needs_nothing(built):
     text = built.read_text(encoding="utf-8")
-    assert re.findall(r'<details id="(\w+)"', text) == ["table3b", "table6", "audit"]
+    assert re.findall(r'<details id="(\w+)"', text) == [*table_names(), "claims", "audit"]
     assert re.findall(r'<figure id="(\w+)"', text) == ["figureA2"]
     assert set(re.findall(r'(?:src|href)="([^"#]{0,5})', text)) == {"data:", ""}
     assert len(re.findall(r' id="[^"]+"', text)) == len(set(re.findall(r' id="[^"]+"', text)))

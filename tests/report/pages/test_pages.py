@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tada.report.pages import footer
+from tada.report.measure import provenance
 from tada.report.pages.latex import PACKAGES, escaped
 from tada.report.paper.tables import TABLES, load_table, table_names
 
@@ -121,8 +121,8 @@ def environment(commit, dirty=False):
 
 
 def code_line(environments, monkeypatch, current):
-    monkeypatch.setattr(footer, "git_state", lambda: {"git_commit": current, "git_dirty": False})
-    return dict(footer.about_code(environments))["Code"]
+    monkeypatch.setattr(provenance, "git_state", lambda: {"git_commit": current, "git_dirty": False})
+    return dict(provenance.about_code(environments))["Code"]
 
 
 def test_results_of_this_commit(monkeypatch):
@@ -139,14 +139,14 @@ def test_results_of_older_and_several_commits_say_so(monkeypatch):
 
 
 def test_hardware_counts_gpus():
-    assert dict(footer.about_code([environment("a")]))["Hardware"] == "Z80, 1 cores, 2 × H100"
+    assert dict(provenance.about_code([environment("a")]))["Hardware"] == "Z80, 1 cores, 2 × H100"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(59.6, "60 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h"), (200000, "2.3 days")]
 )
 def test_duration(seconds, text):
-    assert footer.duration(seconds) == text
+    assert provenance.duration(seconds) == text
 
 
 def test_gpu_hours_of_runs_on_gpus(small):

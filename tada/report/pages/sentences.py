@@ -1,29 +1,34 @@
-"""The claims as a page: each with the paper's own numbers, and its verdict at either scale."""
+"""The two pages on the paper's sentences.
+
+The claims: sentences as statements on measurements, each with the paper's own numbers, and its verdict at either scale.
+The audit: numbers that follow from others of the paper's numbers, recomputed; what does not add up line by line, then,
+a line for each column or sentence, what does.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from tada.base.files import write_text
-from tada.report.judge import OF_CLAIMS, Verdict
+from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict
+from tada.report.judge.audit import Recomputed, recompute
 from tada.report.judge.cells import fill
 from tada.report.judge.claims import Judged, Margin, judge_claims
 from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import order_of_rows
+from tada.report.measure.provenance import Line, provenance
 from tada.report.measure.results import DONE, Results
-from tada.report.pages.footer import Line, about_code, about_runs
-from tada.report.pages.sheet import EMPTY, Head, Piece, Sheet
-from tada.report.pages.writing import write_pages
+from tada.report.pages import write_page
+from tada.report.pages.page import EMPTY, Grid, Head, Notes, Page, Piece
 from tada.report.paper.printed import Interval, show
 from tada.report.paper.quantities import InitialDifference, LayerSize, Metric, NetworkSize
-from tada.report.paper.sentences import CLAIMS, Claim, Claims, Statement, load_claims
-from tada.report.paper.tables import Paper, load_table
+from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, Statement, load_audit, load_claims
+from tada.report.paper.tables import TABLES, Paper, load_table
 from tada.runs.settings import Scale
 
-METHOD: tuple[Line, ...] = (
+CLAIMS_METHOD: tuple[Line, ...] = (
     *((str(verdict), verdict.meaning) for verdict in (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED)),
     (
         "Noise",
@@ -40,11 +45,19 @@ METHOD: tuple[Line, ...] = (
 )
 
 
+AUDITED = {
+    Verdict.DIFFERS: "differ",
+    Verdict.ROUNDING: "may be right but for rounding",
+    Verdict.UNCHECKED: "cannot be checked",
+    Verdict.ADDS_UP: "add up",
+}
+
+
 def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
     """Write `<out>/claims.md`, `.tex`, `.html` and `.csv` from what is under `results`, of both scales.
 
     Args:
-        scale: "mini" or "paper", whose missing runs are told.
+        scale: the scale whose missing runs are returned; judged are both, mini and paper.
         seeds: runs used of each (dataset, model): seeds 0 to seeds - 1.
         results: the folder `results`.
         out: folder of the files.
@@ -57,34 +70,35 @@ def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path
         TadaError: a faulty spec.
     """
     claims, paper = load_claims(spec), Paper()
-    available = {name: Results(results, name, seeds) for name in Scale if name.trains}
+    available = {one: Results(results, one, seeds) for one in Scale if one.trains}
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
-    sheet = _lay_out(claims, judged, available, paper)
-    write_pages(sheet, out)
-    write_text(out / "claims.csv", _to_csv(claims, judged, paper))
-    return list(dict.fromkeys(str(problem) for one in judged[scale] for problem in one.problems))
+    write_page(claims_page(claims, judged, available, paper), out)
+    return list(dict.fromkeys(str(problem) for one in judged.get(Scale(scale), ()) for problem in one.problems))
 
 
-def counts(judged: Sequence[Judged]) -> str:
-    """ "12 holds, 3 undecided", in the order of `OF_CLAIMS`."""
-    found = Counter(one.verdict for one in judged)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in OF_CLAIMS if found[verdict])
+def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list[Recomputed]:
+    """Write `<out>/audit.md`, `.tex`, `.html` and `.csv` from the specs of the tables alone.
+
+    Returns:
+        The findings that do not add up.
+
+    Raises:
+        TadaError: a faulty spec, or one that names a number which the paper does not print.
+    """
+    paper = Paper(tables)
+    audit = load_audit(spec, paper)
+    findings = recompute(audit, paper)
+    write_page(audit_page(audit, findings), out)
+    return [finding for finding in findings if finding.verdict == Verdict.DIFFERS]
 
 
-def papers_margin(statement: Statement, paper: Paper) -> Interval | None:
-    """By how much the statement holds of the paper's own numbers; None where it does not print all of them."""
-    values: dict[str, Interval] = {}
-    for name, quantity in statement.references.items():
-        value = paper.find(quantity)
-        if value is None:
-            return None
-        values[name] = value
-    margin = statement.comparison.margin.evaluate(values.__getitem__)
-    return margin if isinstance(margin, Interval) else Interval.exact(margin)
-
-
-def _lay_out(claims: Claims, judged: dict[str, list[Judged]], available: dict[str, Results], paper: Paper) -> Sheet:
-    lines, rules, notes = [], set(), []
+def claims_page(
+    claims: Claims, judged: Mapping[Scale, Sequence[Judged]], available: Mapping[Scale, Results], paper: Paper
+) -> Page:
+    """The page of the claims: each with the paper's own numbers, and its verdict by the results of each scale."""
+    lines: list[tuple[Piece, ...]] = []
+    rules: set[int] = set()
+    notes: list[str] = []
     sections = [claim.place.split(",")[0] for claim in claims.claims]
     for number, (claim, mini, full) in enumerate(zip(claims.claims, *judged.values(), strict=True)):
         if number and sections[number] != sections[number - 1]:
@@ -100,20 +114,17 @@ def _lay_out(claims: Claims, judged: dict[str, list[Judged]], available: dict[st
     heads = [Head("Claim", left=True), Head("Place", left=True), Head("paper's own margin")]
     for name in judged:
         heads += [Head("margin", over=f"{name} scale"), Head("verdict", over=f"{name} scale", left=True)]
-    done = [(name, found) for name, found in available.items() if _any_done(claims, found)]
-    return Sheet(
+    return Page(
         name="claims",
         title=claims.title,
-        scale="",
         caption=f"{claims.caption} "
         + " ".join(f"At {name} scale: {counts(found)}." for name, found in judged.items() if _said(found)),
         place=claims.place,
-        heads=tuple(heads),
-        lines=tuple(lines),
-        rules=frozenset(rules),
+        grid=Grid(tuple(heads), tuple(lines), frozenset(rules)),
         notes=tuple(notes),
         order=tuple(_orders(claims, available)),
-        footer=(*METHOD, *_about(claims, done)),
+        footer=(*CLAIMS_METHOD, *_about(claims, available)),
+        data=claims_data(judged, paper),
     )
 
 
@@ -122,24 +133,17 @@ def _said(judged: Sequence[Judged]) -> bool:
     return any(one.claim.runs and one.margins for one in judged) or not any(one.claim.runs for one in judged)
 
 
-def _any_done(claims: Claims, results: Results) -> bool:
-    return any(result.status == DONE for result in results.all_runs(claims.runs))
-
-
-def _about(claims: Claims, done: Sequence[tuple[str, Results]]) -> list[Line]:
-    """Data, cost and code of the runs of each scale."""
+def _about(claims: Claims, available: Mapping[Scale, Results]) -> list[Line]:
+    """Data, cost and code of the runs of each scale that has any."""
     lines: list[Line] = []
-    for name, results in done:
+    for name, results in available.items():
         runs = results.all_runs(claims.runs)
-        lines += [(f"{label}, {name}", text) for label, text in about_runs(runs, results)]
-        lines += [
-            (f"{label}, {name}", text)
-            for label, text in about_code([run.record["environment"] for run in runs if run.status == DONE])
-        ]
+        if any(run.status == DONE for run in runs):
+            lines += [(f"{label}, {name}", text) for label, text in provenance(runs, results)]
     return lines
 
 
-def _orders(claims: Claims, available: dict[str, Results]) -> list[str]:
+def _orders(claims: Claims, available: Mapping[Scale, Results]) -> list[str]:
     """How the rows of the tables that the spec names stand, at each scale that has runs."""
     sentences = []
     for name in claims.correlations:
@@ -197,7 +201,7 @@ def _points(value: float, statement: Statement) -> str:
     return show(value, 1, signed=True)
 
 
-def _to_csv(claims: Claims, judged: dict[str, list[Judged]], paper: Paper) -> str:
+def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.DataFrame:
     """One line for each statement and scale."""
     lines = []
     for scale, found in judged.items():
@@ -224,4 +228,75 @@ def _to_csv(claims: Claims, judged: dict[str, list[Judged]], paper: Paper) -> st
                     }
                 )
     frame = pd.DataFrame(lines)
-    return frame[~((frame["scale"] == "any") & frame.duplicated(["claim", "statement"]))].to_csv(index=False)
+    return frame[~((frame["scale"] == "any") & frame.duplicated(["claim", "statement"]))]
+
+
+def counts(judged: Sequence[Judged]) -> str:
+    """ "12 holds, 3 undecided", in the order of `OF_CLAIMS`."""
+    found = Counter(one.verdict for one in judged)
+    return ", ".join(f"{found[verdict]} {verdict}" for verdict in OF_CLAIMS if found[verdict])
+
+
+def papers_margin(statement: Statement, paper: Paper) -> Interval | None:
+    """By how much the statement holds of the paper's own numbers; None where it does not print all of them."""
+    values: dict[str, Interval] = {}
+    for name, quantity in statement.references.items():
+        value = paper.find(quantity)
+        if value is None:
+            return None
+        values[name] = value
+    margin = statement.comparison.margin.evaluate(values.__getitem__)
+    return margin if isinstance(margin, Interval) else Interval.exact(margin)
+
+
+def audit_page(audit: Audit, findings: Sequence[Recomputed]) -> Page:
+    """What does not add up line by line, then, a line for each column or sentence, what does."""
+    counts = Counter(finding.verdict for finding in findings)
+    summary = ", ".join(f"{counts[verdict]} {AUDITED[verdict]}" for verdict in OF_AUDIT if counts[verdict])
+    lines: list[tuple[Piece, ...]] = []
+    rules: set[int] = set()
+    notes = Notes()
+    previous = None
+    for finding in _merged(findings):
+        if previous not in (None, finding.verdict):
+            rules.add(len(lines))
+        previous = finding.verdict
+        what = Piece(finding.quote, note=notes.number(finding.note))
+        numbers = (finding.printed, finding.recomputed, finding.difference)
+        lines.append((Piece(finding.verdict), Piece(finding.place), what, *map(Piece, numbers)))
+    heads = ("verdict", "Place", "What", "printed", "recomputed", "diff.")
+    sources = [("Known from elsewhere", f"{name}: {source}") for name, (_, source) in audit.known.items()]
+    return Page(
+        name="audit",
+        title=audit.title,
+        caption=f"{audit.caption} {len(findings)} numbers and statements: {summary}.",
+        place=audit.place,
+        grid=Grid(tuple(Head(text, left=True) for text in heads), tuple(lines), frozenset(rules)),
+        notes=notes.texts,
+        footer=(*((str(verdict), verdict.meaning) for verdict in OF_AUDIT), *sources),
+        data=audit_data(findings),
+    )
+
+
+def _merged(findings: Sequence[Recomputed]) -> list[Recomputed]:
+    """The findings that add up, those of one column or sentence as one."""
+    merged: dict[tuple[str, str], list[Recomputed]] = {}
+    lines = [finding for finding in findings if finding.verdict != Verdict.ADDS_UP]
+    for finding in findings:
+        if finding.verdict == Verdict.ADDS_UP:
+            merged.setdefault((finding.place, finding.group or finding.id), []).append(finding)
+    for (_, group), members in merged.items():
+        first = members[0]
+        if len(members) == 1:
+            lines.append(first)
+            continue
+        total = sum(one.place == first.place and one.group == group for one in findings)
+        counted = f"{len(members)} of {total}"
+        lines.append(Recomputed(first.id, first.place, group, counted, "", "", "", Verdict.ADDS_UP, "", group))
+    return lines
+
+
+def audit_data(findings: Sequence[Recomputed]) -> pd.DataFrame:
+    """One line for each number or statement."""
+    columns = [name for name in Recomputed.__dataclass_fields__ if name != "group"]
+    return pd.DataFrame([{name: getattr(finding, name) for name in columns} for finding in findings], columns=columns)

@@ -1,9 +1,10 @@
-"""Tables as HTML: the same cells as elsewhere, escaped, with links from notes, and readable as XML."""
+"""Pages as HTML: the same cells as elsewhere, escaped, with links from notes, and readable as XML."""
 
 import xml.etree.ElementTree as ET
 
-from tada.report.pages.html import page, to_html
-from tada.report.pages.sheet import Head, Piece, Sheet
+from tada.report.pages.markup import to_html
+from tada.report.pages.page import Grid, Head, Page, Piece
+from tada.runs.settings import Scale
 
 
 def parsed(text):
@@ -11,19 +12,20 @@ def parsed(text):
     return ET.fromstring("<body>" + text.partition("<body>")[2].partition("</body>")[0] + "</body>")
 
 
-def sheet(**changes):
+def example(**changes):
     heads = (Head("Name", left=True), Head("Top-1", "SSV2", "paper"), Head("Top-1", "SSV2", "verdict", left=True))
     lines = (
         (Piece("a <b> & c"), Piece("63.8", note=1), Piece("match")),
         (Piece("d"), Piece("–"), Piece("off −0.3")),
     )
-    values = {"name": "t", "title": "Table 0", "scale": "mini", "caption": "Small.", "place": "here", "heads": heads}
-    values |= {"lines": lines, "rules": frozenset([1]), "notes": ("why <so>",), "order": ("One.",)}
-    return Sheet(**{**values, "footer": (("Code", "commit 1"),), **changes})
+    grid = Grid(heads, lines, frozenset([1]))
+    values = {"name": "t", "title": "Table 0", "scale": Scale.MINI, "caption": "Small.", "place": "here", "grid": grid}
+    values |= {"notes": ("why <so>",), "order": ("One.",), "footer": (("Code", "commit 1"),)}
+    return Page(**{**values, **changes})
 
 
-def test_cells_are_those_of_the_sheet():
-    body = parsed(to_html(sheet()))
+def test_cells_are_those_of_the_example():
+    body = parsed(to_html(example()))
     rows = [["".join(cell.itertext()) for cell in row] for row in body.iter("tr")]
     assert rows == [
         ["", "SSV2"],
@@ -36,24 +38,24 @@ def test_cells_are_those_of_the_sheet():
 
 
 def test_verdicts_have_colours_beside_their_words():
-    classes = {"".join(cell.itertext()): cell.get("class") for cell in parsed(to_html(sheet())).iter("td")}
+    classes = {"".join(cell.itertext()): cell.get("class") for cell in parsed(to_html(example())).iter("td")}
     assert (classes["match"], classes["off −0.3"], classes["–"]) == ("left good", "left bad", None)
 
 
 def test_notes_are_linked_and_told_apart_on_a_page_of_several_tables():
-    body = parsed(to_html(sheet()))
+    body = parsed(to_html(example()))
     link = next(body.iter("a"))
     assert link.get("href") == "#t-note1"
     assert [note.text for note in body.iter("li") if note.get("id") == "t-note1"] == ["why <so>"]
 
 
-def test_parts_that_a_sheet_lacks_are_left_out():
-    text = to_html(sheet(notes=(), order=(), footer=(), scale=""))
+def test_parts_that_a_page_lacks_are_left_out():
+    text = to_html(example(notes=(), order=(), footer=(), scale=None))
     assert "<h1>Table 0</h1>" in text
     assert not {"<dl>", "<ul>", "<ol"} & {part for part in ("<dl>", "<ul>", "<ol") if part in text}
 
 
 def test_a_page_needs_no_other_file():
-    text = page("A & B", "<p>x</p>")
-    assert "<title>A &amp; B</title>" in text
+    text = to_html(example(title="A & B"))
+    assert "<title>A &amp; B, mini scale</title>" in text
     assert "http" not in text and "src=" not in text

@@ -1,0 +1,123 @@
+"""A page as Markdown, and as HTML that needs no other file: readable in a browser and inside Snakemake's report.
+
+How HTML pages look stands in `templates/`; here is what the templates ask for.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from tabulate import tabulate
+
+from tada.report.judge import Verdict
+from tada.report.pages.page import Head, Page, Piece
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def to_markdown(page: Page, folder: Path) -> str:
+    """The whole page; links are relative to `folder`, where it will lie."""
+    lines = [[_marked(piece) for piece in line] for line in page.grid.lines]
+    table = tabulate(
+        lines,
+        headers=[_heading(page.grid.heads, place) for place in range(len(page.grid.heads))],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if head.left else "right" for head in page.grid.heads],
+    )
+    parts = [f"# {page.heading}", f"{_escaped(page.caption)} ({_escaped(page.place)})", table]
+    if page.notes:
+        parts.append("\n".join(f"{_raised(n)} {_escaped(note)}  " for n, note in enumerate(page.notes, start=1)))
+    if page.order:
+        parts.append("**Order of rows**\n\n" + "\n".join(f"- {_escaped(sentence)}" for sentence in page.order))
+    if page.footer:
+        parts.append("\n".join(f"- **{label}**: {_escaped(text)}" for label, text in page.footer))
+    targets = {
+        _marked(p): os.path.relpath(p.link, folder) for line in page.grid.lines for p in line if p.link is not None
+    }
+    if targets:  # by reference, so that a link does not widen its column
+        parts.append("\n".join(f"{name}: {target}" for name, target in targets.items()))
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(heads: tuple[Head, ...], place: int) -> str:
+    """Markdown has one line of headings: a shared heading stands at the first of its columns, before a colon."""
+    head, before = heads[place], heads[place - 1] if place else None
+    own = [head.sub] if head.sub else [head.header]
+    if head.sub == "paper":
+        own.insert(0, head.header)
+    if head.over and (before is None or head.over != before.over):
+        own.insert(0, head.over)
+    return _escaped(": ".join(own))
+
+
+def _marked(piece: Piece) -> str:
+    text = _escaped(piece.text) + (_raised(piece.note) if piece.note else "")
+    return f"[{text}]" if piece.link is not None else text
+
+
+def _raised(number: int) -> str:
+    return str(number).translate(_RAISED)
+
+
+def _escaped(text: str) -> str:
+    for sign in ("\\", "|", "*", "_", "<", "`"):
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+@dataclass(frozen=True)
+class _Heading:
+    """A heading over `span` columns (0: its own column alone)."""
+
+    text: str
+    classes: str
+    span: int = 0
+
+
+def to_html(page: Page) -> str:
+    """The whole page."""
+    return render("page", page=page)
+
+
+def render(template: str, **values: Any) -> str:
+    """The template `templates/<template>.html.j2` filled in; every text is escaped."""
+    return _ENVIRONMENT.get_template(f"{template}.html.j2").render(**values)
+
+
+def _heading_rows(heads: Sequence[Head]) -> list[list[_Heading]]:
+    """One to three lines of headings, those shared by neighbours over all of them."""
+    rows = []
+    if any(head.over for head in heads):
+        rows.append(_shared(head.over for head in heads))
+    if any(head.sub for head in heads):
+        rows.append(_shared(head.header if head.sub else "" for head in heads))
+    rows.append([_Heading(head.sub or head.header, "left" if head.left else "") for head in heads])
+    return rows
+
+
+def _shared(texts: Iterable[str]) -> list[_Heading]:
+    return [_Heading(text, "shared", len(list(group))) for text, group in groupby(texts)]
+
+
+def _classes(cell: tuple[Piece, Head]) -> str:
+    """How a cell stands and which colour it has."""
+    piece, head = cell
+    said = (verdict for verdict in Verdict if f"{piece.text} ".startswith(f"{verdict} "))
+    colour = next((verdict.colour for verdict in said), "")  # the word stays, so nobody depends on the colours
+    return " ".join(name for name in ("left" if head.left else "", colour) if name)
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("tada.report.pages"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+_ENVIRONMENT.filters |= {"headings": _heading_rows, "classes": _classes}
