@@ -7,18 +7,15 @@ never stored, neither forward nor backward, and there are as many passes as for 
 Without Triton, on a CPU, uncompiled or in evaluation the layers do their work one by one (`aggregates`).
 """
 
+import os
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-try:
-    import triton
-    import triton.language as tl
-except ImportError:
-    AVAILABLE = False
-else:
-    AVAILABLE = True
+# Triton takes a while to import, and is of use on a GPU alone; its interpreter, for tests, runs anywhere.
+AVAILABLE = find_spec("triton") is not None and (torch.cuda.is_available() or "TRITON_INTERPRET" in os.environ)
 
 CHANNELS = 64  # that a program of a Triton kernel treats at a time
 
@@ -27,6 +24,8 @@ SUMS, GRADIENT_SUMS = (32, 264), (8, 528)
 APPLY, GRADIENT = 16, 8
 
 if AVAILABLE:
+    import triton
+    import triton.language as tl
 
     @triton.jit
     def _frame(tensor, clip, t: tl.constexpr, place, channel, there, area, C: tl.constexpr, T: tl.constexpr):

@@ -1,1 +1,0 @@
-"""Measurements of time and memory; not part of the tests, since they depend on the machine."""
