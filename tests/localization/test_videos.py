@@ -23,8 +23,9 @@ def rendered(tmp_path_factory, request):
 def kitchen(tmp_path):
     """One training and one validation video of 5 s, each with two segments."""
     for split, video in (("train", "P01_01"), ("validation", "P01_02")):
-        rows = ["narration_id,video_id,start_timestamp,stop_timestamp,verb_class,noun_class"]
-        rows += [f"{video}_0,{video},00:00:03.00,00:00:04.50,1,2", f"{video}_1,{video},00:00:01.00,00:00:02.00,3,4"]
+        rows = ["narration_id,video_id,start_timestamp,stop_timestamp,start_frame,stop_frame,verb_class,noun_class"]
+        rows.append(f"{video}_0,{video},00:00:03.00,00:00:04.50,180,270,1,2")
+        rows.append(f"{video}_1,{video},00:00:01.00,00:00:02.00,60,120,3,4")
         (tmp_path / f"EPIC_100_{split}.csv").write_text("\n".join(rows) + "\n")
         write_video(tmp_path / f"{video}.mp4", np.zeros((60, 16, 16, 3), np.uint8))
     return tmp_path
@@ -88,12 +89,12 @@ def test_folders_of_frames(kitchen):
     for video in ("P01_01", "P01_02"):
         (kitchen / f"{video}.mp4").unlink()
         (kitchen / video).mkdir()
-        for number in range(1, 41):
+        for number in range(1, 301):
             (kitchen / video / f"frame_{number:010d}.jpg").touch()
     with (kitchen / INFO).open("w") as file:
-        csv.writer(file).writerows([("video_id", "duration", "fps"), ("P01_01", 5, 8), ("P01_02", 5, 8)])
+        csv.writer(file).writerows([("video_id", "duration", "fps"), ("P01_01", 5, 30), ("P01_02", 5, 30)])
     splits = read_untrimmed("ek100", Place(kitchen))
-    assert [(video.name, video.fps, video.path.is_dir()) for video in splits.train] == [("P01_01", 8.0, True)]
+    assert [(video.name, video.fps, video.path.is_dir()) for video in splits.train] == [("P01_01", 60.0, True)]
 
 
 def test_a_dataset_of_trimmed_videos_is_refused(tmp_path):

@@ -1,13 +1,16 @@
 """EPIC-KITCHENS-100 as users have it on disk: segments of long videos, kept as video files or as folders of frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
+
+import numpy as np
 
 from tada.base.errors import TadaError
 from tada.data.clips import Annotations, Clip, Split, SplitRows
 from tada.data.readers.listing import check_layout, check_root, rows, walk
-from tada.data.video.random_access import IMAGE
+from tada.data.video.random_access import IMAGE, count_images
 
 TASKS = {"verb": 97, "noun": 300}
 """Classes of each task where EPIC_100_{verb,noun}_classes.csv, which names them, is not there."""
@@ -19,11 +22,19 @@ LAYOUTS = ("videos", "frames")
 EXPECTED = f"""expected there:
   annotations: EPIC_100_train.csv and EPIC_100_validation.csv, there or one or two folders below
   videos: P01/videos/P01_01.MP4, ..., or anywhere else with these names; or folders P01_01 of frames {IMAGE.format(1)},
-    ..., which need EPIC_100_video_info.csv for their rates"""
+    ..., at the rate by which the annotations' start_frame counts"""
 
 
 DURATION_SECONDS, DURATION_SHARE = 1.0, 0.01
 """A video may last so much longer or shorter than stated, whichever is more; copies are cut at other keyframes."""
+
+
+RATES = (60.0, 50.0)
+"""Frames per second of the distributed folders: 60 of the videos of EPIC-KITCHENS-55, 50 of those that came later."""
+
+
+ROUNDING = 2.0
+"""Frames by which a frame's number may differ from its time's: times are rounded to hundredths of a second."""
 
 
 _TRAIN = "EPIC_100_train.csv"
@@ -43,8 +54,10 @@ def read(
 ) -> Annotations:
     """Training and validation segments with their labels {"verb": ..., "noun": ...}, by their times in seconds.
 
-    A segment's name is its narration_id. Frame numbers in the annotations are not used: they follow each video's own
-    rate, which a resized copy may not have. Rows that cannot be used are skipped, each with its reason.
+    A segment's name is its narration_id. Of a video file, frame numbers in the annotations are not used, since a copy
+    may have another rate. Of folders of frames, they tell at which rate the frames were taken (`numbered_rate`), which
+    is not that of the original video; a folder that contradicts them is not used. Rows that cannot be used are skipped,
+    each with its reason.
 
     Args:
         root: folder of the dataset.
@@ -61,8 +74,8 @@ def read(
     tables = _tables(folder)
     wanted = {row["video_id"] for table in tables.values() for row in table}
     layout, found, others = _find(videos or root, wanted, layout)
-    rates = _info(folder, "fps") if layout == "frames" else {}
-    what = "videos" if layout == "videos" else f"folders of frames (rates by {_INFO})"
+    rates = _rates(folder, tables, found) if layout == "frames" else {}
+    what = "videos" if layout == "videos" else "folders of frames"
     return _annotations(
         folder,
         tables,
@@ -109,6 +122,50 @@ def disagreement(found: float, stated: float, fps: float) -> str | None:
     )
 
 
+def numbered_rate(frames: Sequence[int], times: Sequence[float]) -> float | None:
+    """Frames per second by which `frames` are numbered that were annotated at `times` (seconds).
+
+    One of RATES, or a whole number where neither fits, or any; None where no rate fits all frames within ROUNDING.
+    """
+    number, time = np.array(frames, float), np.array(times, float)
+    if not time.any():
+        return None
+    measured = float(number @ time / (time @ time))
+    nearest = sorted(RATES, key=lambda rate: abs(rate - measured))
+    return next((rate for rate in (*nearest, round(measured), measured) if _fits(number, time, rate)), None)
+
+
+def _fits(frames: np.ndarray, times: np.ndarray, rate: float) -> bool:
+    return rate > 0 and bool((np.abs(frames - rate * times) <= ROUNDING).all())
+
+
+def contradiction(folder: Path, rate: float, last: int, stated: float | None) -> str | None:
+    """What is wrong with a folder of frames that are numbered at `rate` in the annotations; None if they agree.
+
+    Args:
+        folder: of frames.
+        rate: frames per second by the annotations.
+        last: number of the last annotated frame.
+        stated: seconds that the video lasts by EPIC_100_video_info.csv; None where that does not say.
+    """
+
+    def is_there(number: float) -> bool:
+        return (folder / IMAGE.format(max(round(number), 1))).is_file()
+
+    slack = DURATION_SECONDS * rate
+    agrees = is_there(last - slack)
+    if stated is not None:
+        agrees = agrees and is_there(stated * rate - slack) and not is_there(stated * rate + slack + 1)
+    if agrees:
+        return None
+    count = count_images(folder)
+    lasts = stated or last / rate
+    return (
+        f"its folder holds {count} frames, {count / lasts:.2f} a second of {lasts:.2f} s, and the annotations number "
+        f"{rate:.2f} a second: they were taken at another rate, or a part of them is missing"
+    )
+
+
 def seconds(time: str) -> float:
     """Seconds of a time such as 01:02:03.45; raises ValueError for anything else."""
     hours, minutes, rest = time.split(":")
@@ -135,7 +192,7 @@ def _annotations(
     folder: Path,
     tables: Mapping[str, list[dict[str, str]]],
     found: Mapping[str, Path],
-    rates: Mapping[str, float],
+    rates: Mapping[str, float | str],
     layout: str,
     unlisted: tuple[Path, ...] = (),
 ) -> Annotations:
@@ -161,6 +218,28 @@ def _find(root: Path, wanted: set[str], layout: str | None) -> tuple[str, dict[s
     if not found[chosen]:
         raise TadaError(f"{root}: none of the {len(wanted)} annotated videos is there as {chosen}; {EXPECTED}")
     return chosen, found[chosen], others[chosen]
+
+
+def _rates(
+    folder: Path, tables: Mapping[str, list[dict[str, str]]], found: Mapping[str, Path]
+) -> dict[str, float | str]:
+    """Frames per second of each folder, or why they are not known."""
+    annotated: dict[str, list[tuple[int, float]]] = {}
+    for row in (row for table in tables.values() for row in table if row["video_id"] in found):
+        for edge in ("start", "stop"):
+            with suppress(KeyError, ValueError):  # a row without them is left to `_split`
+                frame = int(row[f"{edge}_frame"]), seconds(row[f"{edge}_timestamp"])
+                annotated.setdefault(row["video_id"], []).append(frame)
+    lasting = _info(folder, "duration") if (folder / _INFO).exists() else {}
+    rates: dict[str, float | str] = {}
+    for video, path in found.items():
+        frames, times = zip(*annotated.get(video, [(0, 0.0)]), strict=True)
+        rate = numbered_rate(frames, times)
+        if rate is None:
+            rates[video] = f"start_frame and stop_frame of {video} do not tell the rate of its frames"
+        else:
+            rates[video] = contradiction(path, rate, max(frames), lasting.get(video)) or rate
+    return rates
 
 
 def _info(folder: Path, column: str) -> dict[str, float]:
@@ -194,7 +273,7 @@ def _split(
     name: str,
     table: list[dict[str, str]],
     found: Mapping[str, Path],
-    rates: Mapping[str, float],
+    rates: Mapping[str, float | str],
     classes: Mapping[str, tuple[str, ...]],
 ) -> Split:
     split = SplitRows(name)
@@ -213,10 +292,10 @@ def _split(
             split.skip(segment, f"ends at {row['stop_timestamp']}, before it starts at {row['start_timestamp']}")
         elif video not in found:
             split.skip(segment, f"no video {video}")
-        elif found[video].suffix == "" and video not in rates:
-            split.skip(segment, f"no frame rate for {video} in {_INFO}")
+        elif isinstance(rate := rates.get(video), str):
+            split.skip(segment, rate)
         else:
-            split.use(Clip(segment, found[video], label, start, end, rates.get(video)))
+            split.use(Clip(segment, found[video], label, start, end, rate))
     return split.split()
 
 

@@ -141,11 +141,11 @@ class FrameFolder:
         self.path = path
         first = floor((start or 0.0) * fps + 0.5)
         if not self._file(first).is_file():
-            there = _count(self, 0)
+            there = count_images(path)
             reason = f"ends at {there / fps:.2f} s, before {start:.2f} s" if there else f"no {IMAGE.format(1)} in it"
             raise VideoError(path, reason)
         wanted = None if end is None else max(floor(end * fps + 0.5) - first, 1)
-        frames = wanted if wanted and self._file(first + wanted - 1).is_file() else _count(self, first, wanted)
+        frames = wanted if wanted and self._file(first + wanted - 1).is_file() else count_images(path, first, wanted)
         self.info = VideoInfo(frames, fps, frames / fps)
         self._first = first
 
@@ -166,11 +166,13 @@ class FrameFolder:
         path = self._file(index)
         try:
             with opened(path) as (container, stream):
-                return Converter(path)(next(container.decode(stream)))
+                for picture in decode(path, container, stream):
+                    if picture.damaged:
+                        raise VideoError(path, "damaged")
+                    return Converter(path)(picture.frame)
+            raise VideoError(path, "no picture in it")
         except VideoError as error:
             raise VideoError(self.path, f"{path.name}: {error.reason}") from None
-        except StopIteration:
-            raise VideoError(self.path, f"{path.name}: no picture in it") from None
 
     def check(self) -> None:
         """Read every frame, one at a time; raises VideoError for the first that cannot be, or that differs in size."""
@@ -179,13 +181,17 @@ class FrameFolder:
             raise VideoError(self.path, "its frames differ in size")
 
 
-def _count(folder: FrameFolder, first: int, limit: int | None = None) -> int:
-    """Frames in a row from `first`, up to `limit`."""
+def count_images(folder: Path, first: int = 0, limit: int | None = None) -> int:
+    """Frames in a row in a folder, from number `first` (counted from 0) on, up to `limit`; asks for few of them."""
+
+    def is_there(frames: int) -> bool:
+        return (folder / IMAGE.format(first + frames + 1)).is_file()
+
     if limit is None:
         limit = 1
-        while folder._file(first + limit - 1).is_file():
+        while is_there(limit - 1):
             limit *= 2
-    return bisect_left(range(limit), True, key=lambda frames: not folder._file(first + frames).is_file())
+    return bisect_left(range(limit), True, key=lambda frames: not is_there(frames))
 
 
 def open_video(

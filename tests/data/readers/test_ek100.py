@@ -6,6 +6,7 @@ from tada.base.errors import TadaError
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.readers import ek100
+from tada.data.video.random_access import FrameFolder
 
 HEADING = (
     "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,"
@@ -15,11 +16,24 @@ TRAIN = [("P01_01", 0, "00:00:00.14", "00:00:03.37", 3, 3), ("P01_01", 1, "00:10
 VALIDATION = [("P12_101", 0, "00:00:10.00", "00:00:11.00", 96, 0)]
 
 
-def csv(rows):
+RATES = {"P01_01": 60, "P01_02": 60, "P12_101": 50}
+LAST, SECONDS = {"P01_01": 216390, "P12_101": 550}, {"P01_01": 4000.5, "P12_101": 90.1}
+
+
+def frame(time, rate):
+    """The number of a frame as the annotations have it: its time's, rounded down."""
+    try:
+        return int(ek100.seconds(time) * rate + 1e-6)
+    except ValueError:
+        return 8
+
+
+def csv(rows, rates=RATES):
     lines = []
     for video, number, start, stop, verb, noun in rows:
+        frames = f"{frame(start, rates[video])},{frame(stop, rates[video])}"
         lines.append(
-            f'{video}_{number},{video[:3]},{video},00:00:01.0,{start},{stop},8,202,"open the door, slowly",open,{verb},'
+            f'{video}_{number},{video[:3]},{video},00:00:01.0,{start},{stop},{frames},"open it, slowly",open,{verb},'
             f"door,{noun},\"['door', 'pan:lid']\",\"[{noun}, 5]\""
         )
     return HEADING + "\n".join(lines) + "\n"
@@ -41,7 +55,11 @@ def touch(path):
 
 def write(root, place="{person}/videos/{video}.MP4", folder="annotations", train=TRAIN, validation=VALIDATION):
     for video in ("P01_01", "P12_101"):
-        touch(root / place.format(person=video[:3], video=video))
+        path = root / place.format(person=video[:3], video=video)
+        touch(path)
+        if path.suffix == ".jpg":  # and of the others, those that a reader asks for
+            for number in (LAST[video] - RATES[video], (SECONDS[video] - 1) * RATES[video]):
+                touch(path.with_name(f"frame_{round(number):010d}.jpg"))
     folder = root / folder
     folder.mkdir(exist_ok=True)
     (folder / "EPIC_100_train.csv").write_text(csv(train))
@@ -61,7 +79,7 @@ def test_every_layout_is_read_alike(tmp_path, place, folder):
     (third,) = read.validation.clips
     assert third.path.exists() and third.path.stem == "P12_101"
     frames = "frames" in place
-    assert (first.fps, third.fps) == ((59.9400599, 50.0) if frames else (None, None))
+    assert (first.fps, third.fps) == ((60.0, 50.0) if frames else (None, None))
     assert ("folders of frames" if frames else "2 of 2 videos") in read.layout
     assert {task: len(names) for task, names in read.classes.items()} == {"verb": 97, "noun": 300}
     assert read.unlisted == ()
@@ -102,21 +120,86 @@ def test_rows_that_cannot_be_used_are_named(tmp_path):
 
 def test_videos_and_frames_both_there(tmp_path):
     root = write(tmp_path)
-    touch(root / PLACES["frames as distributed"].format(person="P01", video="P01_01"))
+    for number in (1, LAST["P01_01"] - 60, (SECONDS["P01_01"] - 1) * 60):
+        touch(root / "P01" / "rgb_frames" / "P01_01" / f"frame_{round(number):010d}.jpg")
     assert ek100.read(root).train.clips[0].path.suffix == ".MP4"
     read = ek100.read(root, layout="frames")
     assert read.train.clips[0].path.is_dir()
     assert read.validation.skipped == {"P12_101_0": "no video P12_101"}
 
 
-def test_frames_need_their_rate(tmp_path):
-    root = write(tmp_path, PLACES["frames"])
-    info = root / "annotations" / "EPIC_100_video_info.csv"
-    info.write_text("video_id,duration,fps,resolution\nP01_01,4000.5,59.94,x\n")
-    assert ek100.read(root).validation.skipped == {"P12_101_0": "no frame rate for P12_101 in EPIC_100_video_info.csv"}
-    info.unlink()
-    with pytest.raises(TadaError, match=r"EPIC_100_video_info\.csv: no such file"):
-        ek100.read(root)
+def kitchen(root, rates, taken, seconds=20, info=True):
+    """Two folders of frames `taken` so many a second, and annotations that count with `rates`."""
+    for video, rate in taken.items():
+        for number in range(1, round(seconds * rate) + 1):
+            touch(root / video / f"frame_{number:010d}.jpg")
+    rows = [("00:00:00.14", "00:00:03.37"), ("00:00:07.50", "00:00:12.08"), ("00:00:15.00", "00:00:19.96")]
+    for split, video in (("train", "P01_01"), ("validation", "P12_101")):
+        table = [(video, number, *times, 1, 1) for number, times in enumerate(rows)]
+        (root / f"EPIC_100_{split}.csv").write_text(csv(table, rates))
+    if info:  # the rates of the original videos, which say nothing of the frames
+        lines = [f"{video},{seconds},59.9400599,1920x1080" for video in taken]
+        (root / "EPIC_100_video_info.csv").write_text("video_id,duration,fps,resolution\n" + "\n".join(lines) + "\n")
+    return root
+
+
+@pytest.mark.parametrize("info", [True, False])
+@pytest.mark.parametrize("rates", [(60, 50), (50, 60), (12, 30), (59.94, 25)])
+def test_rate_of_frames_is_that_by_which_the_annotations_count(tmp_path, rates, info):
+    rates = dict(zip(("P01_01", "P12_101"), rates, strict=True))
+    read = ek100.read(kitchen(tmp_path, rates, rates, info=info))
+    assert len(read.train.clips) == len(read.validation.clips) == 3
+    (rate,) = {clip.fps for clip in read.train.clips}
+    assert rate == pytest.approx(rates["P01_01"], abs=0.07)
+    assert {clip.fps for clip in read.validation.clips} == {rates["P12_101"]}
+
+
+def test_annotated_frames_are_those_that_are_read(tmp_path):
+    """Every segment's first and last frame, against the numbers in the annotations."""
+    root = kitchen(tmp_path, RATES, {"P01_01": 60, "P12_101": 50})
+    for clip in (*ek100.read(root).train.clips, *ek100.read(root).validation.clips):
+        frames = FrameFolder(clip.path, clip.fps, clip.start, clip.end)
+        first, last = frames._first + 1, frames._first + frames.info.frames
+        assert first == pytest.approx(clip.start * RATES[clip.path.name], abs=2)
+        assert last == pytest.approx(clip.end * RATES[clip.path.name], abs=2)
+
+
+@pytest.mark.parametrize("taken", [30, 50, 24])
+@pytest.mark.parametrize("info", [True, False])
+def test_frames_at_another_rate_than_annotated_are_named_with_both(tmp_path, taken, info):
+    read = ek100.read(kitchen(tmp_path, RATES, {"P01_01": taken, "P12_101": 50}, info=info))
+    assert len(read.validation.clips) == 3 and not read.train.clips
+    (reason,) = set(read.train.skipped.values())
+    lasts = 20.0 if info else 1197 / 60
+    assert f"{20 * taken} frames, {20 * taken / lasts:.2f} a second of {lasts:.2f} s, and" in reason
+    assert "the annotations number 60.00 a second" in reason
+    with pytest.raises(TadaError, match=r"train: 3 of 3 videos cannot be used.*\n.*60\.00 a second"):
+        read.train.check(0.05)
+
+
+def test_more_frames_than_the_video_lasts_are_of_another_rate(tmp_path):
+    read = ek100.read(kitchen(tmp_path, {"P01_01": 50, "P12_101": 50}, {"P01_01": 59.94, "P12_101": 50}))
+    (reason,) = set(read.train.skipped.values())
+    assert "59.95 a second of 20.00 s, and the annotations number 50.00 a second" in reason
+
+
+def test_annotations_that_number_no_frames(tmp_path):
+    root = kitchen(tmp_path, RATES, {"P01_01": 60, "P12_101": 50})
+    table = root / "EPIC_100_train.csv"
+    table.write_text(table.read_text().replace("start_frame,stop_frame", "first,last"))
+    read = ek100.read(root)
+    reason = "start_frame and stop_frame of P01_01 do not tell the rate of its frames"
+    assert set(read.train.skipped.values()) == {reason}
+    assert len(read.validation.clips) == 3
+
+
+def test_numbered_rate_by_hand():
+    assert ek100.numbered_rate([8, 202], [0.14, 3.37]) == 60
+    assert ek100.numbered_rate([100000, 100100], [2000.0, 2002.0]) == 50
+    assert ek100.numbered_rate([299, 600], [5.0, 10.0]) == 60
+    assert ek100.numbered_rate([59940], [1000.0]) == pytest.approx(59.94)
+    assert ek100.numbered_rate([60, 50], [1.0, 5.0]) is None
+    assert ek100.numbered_rate([0, 0], [0.0, 0.0]) is None
 
 
 def test_folders_of_optical_flow_are_no_frames(tmp_path):
