@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from tada.base.errors import unknown
 from tada.base.provenance import environment
+from tada.base.typed_json import to_json
 from tada.conv import TAdaConv2d, VideoConv, frame_descriptors, merged_frames, split_frames
 from tada.models import build_model
 from tada.models.blocks import temporal_shift, video_conv
@@ -124,7 +125,7 @@ def report(model: str, classes: int, resolution: int) -> dict[str, Any]:
         "frames": network.frames,
         "resolution": resolution,
         **asdict(measure(network, shape)),
-        "environment": environment(),
+        "environment": to_json(environment()),
     }
 
 

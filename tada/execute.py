@@ -1,4 +1,4 @@
-"""Executes one run in this process: data, training, testing, and metrics.json with where its numbers come from."""
+"""Executes one run in this process: data, training, testing, and the record of what was found."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from filelock import FileLock
 
 from tada.base.distributed import ProcessGroup
 from tada.base.errors import TadaError
-from tada.base.files import replacing, sha256, write_arrays, write_json
+from tada.base.files import replacing, sha256, write_arrays
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
 from tada.base.progress import Progress, Silent, reporting
 from tada.base.provenance import environment, peak_memory_bytes
@@ -23,16 +24,28 @@ from tada.classification import evaluation
 from tada.classification.evaluation import accuracies, evaluate
 from tada.classification.inputs import Sources
 from tada.classification.training import ClassificationObjective
+from tada.data.clips import Counts
 from tada.models import build_model
 from tada.runs.checkpoints import TrainingState, released_network, set_initial_weights
-from tada.runs.record import record_outcome
+from tada.runs.record import (
+    Checkpoint,
+    Cost,
+    HalfPrecision,
+    Initial,
+    RunName,
+    RunRecord,
+    is_finished,
+    last_outcome,
+    record_outcome,
+    write_record,
+)
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.trainer import train
 
 
 def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
-    """Train and test `run` from where it stands, and write its metrics.json, curves.csv and scores.npz.
+    """Train and test `run` from where it stands, and write its record, curves.csv and scores.npz.
 
     A run of localization writes detections.json besides, and what each video adds to its metrics in place of scores.
 
@@ -54,7 +67,7 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
         if group.is_main:
             progress = stack.enter_context(reporting(str(run), run.file("log.txt"), run.file("progress.json")))
             stack.enter_context(FileLock(run.file(".lock")))
-        if group.any(group.is_main and run.read("metrics.json") is not None)[0]:
+        if group.any(group.is_main and is_finished(run))[0]:
             return
         if run.scale.renders:
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
@@ -80,16 +93,16 @@ def _train_and_test(
     with group.main_first():
         splits = ("train", "validation") if trained else ("validation",)
         sources = Sources(run, data_root, frames=model.frames, progress=progress, splits=splits)
-        initial = set_initial_weights(model, run, file) if trained else {"kind": Scale.RELEASED}
+        initial = set_initial_weights(model, run, file) if trained else Initial(Scale.RELEASED)
     progress.say(sources.describe())
     common = {"group": group, "workers": recipe.data.workers, "stop": stop}
     if trained:
         state = _train(run, model, sources, progress, **common)
         digest = group.broadcast(sha256(run.file("checkpoint.pt")) if group.is_main else "")
-        checkpoint = {"file": "checkpoint.pt", "sha256": digest}
+        checkpoint = Checkpoint("checkpoint.pt", digest)
     else:
         state = TrainingState()
-        checkpoint = {"file": model.loaded.file, "sha256": model.loaded.sha256}
+        checkpoint = Checkpoint(model.loaded.file, model.loaded.sha256)
     precision = {"precision": recipe.test.precision}
     changed = None
     if group.is_main and recipe.test.precision != "float32":
@@ -104,7 +117,7 @@ def _train_and_test(
         **precision,
         progress=progress,
         partial=run.file("scores.partial.npz"),
-        identity=checkpoint["sha256"],
+        identity=checkpoint.sha256,
         **common,
     )
     if not group.is_main:
@@ -119,7 +132,7 @@ def _train_and_test(
         state=state,
         cost=_cost(state, time.monotonic() - began, group),
         progress=progress,
-        **({"half_precision": changed} if changed else {}),
+        half_precision=changed,
     )
 
 
@@ -130,6 +143,7 @@ def _localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, grou
     found = localize(run, data_root, stop, progress, group)
     if found:
         cost = _cost(found.state, time.monotonic() - began, group)
+        hours = cost.wall_seconds * group.size / 3600  # extracting features takes the most
         _write_results(
             run,
             metrics=found.metrics,
@@ -137,7 +151,7 @@ def _localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, grou
             initial=found.initial,
             checkpoint=found.checkpoint,
             state=found.state,
-            cost=cost | {"device_hours": cost["wall_seconds"] * group.size / 3600},  # features take the most
+            cost=replace(cost, device_hours=hours),
             progress=progress,
         )
 
@@ -178,48 +192,49 @@ def _train(
     )
 
 
-def _cost(state: TrainingState, seconds: float, group: ProcessGroup) -> dict[str, float]:
-    return {
-        "wall_seconds": seconds,
-        "training_seconds": state.seconds,
-        "device_hours": (state.seconds or seconds) * group.size / 3600,  # of a run that only tests, the test's
-        "devices": group.size,
-        "peak_memory_bytes": peak_memory_bytes(),
-        "resumes": state.resumes,
-        "requeues": int(os.environ.get("TADA_RESTARTS", "0")),
-    }
+def _cost(state: TrainingState, seconds: float, group: ProcessGroup) -> Cost:
+    return Cost(
+        wall_seconds=seconds,
+        training_seconds=state.seconds,
+        device_hours=(state.seconds or seconds) * group.size / 3600,  # of a run that only tests, the test's
+        devices=group.size,
+        peak_memory_bytes=peak_memory_bytes(),
+        resumes=state.resumes,
+        requeues=int(os.environ.get("TADA_RESTARTS", "0")),
+    )
 
 
 def _write_results(
     run: Run,
     *,
     metrics: dict[str, float],
-    dataset: dict[str, Any],
-    initial: dict[str, Any],
-    checkpoint: dict[str, str],
+    dataset: dict[str, Counts],
+    initial: Initial,
+    checkpoint: Checkpoint,
     state: TrainingState,
-    cost: dict[str, float],
+    cost: Cost,
     progress: Progress,
-    **more: Any,
+    half_precision: HalfPrecision | None = None,
 ) -> None:
-    """Write curves.csv, then metrics.json, which says that the run is finished."""
+    """Write curves.csv, then the record, which says that the run is finished."""
     if state.curves:
         with replacing(run.file("curves.csv")) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=_columns(state.curves))
             writer.writeheader()
             writer.writerows(state.curves)
-    record = {
-        "run": {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed},
-        "signature": run.signature,
-        "metrics": metrics,
-        "dataset": dataset,
-        "environment": environment(),
-        "cost": cost,
-        "initial": initial,
-        "checkpoint": checkpoint,
-        "config": run.configuration,
-    }
-    write_json(run.file("metrics.json"), record | more)
+    record = RunRecord(
+        run=RunName(run.scale, run.dataset, run.model, run.seed),
+        signature=run.signature,
+        metrics=metrics,
+        dataset=dataset,
+        environment=environment(),
+        cost=cost,
+        initial=initial,
+        checkpoint=checkpoint,
+        config=run.configuration,
+        half_precision=half_precision,
+    )
+    write_record(run, record)
     progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
 
 
@@ -247,7 +262,7 @@ def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
 
 def _fail(run: Run, attempt: int, error: str) -> int:
     """Note the first failure; those of other processes follow from it."""
-    if run.read("outcome.json") is None:
+    if last_outcome(run) is None:
         record_outcome(run, attempt, error=error)
     return 1
 

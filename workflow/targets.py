@@ -7,14 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tada.base import typed_json
 from tada.base.errors import TadaError, unknown
-from tada.base.files import PAPER, read_json
+from tada.base.files import PAPER
 from tada.base.yaml_files import validate
 from tada.models.registry import model_options
 from tada.report.paper.figures import Figure, load_figure
 from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table, load_table
 from tada.runs import recipes
+from tada.runs.record import OUTCOME, Outcome
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -111,12 +113,8 @@ def run_signature(wildcards: SimpleNamespace) -> str:
 
 def run_attempt(wildcards: SimpleNamespace) -> int:
     """Number of the attempt that is due: that of the finished one, or one more than that of the failed one."""
-    outcome_file = _run(wildcards).file("outcome.json")
-    try:
-        outcome = read_json(outcome_file)
-        return outcome["attempt"] + (outcome["status"] == "failed")
-    except (OSError, ValueError, KeyError):
-        return 1
+    outcome = _outcome(_run(wildcards).file(OUTCOME))
+    return outcome.attempt + outcome.failed if outcome else 1
 
 
 def data_root(wildcards: SimpleNamespace) -> str:
@@ -163,12 +161,21 @@ def report_problems() -> None:
     """Name the runs of this call that failed and end with exit status 1 if there are any; the tables are there."""
     failed = []
     for file in sorted(_requested):
-        outcome = read_json(file) if file.exists() else {}
-        if outcome.get("status") == "failed":
-            failed.append(f"  {file.parent}: {outcome['error'].splitlines()[-1]} (log: {file.parent / 'log.txt'})")
+        outcome = _outcome(file)
+        if outcome and outcome.failed:
+            reason = (outcome.error or "unknown error").splitlines()[-1]
+            failed.append(f"  {file.parent}: {reason} (log: {file.parent / 'log.txt'})")
     if failed:
         print(f"{len(failed)} runs failed; the next call tries them again:", *failed, sep="\n", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _outcome(file: Path) -> Outcome | None:
+    """That of the last attempt, of whatever signature; None if there is none, or none that can be read."""
+    try:
+        return typed_json.load(Outcome, file)
+    except (OSError, typed_json.DamagedFile):
+        return None
 
 
 def _needed(wanted: Table | Figure | Claims) -> list[str]:

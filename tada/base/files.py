@@ -51,8 +51,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a JSON file; NaN and infinities, which are no JSON, are a ValueError."""
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from tada.base.files import write_json
+from tada.base import typed_json
 
 STATUS_SECONDS = 5.0
 
@@ -65,7 +66,8 @@ class Progress:
             self.say(f"{self.phase} {done}/{self.total}, {duration(self._left(done, now))} left; {shown}")
         if self.status and now - self._noted > STATUS_SECONDS:
             self._noted = now
-            self._note(done, now)
+            note = ProgressNote(self.phase, done, self.total, self._left(done, now), time.time(), dict(self.facts))
+            typed_json.save(self.status, note)
 
     def epoch(self, epoch: int, epochs: int, row: dict[str, float]) -> None:
         """An epoch is finished, with its row of the curves."""
@@ -82,9 +84,30 @@ class Progress:
     def _left(self, done: int, now: float) -> float:
         return (now - self.began) / max(done - self.first, 1) * (self.total - done)
 
-    def _note(self, done: int, now: float) -> None:
-        facts = {"phase": self.phase, "done": done, "total": self.total, "seconds_left": self._left(done, now)}
-        write_json(self.status, {**facts, **self.facts, "time": time.time()})
+
+@dataclass(frozen=True)
+class ProgressNote:
+    """progress.json: how far a run is in its phase, and its latest figures by name, such as "loss" and "val_top1"."""
+
+    phase: str
+    done: int
+    total: int
+    seconds_left: float
+    time: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Those of `extra` that are numbers."""
+        return {name: value for name, value in self.extra.items() if isinstance(value, int | float)}
+
+
+def read_progress(path: Path) -> ProgressNote | None:
+    """The note in a file; None if there is none, or none that can be read, since the next one will soon replace it."""
+    try:
+        return typed_json.load(ProgressNote, path)
+    except (OSError, typed_json.DamagedFile):
+        return None
 
 
 class Silent(Progress):

@@ -5,6 +5,7 @@ import os
 import platform
 import resource
 import subprocess
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,43 @@ from typing import Any
 from tada.base import files
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """Processor, cores this process may use, and names of the GPUs it sees (no host name: results are published)."""
+
+    cpu: str
+    cores: int
+    gpus: list[str]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Code, interpreter, packages (name -> version) and hardware of a result.
+
+    `git_commit` and `git_dirty` (whether tracked files differ from it) are None outside a git checkout.
+    """
+
+    git_commit: str | None
+    git_dirty: bool | None
+    python: str
+    packages: dict[str, str]
+    hardware: Hardware
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
 @cache
-def git_state(root: Path = files.PROJECT) -> dict[str, Any]:
+def git_state(root: Path = files.PROJECT) -> tuple[str | None, bool | None]:
     """The commit of the suite's code and whether tracked files differ from it; both None outside a git checkout."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
 
     try:
-        return {
-            "git_commit": git("rev-parse", "HEAD").strip(),
-            "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no").strip()),
-        }
+        changed = bool(git("status", "--porcelain", "--untracked-files=no").strip())
+        return git("rev-parse", "HEAD").strip(), changed
     except (OSError, subprocess.CalledProcessError):
-        return {"git_commit": None, "git_dirty": None}
+        return None, None
 
 
 def packages() -> dict[str, str]:
@@ -34,20 +58,17 @@ def packages() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
-def hardware() -> dict[str, Any]:
-    """Processor, cores this process may use, and names of the GPUs it sees (no host name: results are published)."""
+def hardware() -> Hardware:
+    """That of this process."""
     import torch
 
-    return {
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    }
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Hardware(_cpu_name(), cores, [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())])
 
 
-def environment() -> dict[str, Any]:
-    """Code, interpreter, packages and hardware, as the `environment` part of metrics.json."""
-    return {**git_state(), "python": platform.python_version(), "packages": packages(), "hardware": hardware()}
+def environment() -> Environment:
+    """That of this process."""
+    return Environment(*git_state(), platform.python_version(), packages(), hardware())
 
 
 def peak_memory_bytes() -> int:

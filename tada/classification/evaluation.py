@@ -20,6 +20,7 @@ from tada.base.progress import Progress
 from tada.data.dataset import IGNORED
 from tada.data.transforms import normalise
 from tada.metrics.accuracy import action_ranks, topk_accuracy
+from tada.runs.record import HalfPrecision
 
 SAVE_SECONDS = 300.0
 
@@ -210,7 +211,7 @@ def compare_precisions(
     group: ProcessGroup | None = None,
     workers: int = 0,
     videos: int = VIDEOS,
-) -> dict[str, Any]:
+) -> HalfPrecision:
     """Largest difference of softmax scores and videos of another top-1 between `precision` and float32.
 
     It always looks at the first videos, so that it is the same however often a test pass is interrupted. Of several
@@ -244,12 +245,12 @@ def compare_precisions(
             largest = max(largest, *(float((full[task] - half[task]).abs().max()) for task in full))
             moved = [full[task].mean(1).argmax(1) != half[task].mean(1).argmax(1) for task in full]
             changed += int(torch.stack(moved).any(0).sum())
-    return {"precision": precision, "videos": len(first), "largest_difference": largest, "changed_top1": changed}
+    return HalfPrecision(precision, len(first), largest, changed)
 
 
-def describe_comparison(found: dict[str, Any]) -> str:
+def describe_comparison(found: HalfPrecision) -> str:
     """What `compare_precisions` found, as a line of a log."""
     return (
-        f"testing in {found['precision']}: on {found['videos']} videos the scores are within "
-        f"{found['largest_difference']:.2g} of float32, top-1 changes for {found['changed_top1']}"
+        f"testing in {found.precision}: on {found.videos} videos the scores are within "
+        f"{found.largest_difference:.2g} of float32, top-1 changes for {found.changed_top1}"
     )

@@ -3,13 +3,12 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tada.base.errors import TadaError
 from tada.base.progress import Progress
 from tada.data import catalog, inspection
 from tada.data.catalog import Place
-from tada.data.clips import Annotations, Split
+from tada.data.clips import Annotations, Counts, Split
 from tada.data.dataset import TestClips, TrainClips
 from tada.data.inspection import SkipLog
 from tada.data.sampling import IntervalSampling, Sampling, SegmentSampling
@@ -85,7 +84,7 @@ class Sources:
         """Index -> the middle clip's central crop, for the validation curve."""
         return self._validation(clips=1, crops=1)
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Counts]:
         """For each split, the videos listed and used, and the names of those that could not be."""
         return {name: split.without(self._logs[name].read()).counts() for name, split in self._splits.items()}
 

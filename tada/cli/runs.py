@@ -92,7 +92,7 @@ def run(
         data = f"data/mini/{this.recipe.videos}"
     settings = Path(cluster) if cluster else None
     outcome = launch(this, data, attempt, processes, settings, weights)
-    if outcome["status"] == "failed" and not record_failure:
+    if outcome.failed and not record_failure:
         raise SystemExit(1)
 
 

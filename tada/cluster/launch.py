@@ -43,7 +43,7 @@ from tada.cluster.scheduler import (
     repeat_while_busy,
 )
 from tada.cluster.worker import Task, job_command, run_processes
-from tada.runs.record import record_outcome
+from tada.runs.record import OUTCOME, Outcome, is_finished, last_outcome, record_outcome
 from tada.runs.run import Run
 
 LOOK_SECONDS = 1.0
@@ -61,8 +61,8 @@ def launch(
     processes: int = 0,
     cluster: Path | None = None,
     weights: str = "",
-) -> dict[str, Any]:
-    """Have `run` trained and tested unless it is, wait for it, and return the content of its outcome.json.
+) -> Outcome:
+    """Have `run` trained and tested unless it is, wait for it, and return its outcome.
 
     Args:
         run: what to train.
@@ -79,10 +79,10 @@ def launch(
             next launch goes on; on a cluster the job goes on, and the next launch attaches to it.
     """
     expected = run.signature  # fails here, with a clear message, before anything is started
-    if run.read("metrics.json") is not None:
+    if is_finished(run):
         print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
         return record_outcome(run, attempt)
-    run.file("outcome.json").unlink(missing_ok=True)
+    run.file(OUTCOME).unlink(missing_ok=True)
     place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
     inputs = {"data_root": data_root, "weights": weights}
     arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
@@ -90,10 +90,10 @@ def launch(
         problem = train_on_cluster(run, arguments, load_cluster(cluster))
     else:
         problem = _train_here(arguments, processes or fitting_processes(run.recipe, _gpus_wanted(run)))
-    if run.read("metrics.json") is not None:
+    if is_finished(run):
         return record_outcome(run, attempt)
-    if outcome := run.read("outcome.json"):
-        return record_outcome(run, attempt, error=outcome["error"])
+    if outcome := last_outcome(run):
+        return record_outcome(run, attempt, error=outcome.error)
     with run.file("log.txt").open("a", encoding="utf-8") as log:
         print(f"[{run}] {problem}", file=log)
     return record_outcome(run, attempt, error=problem)
@@ -163,7 +163,7 @@ def train_on_cluster(run: Run, arguments: dict[str, Any], settings: ClusterSetti
                 return None
             end = jobs.wait(record)
             if end is None:
-                if run.read("metrics.json") is None:
+                if not is_finished(run):
                     _say(run, f"job {record.id} failed; the end of the log:\n{Tail(run.file('log.txt'), 12).read()}")
                 return None
             if end.phase is not Phase.INTERRUPTED:
@@ -201,7 +201,7 @@ class _RunJobs:
             while record and record.id in snapshot.jobs and snapshot.jobs[record.id].phase is Phase.ENDING:
                 time.sleep(1.0)  # it may be about to end, or to be queued again
                 snapshot = self.queue.current()
-            if run.read("metrics.json") is not None:
+            if is_finished(run):
                 return None
             if record is not None and snapshot.is_active(record.id):
                 if record.signature == run.signature:
@@ -226,7 +226,7 @@ class _RunJobs:
         """How the job ended; None where the run has written its outcome.json."""
         began, gone_since, shown = time.time(), None, ""
         while True:
-            if self.run.read("outcome.json") is not None:
+            if last_outcome(self.run) is not None:
                 return None
             if (result := self.scheduler.result(self.folder, record.id, 0)) is not None:
                 if result.continues:

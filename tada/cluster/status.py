@@ -10,10 +10,11 @@ from filelock import FileLock, Timeout
 from rich.table import Table
 
 from tada.base.errors import TadaError, first_line, unknown
-from tada.base.files import read_json
-from tada.base.progress import duration
+from tada.base.progress import duration, read_progress
+from tada.base.typed_json import DamagedFile
 from tada.cluster.jobs import JobRecord, read_job
 from tada.cluster.scheduler import JobQueue, JobState, Phase, Snapshot
+from tada.runs.record import METRICS, last_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -104,11 +105,13 @@ def as_table(found: Sequence[Status]) -> Table:
 
 def _run_state(run: Run, results: Path, snapshots: dict[str, Snapshot]) -> Status:
     try:
-        metrics, outcome = run.read("metrics.json"), run.read("outcome.json")
+        done, outcome = read_record(run), last_outcome(run)
+    except DamagedFile as error:
+        return Status(run, "failed", remark=str(error))
     except TadaError as error:
         return Status(run, "outdated", remark=str(error))
-    if metrics is not None:
-        return Status(run, "done", metrics["metrics"])
+    if done is not None:
+        return Status(run, "done", done.metrics)
     state, remark = "stopped", "the next call continues it"
     record = read_job(run)
     job = _active_job(record, results, snapshots) if record else None
@@ -117,9 +120,9 @@ def _run_state(run: Run, results: Path, snapshots: dict[str, Snapshot]) -> Statu
         remark = f"job {job.id} {job.place}"
     elif _locked(run):
         state, remark = "running", "on this machine"
-    elif outcome is not None:
-        state, remark = "failed", first_line(outcome["error"])
-    elif run.file("metrics.json").exists():
+    elif outcome is not None and outcome.failed:
+        state, remark = "failed", first_line(outcome.error)
+    elif run.file(METRICS).exists():
         return Status(run, "outdated", remark="its results are of another recipe or network")
     return Status(run, state, _progress(run), remark)
 
@@ -140,10 +143,8 @@ def _figures(status: Status) -> tuple[str, str, str, str]:
 
 
 def _progress(run: Run) -> dict[str, Any]:
-    try:
-        return read_json(run.file("progress.json"))
-    except (OSError, ValueError):
-        return {}
+    note = read_progress(run.file("progress.json"))
+    return {**vars(note), **note.figures} if note else {}
 
 
 def _locked(run: Run) -> bool:

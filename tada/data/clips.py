@@ -48,9 +48,9 @@ class Split:
         gone = {clip.name: reasons[clip.name] for clip in self.clips if clip.name in reasons}
         return replace(self, clips=kept, skipped={**self.skipped, **gone})
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> "Counts":
         """What belongs beside every accuracy: clips listed, clips used, and the names of those skipped."""
-        return {"listed": self.listed, "used": len(self.clips), "skipped": sorted(self.skipped)}
+        return Counts(self.listed, len(self.clips), sorted(self.skipped))
 
     def check(self, max_skipped: float) -> "Split":
         """This split, if no more than the share `max_skipped` of it is unusable.
@@ -60,6 +60,16 @@ class Split:
         """
         too_many(self.name, self.skipped, self.listed, max_skipped)
         return self
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Videos or segments of a split: how many its annotations list, how many were used, and names of the others."""
+
+    listed: int
+    used: int
+    skipped: list[str]
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class SplitRows:

@@ -35,6 +35,7 @@ from tada.localization.features import (
 )
 from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
 from tada.runs.checkpoints import finished_run, load_trained
+from tada.runs.record import Initial
 from tada.runs.run import Run
 
 
@@ -42,11 +43,11 @@ class FeatureSource(ABC):
     """Where a localization run has its features and the classes of its proposals from.
 
     Attributes:
-        initial: where the weights come from, for metrics.json.
+        initial: where the weights come from, for the run's record.
         features: which features these are, for the identity of the checkpoint that is trained on them.
     """
 
-    initial: dict[str, str]
+    initial: Initial
     features: Mapping[str, str] = {}
 
     def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
@@ -86,7 +87,9 @@ class NetworkFeatureSource(FeatureSource):
     def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
         super().__init__(run, place, stop, progress, group)
         first = finished_run(run.initial)
-        self.initial = {"kind": run.initial.dataset, "signature": run.initial.signature, **first["checkpoint"]}
+        self.initial = Initial(
+            run.initial.dataset, first.checkpoint.file, first.checkpoint.sha256, run.initial.signature
+        )
         self.network = load_trained(run.initial)
 
     def read(self) -> UntrimmedSplits:
@@ -100,7 +103,7 @@ class NetworkFeatureSource(FeatureSource):
             videos,
             self.run.file("features"),
             self.recipe.clips,
-            checkpoint=self.initial["sha256"],
+            checkpoint=self.initial.sha256,
             progress=self.progress,
             group=self.group,
             stop=self.stop,
@@ -143,7 +146,7 @@ class ReleasedFeatureSource(FeatureSource):
         self.released = ReleasedFeatures(run.recipe.videos, folder)
         how = "softmax regression on the mean features of the training segments"
         self.features = {"features": str(folder)}
-        self.initial = {"kind": "features", "folder": str(folder), "classifier": how}
+        self.initial = Initial("features", folder=str(folder), classifier=how)
 
     def read(self) -> UntrimmedSplits:
         """The videos, by their annotations."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from tada.base.files import sha256, write_arrays
 from tada.base.processes import StopFlag
 from tada.base.progress import Progress
 from tada.data.catalog import Place
-from tada.data.clips import too_many
+from tada.data.clips import Counts, too_many
 from tada.localization.bmn_training import BmnObjective, build_bmn
 from tada.localization.classes import Scores, VideoProposals, fuse_actions, fuse_video
 from tada.localization.feature_sources import FeatureSource, NetworkFeatureSource, ReleasedFeatureSource
@@ -26,6 +25,7 @@ from tada.localization.windows import TrainingWindows
 from tada.metrics.average_precision import action_precision, jackknife, mean_average_precision, units_of
 from tada.metrics.recall import average_recall, uniform_proposals
 from tada.runs.checkpoints import TrainingState
+from tada.runs.record import Checkpoint, Initial
 from tada.runs.run import Run, check_classes
 from tada.runs.trainer import train
 
@@ -47,10 +47,10 @@ class Located:
     """
 
     metrics: dict[str, float]
-    counts: dict[str, Any]
-    initial: dict[str, str]
+    counts: dict[str, Counts]
+    initial: Initial
     state: TrainingState
-    checkpoint: dict[str, str]
+    checkpoint: Checkpoint
 
 
 def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group: ProcessGroup) -> Located | None:
@@ -110,7 +110,7 @@ class _Localization:
             return None
         metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
-        checkpoint = {"file": "checkpoint.pt", "sha256": sha256(self.run.file("checkpoint.pt"))}
+        checkpoint = Checkpoint("checkpoint.pt", sha256(self.run.file("checkpoint.pt")))
         return Located(metrics, counts, self.source.initial, state, checkpoint)
 
     def _train(self, videos: Sequence[Untrimmed]) -> TrainingState:
@@ -233,7 +233,7 @@ def _named(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
     return {prefix if name == "average" else f"{prefix}@{name}": value for name, value in values.items()}
 
 
-def _counts(splits: UntrimmedSplits, unreadable: Mapping[str, str], most: float) -> dict[str, Any]:
+def _counts(splits: UntrimmedSplits, unreadable: Mapping[str, str], most: float) -> dict[str, Counts]:
     """Segments of each split that are listed and used, and the names of those that are not.
 
     Raises:
@@ -250,5 +250,5 @@ def _counts(splits: UntrimmedSplits, unreadable: Mapping[str, str], most: float)
         skipped = {**splits.skipped[name], **lost}
         used = sum(len(video.segments) for video in videos if video.name not in unreadable)
         too_many(name, skipped, used + len(skipped), most)
-        counts[name] = {"listed": used + len(skipped), "used": used, "skipped": sorted(skipped)}
+        counts[name] = Counts(used + len(skipped), used, sorted(skipped))
     return counts

@@ -19,6 +19,7 @@ from tada.base.yaml_files import load_yaml, validate
 from tada.report.paper.figures import figure_names, load_figure
 from tada.report.paper.tables import load_table, table_names
 from tada.runs.recipes import is_runnable, precomputed_features
+from tada.runs.record import is_finished, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -64,7 +65,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.runs = set().union(*(line.runs for line in self.lines)) if self.lines else set()
-        self._records = {run: record for run in self.runs if (record := run.read("metrics.json")) is not None}
+        self._records = {run: record for run in self.runs if is_finished(run) and (record := read_record(run))}
         self._sizes: dict[str, tuple[float, float]] = {}
         self._ratios = {dataset: self._ratio(dataset) for dataset in {run.dataset for run in self.runs}}
 
@@ -101,7 +102,7 @@ class Plan:
     def _device_hours(self, run: Run) -> float:
         same = [record for other, record in self._records.items() if _same_but_seed(run, other)]
         if same:
-            return sum(record["cost"]["device_hours"] for record in same) / len(same)
+            return sum(record.cost.device_hours for record in same) / len(same)
         return self._expected(run) * (self._ratios[run.dataset] or 1.0)
 
     def _expected(self, run: Run) -> float:
@@ -113,7 +114,7 @@ class Plan:
         finished = [(run, record) for run, record in self._records.items() if run.dataset == dataset]
         if not finished:
             return None
-        measured = sum(record["cost"]["device_hours"] for _, record in finished)
+        measured = sum(record.cost.device_hours for _, record in finished)
         return measured / sum(self._expected(run) for run, _ in finished)
 
     def _size(self, model: str) -> tuple[float, float]:

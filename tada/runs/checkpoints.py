@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from tada.base.errors import TadaError
+from tada.base.errors import TadaError, first_line
 from tada.base.files import replacing
 from tada.models import build_model
 from tada.models.registry import model_options
 from tada.models.weights import load_backbone, load_imagenet, load_released
 from tada.runs.recipes import describe_classes
+from tada.runs.record import Initial, RunRecord, last_outcome, read_record
 from tada.runs.run import Run
 
 
@@ -79,8 +80,8 @@ def load_state(
     return state
 
 
-def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> dict[str, Any]:
-    """Fill `model` in place; returns what metrics.json tells of it: kind, and file and SHA-256 if there is one.
+def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> Initial:
+    """Fill `model` in place; returns what the run's record says of it.
 
     Args:
         model: freshly built.
@@ -92,27 +93,27 @@ def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> di
     """
     initial = run.classification_recipe.train.initial
     if initial == "scratch":
-        return {"kind": initial}
+        return Initial(initial)
     if initial == "imagenet":
         loaded = load_imagenet(model, imagenet)
-        return {"kind": initial, "file": loaded.file, "sha256": loaded.sha256}
+        return Initial(initial, loaded.file, loaded.sha256)
     record = finished_run(run.initial)
-    loaded = load_backbone(model, run.initial.file(record["checkpoint"]["file"]))
-    if loaded.sha256 != record["checkpoint"]["sha256"]:
-        raise TadaError(f"{run.initial}: {loaded.file} is not what metrics.json beside it was measured with")
-    return {"kind": initial, "file": loaded.file, "sha256": loaded.sha256, "signature": run.initial.signature}
+    loaded = load_backbone(model, run.initial.file(record.checkpoint.file))
+    if loaded.sha256 != record.checkpoint.sha256:
+        raise TadaError(f"{run.initial}: {loaded.file} is not what the record beside it was measured with")
+    return Initial(initial, loaded.file, loaded.sha256, run.initial.signature)
 
 
-def finished_run(first: Run) -> dict[str, Any]:
-    """The metrics.json of a run that has to be done before another one.
+def finished_run(first: Run) -> RunRecord:
+    """The record of a run that has to be done before another one.
 
     Raises:
         TadaError: it is not; says what became of it.
     """
-    if (record := first.read("metrics.json")) is not None:
+    if (record := read_record(first)) is not None:
         return record
-    outcome = first.read("outcome.json")
-    state = f"failed: {outcome['error'].splitlines()[0]}" if outcome and outcome["error"] else "is not done"
+    outcome = last_outcome(first)
+    state = f"failed: {first_line(outcome.error)}" if outcome and outcome.failed else "is not done"
     raise TadaError(
         f"{first}, whose weights this run starts from, {state}; "
         f"`tada run {first.dataset} {first.model} --scale {first.scale} --seed {first.seed}` comes first"

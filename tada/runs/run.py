@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tada.base.errors import TadaError
-from tada.base.files import read_json
 from tada.runs.recipes import describe_classes, load_recipe, resolved, signature
 from tada.runs.settings import ClassificationRecipe, LocalizationRecipe, Recipe, Scale
 
@@ -71,14 +70,6 @@ class Run:
     def file(self, name: str) -> Path:
         """A file of this run, e.g. "metrics.json", "checkpoint.pt", "log.txt"."""
         return self.folder / name
-
-    def read(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of this run if it is there and of this signature, else None."""
-        try:
-            content = read_json(self.file(name))
-        except (FileNotFoundError, ValueError):
-            return None
-        return content if content.get("signature") == self.signature else None
 
 
 def check_classes(names: Sequence[str] | Mapping[str, Sequence[str]], run: Run, layout: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from planting import plant_outcome, plant_record
 from typer.testing import CliRunner
 
 from tada.base.errors import TadaError
@@ -25,12 +26,11 @@ def plant(tmp_path):
     """Plants the files of a run that is in some state."""
 
     def files(run: Run, outcome: str = "", job: str = "", progress: dict | None = None, signature: str = "") -> Run:
-        mark = {"signature": signature or run.signature}
         run.folder.mkdir(parents=True)
         if outcome:
-            write_json(run.file("outcome.json"), {**mark, "status": outcome, "attempt": 1, "error": "ValueError: no"})
+            plant_outcome(run, "ValueError: no" if outcome == "failed" else None)
         if outcome == "done":
-            write_json(run.file("metrics.json"), {**mark, "metrics": {"top1": 45.67, "top5": 90.0}})
+            plant_record(run, {"top1": 45.67, "top5": 90.0}, signature=signature or run.signature)
         if job:
             write_job(run, JobRecord(job, "name", run.signature, 1, 0.0))
         if progress:

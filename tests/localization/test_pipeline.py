@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from planting import plant_record
 
 from tada.base import files
 from tada.base.errors import TadaError
-from tada.base.files import sha256, write_json
+from tada.base.files import sha256
 from tada.base.processes import Interrupted
 from tada.data import mini
 from tada.data.catalog import Place
@@ -30,6 +31,7 @@ from tada.metrics.average_precision import action_precision, mean_average_precis
 from tada.models import build_model
 from tada.runs import recipes
 from tada.runs.checkpoints import TrainingState, save_state
+from tada.runs.record import Checkpoint, Initial, is_finished, read_record
 from tada.runs.run import Run
 
 RENDERED = {
@@ -129,14 +131,13 @@ def undisturbed(locate, tmp_path_factory):
 
 def classify(run):
     """Leave behind what a finished run of classification does."""
-    if run.read("metrics.json") is None:
+    if not is_finished(run):
         torch.manual_seed(0)
         model = build_model(run.model, run.recipe.classes, **run.recipe.network)
         run.folder.mkdir(parents=True)
         identity = {"signature": run.signature, "seed": run.seed}
         save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), TrainingState())
-        checkpoint = {"file": "checkpoint.pt", "sha256": sha256(run.file("checkpoint.pt"))}
-        write_json(run.file("metrics.json"), {"signature": run.signature, "checkpoint": checkpoint})
+        plant_record(run, {}, checkpoint=Checkpoint("checkpoint.pt", sha256(run.file("checkpoint.pt"))))
 
 
 class Disturbance:
@@ -157,7 +158,7 @@ def kill_in(phase, results, root):
 
 
 def assert_same_numbers(run, expected):
-    assert run.read("metrics.json")["metrics"] == expected.read("metrics.json")["metrics"]
+    assert read_record(run).metrics == read_record(expected).metrics
     curves = [pd.read_csv(of.file("curves.csv")).drop(columns="seconds") for of in (run, expected)]
     pd.testing.assert_frame_equal(*curves, check_exact=True)
     assert run.file("detections.json").read_bytes() == expected.file("detections.json").read_bytes()
@@ -165,17 +166,17 @@ def assert_same_numbers(run, expected):
 
 def test_a_run_leaves_a_full_account(finished):
     dataset, run = finished
-    record = run.read("metrics.json")
+    record = read_record(run)
     for split, count in OF[dataset].items():
-        counts = record["dataset"][split]
-        assert counts["used"] == counts["listed"] > 0 and counts["skipped"] == []
-        assert dataset == "hacs" or counts["used"] == count
-    first = run.initial.read("metrics.json")
-    assert record["initial"] == {"kind": dataset, "signature": first["signature"], **first["checkpoint"]}
-    assert record["checkpoint"]["sha256"] == sha256(run.file("checkpoint.pt"))
-    assert record["cost"]["training_seconds"] > 0 and record["cost"]["device_hours"] > 0
+        counts = record.dataset[split]
+        assert counts.used == counts.listed > 0 and counts.skipped == []
+        assert dataset == "hacs" or counts.used == count
+    first = read_record(run.initial)
+    assert record.initial == Initial(dataset, first.checkpoint.file, first.checkpoint.sha256, first.signature)
+    assert record.checkpoint.sha256 == sha256(run.file("checkpoint.pt"))
+    assert record.cost.training_seconds > 0 and record.cost.device_hours > 0
     assert list(pd.read_csv(run.file("curves.csv"))["epoch"]) == [1, 2, 3]
-    assert record["config"]["recipe"]["bmn"]["temporal"] == 16
+    assert record.config["recipe"]["bmn"]["temporal"] == 16
     log = run.file("log.txt").read_text()
     assert all(f" {phase}: " in log for phase in PHASES[: 2 if dataset == "hacs" else 3])
 
@@ -183,7 +184,7 @@ def test_a_run_leaves_a_full_account(finished):
 def test_what_each_video_adds_is_kept(finished, data):
     """By the jackknife; checked for one video, which is left out of the official files."""
     dataset, run = finished
-    metrics = {name: value for name, value in run.read("metrics.json")["metrics"].items() if name.startswith("map")}
+    metrics = {name: value for name, value in read_record(run).metrics.items() if name.startswith("map")}
     with np.load(run.file("scores.npz")) as kept:
         assert set(kept.files) == {"videos", *(f"shares_{name}" for name in metrics)}
         videos, shares = kept["videos"], kept["shares_map" if dataset == "hacs" else "shares_map_action"]
@@ -201,7 +202,7 @@ def test_what_each_video_adds_is_kept(finished, data):
 
 def test_metrics_are_what_the_official_protocol_gives_the_submission_file(finished, data):
     dataset, run = finished
-    metrics, recipe = run.read("metrics.json")["metrics"], run.recipe
+    metrics, recipe = read_record(run).metrics, run.recipe
     score = score_files(data / dataset / ANNOTATION[dataset], run.file("detections.json"))
     expected = {}
     for task, precision in score.tasks.items():
@@ -232,7 +233,11 @@ def test_a_killed_run_ends_with_the_same_numbers(phase, locate, data, config, tm
     run = Run("mini", "ek100-localization", "tada2d", 0, tmp_path)
     classify(run.initial)
     script = "import sys, test_pipeline; test_pipeline.kill_in(*sys.argv[1:])"
-    environment = {"TADA_CONFIG": str(config), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(files.PROJECT)}
+    environment = {
+        "TADA_CONFIG": str(config),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{files.PROJECT}{os.pathsep}{files.PROJECT / 'tests'}",
+    }
     process = subprocess.run(
         [sys.executable, "-c", script, phase, str(tmp_path), str(data / "ek100")],
         cwd=Path(__file__).parent,
@@ -267,11 +272,11 @@ def test_unreadable_videos_are_counted_and_named(locate, data, tmp_path):
     break_videos(root, [lost[0], lost_too[0]])
     run = locate("hacs", tmp_path / "results", root)
     for part, (name, segments), others in (("train", lost, kept), ("validation", lost_too, kept_too)):
-        counts = run.read("metrics.json")["dataset"][part]
+        counts = read_record(run).dataset[part]
         used = sum(count for _, count in others)
-        assert (counts["listed"], counts["used"]) == (used + segments, used)
-        assert len(counts["skipped"]) == segments
-        assert all(one.startswith(name.removeprefix("v_")) for one in counts["skipped"])
+        assert (counts.listed, counts.used) == (used + segments, used)
+        assert len(counts.skipped) == segments
+        assert all(one.startswith(name.removeprefix("v_")) for one in counts.skipped)
 
 
 def test_too_many_unreadable_videos_fail_the_run(locate, data, tmp_path):
@@ -330,13 +335,13 @@ def test_given_features_need_neither_videos_nor_a_classification_run(dataset, da
     with pytest.raises(Interrupted):
         execute(run, place, Disturbance(run, phase, lambda: True))
     execute(run, place, lambda: False)
-    record = run.read("metrics.json")
-    assert record["initial"]["kind"] == "features" and "softmax regression" in record["initial"]["classifier"]
+    record = read_record(run)
+    assert record.initial.kind == "features" and "softmax regression" in record.initial.classifier
     assert not run.initial.folder.exists()
-    assert record["metrics"]["map" if dataset == "hacs" else "map_action"] > 0
+    assert record.metrics["map" if dataset == "hacs" else "map_action"] > 0
     score = score_files(data / dataset / ANNOTATION[dataset], run.file("detections.json"))
     task = {"hacs": "label", "ek100": "action"}[dataset]
-    assert score.tasks[task].percent()["average"] == record["metrics"]["map" if dataset == "hacs" else "map_action"]
+    assert score.tasks[task].percent()["average"] == record.metrics["map" if dataset == "hacs" else "map_action"]
     truth = {video.name: video.segments[0].label for video in read_untrimmed(dataset, Place(data / dataset)).validation}
     if dataset == "hacs":
         names = read_untrimmed(dataset, Place(data / dataset)).classes
@@ -352,5 +357,5 @@ def test_given_features_that_are_damaged_are_counted(data, tmp_path):
     path = tmp_path / "data" / "given" / f"{cut}.pkl"
     path.write_bytes(path.read_bytes()[:100])
     execute(run, place, lambda: False)
-    skipped = run.read("metrics.json")["dataset"]["train"]["skipped"]
+    skipped = read_record(run).dataset["train"].skipped
     assert skipped and all(one.startswith(cut) for one in skipped)

@@ -6,19 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from planting import ENVIRONMENT, plant_outcome, plant_record
 
 from tada.base.files import write_json
+from tada.base.typed_json import to_json
 from tada.report.pages.tables import build_table
 from tada.runs.run import Run
-
-ENVIRONMENT = {
-    "git_commit": "0123456789abcdef",
-    "git_dirty": False,
-    "python": "3.11.7",
-    "packages": {"torch": "2.0", "decord": "0.6", "leftpad": "1"},
-    "hardware": {"cpu": "Z80", "cores": 1, "gpus": []},
-}
-
 
 SMALL = """\
     title: Table 0
@@ -54,22 +47,13 @@ class Plant:
 
     def done(self, model, seed=0, scale="mini", dataset="ssv2", environment=ENVIRONMENT, **metrics):
         run = Run(scale, dataset, model, seed, self.results)
-        write_json(run.file("outcome.json"), self._outcome(run, "done", None))
-        part = {"listed": 100, "used": 99, "skipped": ["7"]}
-        record = {
-            "run": {"scale": scale, "dataset": dataset, "model": model, "seed": seed},
-            "signature": run.signature,
-            "metrics": metrics,
-            "dataset": {"train": part, "validation": {"listed": 400, "used": 400, "skipped": []}},
-            "environment": environment,
-            "cost": {"wall_seconds": 60.0},
-        }
-        write_json(run.file("metrics.json"), record)
+        plant_outcome(run)
+        plant_record(run, metrics, environment=environment)
         return run
 
     def failed(self, model, error, seed=0, scale="mini", dataset="ssv2"):
         run = Run(scale, dataset, model, seed, self.results)
-        write_json(run.file("outcome.json"), self._outcome(run, "failed", error))
+        plant_outcome(run, error)
         return run
 
     def scores(self, run, scores, labels, videos=None):
@@ -90,7 +74,7 @@ class Plant:
         path = self.results / "complexity" / model / f"{classes}x{resolution}.json"
         write_json(
             path,
-            {"params": params, "macs": macs, "uncounted": {"batch_norm": 2}, "environment": ENVIRONMENT},
+            {"params": params, "macs": macs, "uncounted": {"batch_norm": 2}, "environment": to_json(ENVIRONMENT)},
         )
 
     def spec(self, text, name="small"):
@@ -108,10 +92,6 @@ class Plant:
 
     def text(self, name="small", kind="md"):
         return (self.out / f"{name}.{kind}").read_text(encoding="utf-8")
-
-    @staticmethod
-    def _outcome(run, status, error):
-        return {"status": status, "attempt": 1, "signature": run.signature, "error": error}
 
 
 @pytest.fixture

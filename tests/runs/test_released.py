@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from planting import plant_outcome, plant_record
 
 from tada.base import files
 from tada.base.errors import TadaError
-from tada.base.files import sha256, write_json
+from tada.base.files import sha256
+from tada.data.clips import Counts
 from tada.models import build_model, load_released
 from tada.report.pages.tables import build_table
 from tada.runs import recipes
 from tada.runs.checkpoints import released_network
+from tada.runs.record import Checkpoint, Initial, read_record
 from tada.runs.run import Run
 
 
@@ -76,11 +79,11 @@ def test_a_checkpoint_is_tested_and_nothing_trained(checkpoint, tiny_k400, tiny_
 
     run = Run("released", "k400", "tada2d", 0, tmp_path / "results")
     execute(run, str(tiny_k400), lambda: False, str(checkpoint))
-    record = run.read("metrics.json")
-    assert record["checkpoint"] == {"file": "k400 tada2d.pyth", "sha256": sha256(checkpoint)}
-    assert record["initial"] == {"kind": "released"} and "train" not in record["config"]["recipe"]
-    assert record["dataset"] == {"validation": {"listed": 6, "used": 6, "skipped": []}}
-    assert record["cost"]["training_seconds"] == 0 and record["cost"]["device_hours"] > 0
+    record = read_record(run)
+    assert record.checkpoint == Checkpoint("k400 tada2d.pyth", sha256(checkpoint))
+    assert record.initial == Initial("released") and "train" not in record.config["recipe"]
+    assert record.dataset == {"validation": Counts(6, 6, [])}
+    assert record.cost.training_seconds == 0 and record.cost.device_hours > 0
     left = {path.name for path in run.folder.glob("[a-z]*")} - {"progress.json"}  # which only longer work writes
     assert left == {"log.txt", "metrics.json", "scores.npz"}
     with np.load(run.file("scores.npz")) as scores:
@@ -131,20 +134,8 @@ def test_the_checkpoint_of_another_network_is_refused(checkpoint, tiny_recipes, 
 
 def plant(folder, dataset, model, scores, **metrics):
     run = Run("released", dataset, model, 0, folder)
-    outcome = {"status": "done", "attempt": 1, "signature": run.signature, "error": None}
-    environment = {
-        "git_commit": "0", "git_dirty": False, "python": "3", "packages": {},
-        "hardware": {"cpu": "Z80", "cores": 1, "gpus": []},
-    }  # fmt: skip
-    write_json(run.file("outcome.json"), outcome)
-    record = {
-        "signature": run.signature,
-        "metrics": metrics,
-        "dataset": {"validation": {"listed": 4, "used": 4, "skipped": []}},
-        "environment": environment,
-        "cost": {"wall_seconds": 60.0, "device_hours": 0.02},
-    }
-    write_json(run.file("metrics.json"), record)
+    plant_outcome(run)
+    plant_record(run, metrics, dataset={"validation": Counts(4, 4, [])})
     np.savez(run.file("scores.npz"), videos=np.array(list("abcd")), labels=np.array([0, 1, 2, 0]), scores=scores)
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from planting import plant_outcome
 
 from tada.base.errors import TadaError
-from tada.base.files import sha256, write_json
+from tada.base.files import sha256
 from tada.base.progress import Silent
 from tada.classification.inputs import Sources
 from tada.metrics.accuracy import action_ranks
@@ -94,7 +95,7 @@ def test_a_finished_run_gives_all_but_its_head(folder, tiny_recipes):
     assert torch.equal(model.head.linear["verb"].weight, head)
     with (place(folder, "k400") / "checkpoint.pt").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(TadaError, match=r"not what metrics\.json beside it was measured with"):
+    with pytest.raises(TadaError, match=r"not what the record beside it was measured with"):
         set_initial_weights(model, run, None)
 
 
@@ -102,12 +103,7 @@ def test_the_first_run_has_to_be_done(tmp_path, tiny_recipes):
     run = Run("mini", "ek100", "tsn", 7, tmp_path)
     with pytest.raises(TadaError, match=r"k400/tsn seed 7, whose weights .*, is not done; `tada run k400 tsn"):
         set_initial_weights(build(run), run, None)
-    outcome = {
-        "status": "failed",
-        "signature": run.initial.signature,
-        "error": "/x: no such folder; expected there:\n y",
-    }
-    write_json(run.initial.file("outcome.json"), outcome)
+    plant_outcome(run.initial, "/x: no such folder; expected there:\n y")
     with pytest.raises(TadaError, match=r"whose weights this run starts from, failed: /x: no such folder"):
         set_initial_weights(build(run), run, None)
 

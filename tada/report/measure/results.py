@@ -1,12 +1,13 @@
 """Reads what runs left behind; a run that failed or is not there is a state with a reason, never an exception."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tada.base import typed_json
 from tada.base.errors import TadaError, first_line
-from tada.base.files import read_json
+from tada.base.typed_json import DamagedFile
+from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -32,12 +33,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run's state: "done" with the content of its metrics.json, or "failed" or "pending" with the reason."""
+    """A run's state: "done" with its record, or "failed" or "pending" with the reason."""
 
     run: Run
     status: str
-    record: dict[str, Any] = field(default_factory=dict)
+    found: RunRecord | None = None
     reason: str = ""
+
+    @property
+    def record(self) -> RunRecord:
+        """That of a run that is done."""
+        if self.found is None:
+            raise ValueError(f"{self.run} is {self.status}, and has no record")
+        return self.found
 
     @property
     def problem(self) -> Problem:
@@ -70,28 +78,30 @@ class Results:
         """Where a network's parameters and multiply-adds stand, measured at full size whatever the scale."""
         return self.root / "complexity" / model / f"{classes}x{resolution}.json"
 
-    def complexity(self, model: str, classes: int, resolution: int) -> dict[str, Any] | None:
-        """Content of that file, or None if it is not there."""
+    def complexity(self, model: str, classes: int, resolution: int) -> CountedNetwork | None:
+        """Content of that file, or None if it is not there or damaged; then it has to be counted again."""
         try:
-            return read_json(self.complexity_file(model, classes, resolution))
-        except (FileNotFoundError, ValueError):
+            return typed_json.load(CountedNetwork, self.complexity_file(model, classes, resolution))
+        except (FileNotFoundError, typed_json.DamagedFile):
             return None
 
 
 def read_run(run: Run) -> RunResult:
-    """State of a run from its outcome.json and metrics.json."""
+    """State of a run from its outcome and record."""
     try:
-        outcome = run.read("outcome.json")
+        outcome = read_outcome(run)
+        record = read_record(run) if outcome and not outcome.failed else None
+    except DamagedFile as error:
+        return RunResult(run, FAILED, reason=str(error))
     except TadaError as error:  # a dataset or model without a recipe at this scale cannot have been run
         return RunResult(run, PENDING, reason=str(error))
     if outcome is None:
-        stale = run.file("outcome.json").exists()
+        stale = run.file(OUTCOME).exists()
         return RunResult(
             run, PENDING, reason="its results are of another recipe or network" if stale else "not run yet"
         )
-    if outcome["status"] != "done":
-        return RunResult(run, FAILED, reason=first_line(outcome.get("error")))
-    record = run.read("metrics.json")
+    if outcome.failed:
+        return RunResult(run, FAILED, reason=first_line(outcome.error))
     if record is None:
-        return RunResult(run, FAILED, reason="metrics.json is missing, damaged or of another recipe")
+        return RunResult(run, FAILED, reason=f"{METRICS} is missing or of another recipe")
     return RunResult(run, DONE, record)

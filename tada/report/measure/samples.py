@@ -93,7 +93,7 @@ def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
 
     Args:
         seeds: finished runs, one for each seed.
-        metric: a key of their metrics.json.
+        metric: a metric of their records.
 
     Raises:
         Unusable: no scores.npz, or one that does not hold the metric; or the runs are of an ensemble.
@@ -105,7 +105,7 @@ def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
         with _opened(runs[0]) as file:
             order = np.argsort(file["videos"])
             found.append((file["videos"][order], file[f"shares_{metric}"][order]))
-        by_seed.append(float(runs[0].record["metrics"][metric]))
+        by_seed.append(float(runs[0].record.metrics[metric]))
     videos = reduce(np.intersect1d, [names for names, _ in found])
     shares = [values[np.searchsorted(names, videos)] for names, values in found]
     return Shares(videos, np.stack(shares), np.array(by_seed))

@@ -24,6 +24,7 @@ from tada.report.paper.quantities import (
     Quantity,
     Structure,
 )
+from tada.runs.record import METRICS
 
 Number = float | Decimal
 
@@ -109,26 +110,26 @@ def _exact(number: Number) -> Value:
 
 
 def _metric(quantity: Metric, results: Results) -> Value:
-    """From metrics.json or, where it does not say it, from the scores."""
+    """From the run's record or, where it does not say it, from the scores."""
     value = _by_seed(quantity.dataset, quantity.models, results, lambda runs: _of_one_seed(runs, quantity.name))
     return replace(value, metric=quantity.name)
 
 
 def _of_one_seed(runs: tuple[RunResult, ...], name: str) -> float:
-    metrics = runs[0].record["metrics"] if len(runs) == 1 else {}
+    metrics = runs[0].record.metrics if len(runs) == 1 else {}
     if name in metrics:
         return float(metrics[name])
     try:
         return float(read_samples([runs], name).by_seed[0])
     except Unusable as error:
-        text = f"metrics.json has no {name!r}, only {', '.join(metrics)}; {error}" if metrics else str(error)
+        text = f"{METRICS} has no {name!r}, only {', '.join(metrics)}; {error}" if metrics else str(error)
         raise Unusable(text) from None
 
 
 def _curve_point(quantity: CurvePoint, results: Results) -> Value:
     value = _by_seed(quantity.dataset, (quantity.model,), results, lambda runs: _on_curve(runs[0], quantity))
     part = "train" if quantity.column.startswith("train") else "validation"
-    videos = [runs[0].record["dataset"][part]["used"] for runs in value.runs]
+    videos = [runs[0].record.dataset[part].used for runs in value.runs]
     return replace(value, runs=(), share_of=min(videos, default=None))
 
 
@@ -159,7 +160,7 @@ def _by_seed(
         numbers,
         wanted=results.seeds,
         problems=problems,
-        sources=tuple(result.run.file("metrics.json") for runs in used for result in runs),
+        sources=tuple(result.run.file(METRICS) for runs in used for result in runs),
         runs=tuple(used),
     )
 
@@ -201,7 +202,7 @@ def _network_size(quantity: NetworkSize, results: Results) -> Value:
             network = f"complexity of {model} ({quantity.classes} classes, {quantity.resolution} pixels)"
             problems.append(Problem(network, PENDING, "not measured yet"))
             continue
-        total += Decimal(sign * record[key]).scaleb(-digits)
+        total += Decimal(sign * getattr(record, key)).scaleb(-digits)
         sources.append(results.complexity_file(model, quantity.classes, quantity.resolution))
     if problems:
         return Value(PENDING, problems=tuple(problems))

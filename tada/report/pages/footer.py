@@ -6,9 +6,8 @@ detections are scored, and how good their proposals are.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from tada.base.provenance import environment
+from tada.base.provenance import Environment, environment
 from tada.report.measure.provenance import Line, about_code, about_runs
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
@@ -16,6 +15,7 @@ from tada.report.paper.printed import show
 from tada.report.paper.quantities import LayerSize, LibrarySize, Metric, NetworkSize, Structure
 from tada.report.paper.tables import Table, Tolerance
 from tada.runs.recipes import is_runnable, load_recipe
+from tada.runs.record import CountedNetwork
 
 COUNTED = (
     "at full size whatever the scale. A FLOP is one multiply-add. Counted: convolutions and linear layers, those that "
@@ -33,14 +33,14 @@ COUNTED_LAYERS = (
 def footer(table: Table, results: Results) -> list[Line]:
     """All that a reader needs to judge the numbers of a table."""
     lines: list[Line] = []
-    environments: list[dict[str, Any]] = []
+    environments: list[Environment] = []
     if table.runs:
         runs = results.all_runs(table.runs)
         lines += about_runs(runs, results)
-        environments += [result.record["environment"] for result in runs if result.status == DONE]
+        environments += [result.record.environment for result in runs if result.status == DONE]
     found = (results.complexity(*key) for key in sorted(table.complexities))
     complexities = [record for record in found if record]
-    environments += [record["environment"] for record in complexities]
+    environments += [record.environment for record in complexities]
     if any(isinstance(one, LayerSize | LibrarySize | Structure) for one in table.quantities):
         environments.append(environment())  # counted while the table was built
     lines += action_scores(table, results) + localization(table, results)
@@ -63,12 +63,12 @@ def _tolerances(table: Table) -> list[Line]:
     ]
 
 
-def _conventions(table: Table, complexities: Sequence[dict[str, Any]]) -> list[Line]:
+def _conventions(table: Table, complexities: Sequence[CountedNetwork]) -> list[Line]:
     lines: list[Line] = []
     if sizes := sorted({(one.resolution, one.classes) for one in table.quantities if isinstance(one, NetworkSize)}):
         settings = " or ".join(f"{side}×{side} pixels and {classes} classes" for side, classes in sizes)
         lines.append(("Counting", f"one clip of {settings}, {COUNTED}"))
-    if operators := sorted({name for record in complexities for name in record["uncounted"]}):
+    if operators := sorted({name for record in complexities for name in record.uncounted}):
         lines.append(("Operators not counted", f"{', '.join(operators)} (how often: results/complexity)."))
     if layers := [one for one in table.quantities if isinstance(one, LayerSize)]:
         settings = ", ".join(f"{name} = {size}" for name, size in layers[0].setting)
@@ -180,5 +180,5 @@ def _proposals(dataset: str, models: Sequence[str], count: int, results: Results
 def _given(dataset: str, models: Sequence[str], results: Results) -> list[Line]:
     """Networks whose features were not extracted, if any."""
     done = [result for model in models for result in results.runs(dataset, model) if result.status == DONE]
-    given = dict.fromkeys(of.run.model for of in done if of.record.get("initial", {}).get("kind") == "features")
+    given = dict.fromkeys(of.run.model for of in done if of.record.initial.kind == "features")
     return [(f"Features, {dataset}", f"those of {', '.join(given)} {_GIVEN}.")] if given else []

@@ -13,6 +13,7 @@ import pandas as pd
 from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import read_json, write_json, write_text
+from tada.base.typed_json import to_json
 from tada.report.judge.audit import recompute
 from tada.report.judge.cells import fill
 from tada.report.judge.claims import judge_claims
@@ -23,6 +24,7 @@ from tada.report.pages.tables import table_data
 from tada.report.paper.figures import figure_names, load_figure
 from tada.report.paper.sentences import AUDIT, load_audit, load_claims
 from tada.report.paper.tables import Paper, load_table, table_names
+from tada.runs.record import METRICS
 from tada.runs.settings import Scale
 
 SNAPSHOT = files.PROJECT / "snapshot"
@@ -96,7 +98,7 @@ def collect(
     about = {
         "scale": scale,
         "seeds": seeds,
-        "date": date or _newest(result.run.file("metrics.json") for result in done),
+        "date": date or _newest(result.run.file(METRICS) for result in done),
         "bytes": {"results": _size(results / scale), "videos": _size(data) if data else 0},
         "environments": distinct,
     }
@@ -139,40 +141,35 @@ def _target(file: str, spec: Any, results: Results, verdicts: Sequence[str] = ()
         "runs": len(runs),
         "done": len(done),
         "failed": sum(result.status == FAILED for result in runs),
-        "seconds": f"{sum(result.record['cost']['wall_seconds'] for result in done):.0f}",
+        "seconds": f"{sum(result.record.cost.wall_seconds for result in done):.0f}",
         "verdicts": json.dumps(dict(sorted(counts.items()))),
     }
 
 
-def _line(result: RunResult, environments: Sequence[dict[str, Any]]) -> dict[str, object]:
+def _line(result: RunResult, environments: Sequence[Environment]) -> dict[str, object]:
     """A run: what it is, what it found, on which data, at which cost and from what."""
-    run, record = result.run, result.record
+    run = result.run
     line: dict[str, object] = {"dataset": run.dataset, "model": run.model, "seed": run.seed, "status": result.status}
     if result.status != DONE:
         return line
-    metrics = {name: float(f"{value:.8g}") for name, value in record["metrics"].items() if _is_number(value)}
-    line |= {"signature": record["signature"], "metrics": json.dumps(metrics)}
-    for part, counts in record["dataset"].items():
-        line |= {f"{part}_{name}": counts[name] for name in ("listed", "used") if name in counts}
-        line[f"{part}_skipped"] = len(counts.get("skipped", ()))
-    cost = record["cost"]
-    line |= {name: round(cost[name], 1) for name in ("wall_seconds", "training_seconds") if name in cost}
-    line |= {name: cost[name] for name in ("peak_memory_bytes", "resumes", "requeues") if name in cost}
-    line["checkpoint_sha256"] = record.get("checkpoint", {}).get("sha256", "")
+    record, cost = result.record, result.record.cost
+    metrics = {name: float(f"{value:.8g}") for name, value in record.metrics.items()}
+    line |= {"signature": record.signature, "metrics": json.dumps(metrics)}
+    for part, counts in record.dataset.items():
+        line |= {f"{part}_listed": counts.listed, f"{part}_used": counts.used, f"{part}_skipped": len(counts.skipped)}
+    line |= {"wall_seconds": round(cost.wall_seconds, 1), "training_seconds": round(cost.training_seconds, 1)}
+    line |= {"peak_memory_bytes": cost.peak_memory_bytes, "resumes": cost.resumes, "requeues": cost.requeues}
+    line["checkpoint_sha256"] = record.checkpoint.sha256
     line["environment"] = environments.index(_environment(result))
     return {name: str(value) for name, value in line.items()}
 
 
 def _environment(result: RunResult) -> dict[str, Any]:
     """Code, machine and the packages that numbers depend on."""
-    found = result.record["environment"]
-    packages = {name: found["packages"][name] for name in PACKAGES if name in found["packages"]}
-    kept = {key: found[key] for key in ("git_commit", "git_dirty", "python", "hardware")}
-    return {**kept, "packages": packages}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    found = result.record.environment
+    packages = {name: found.packages[name] for name in PACKAGES if name in found.packages}
+    code = {"git_commit": found.git_commit, "git_dirty": found.git_dirty, "python": found.python}
+    return {**code, "hardware": to_json(found.hardware), "packages": packages}
 
 
 def _newest(files: Iterable[Path]) -> str:

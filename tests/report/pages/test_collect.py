@@ -17,7 +17,7 @@ def collected(plant, monkeypatch):
     """Two finished runs and a failed one."""
     monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
     for model, top1 in (("tsn", 40.0), ("tada2d", 90.123456789)):
-        run = plant.done(model, top1=top1, top5=99.0, extra={"not": "a number"})
+        run = plant.done(model, top1=top1, top5=99.0)
     plant.failed("tada2d-max", f"Traceback\n{plant.folder}/secret is gone")
     noon = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC).timestamp()
     for file in plant.results.rglob("metrics.json"):

@@ -4,18 +4,17 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from planting import plant_record
 
 from tada.base.progress import Silent
 from tada.classification.inputs import Sources
+from tada.data.clips import Counts
 from tada.report.measure.provenance import about_runs
 from tada.report.measure.results import DONE, Results, RunResult
 from tada.report.pages.footer import footer
 from tada.report.paper.tables import load_table
 from tada.runs import recipes
 from tada.runs.run import Run
-
-COST = {"wall_seconds": 60.0, "device_hours": 0.1}
-ENVIRONMENT = {"hardware": {"cpu": "Z80", "cores": 1, "gpus": []}}
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def account(tiny_config, tmp_path, monkeypatch):
     def line(dataset, root, results):
         run = Run("mini", dataset, "tada2d", 0, tmp_path / results)
         counts = Sources(run, str(root), frames=8, progress=Silent()).counts()
-        done = RunResult(run, DONE, {"dataset": counts, "cost": COST, "environment": ENVIRONMENT})
+        done = RunResult(run, DONE, plant_record(run, {}, dataset=counts))
         return dict(about_runs([done], Results(tmp_path / results, "mini", 1)))[f"Data, {dataset}"]
 
     return line
@@ -89,9 +88,8 @@ def test_every_table_of_accuracies_counts_both_splits_of_its_datasets(plant, nam
 
 def test_runs_on_different_numbers_of_videos_show_as_a_range(plant, tmp_path):
     def result(model, used):
-        part = {"listed": 400, "used": used, "skipped": [str(n) for n in range(400 - used)]}
-        record = {"dataset": {"train": part, "validation": part}, "cost": COST, "environment": ENVIRONMENT}
-        return RunResult(Run("mini", "ssv2", model, 0, tmp_path), DONE, record)
+        part, run = Counts(400, used, [str(n) for n in range(400 - used)]), Run("mini", "ssv2", model, 0, tmp_path)
+        return RunResult(run, DONE, plant_record(run, {}, dataset={"train": part, "validation": part}))
 
     lines = dict(about_runs([result("tsn", 400), result("tada2d", 399)], Results(tmp_path, "mini", 1)))
     assert "validation 399 to 400 of 400 used (1 skipped, named in metrics.json)" in lines["Data, ssv2"]

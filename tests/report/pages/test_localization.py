@@ -3,9 +3,10 @@
 import re
 
 import pytest
+from planting import plant_record
 
-from tada.base.files import read_json, write_json
 from tada.report.paper.tables import TABLES, load_table
+from tada.runs.record import Initial, read_record
 
 THRESHOLDS = {"hacs": [0.5 + 0.05 * step for step in range(10)], "ek100": [0.1, 0.2, 0.3, 0.4, 0.5]}
 COUNTS = {"mini": {"hacs": 20, "ek100": 20}, "paper": {"hacs": 100, "ek100": 1000}}
@@ -101,7 +102,7 @@ def test_counts_are_those_of_segments(plant, locate):
 def test_given_features_are_told(plant, locate):
     locate("hacs", "tada2d", 30.0)
     run = locate("hacs", "tsn", 30.0)
-    write_json(run.file("metrics.json"), {**read_json(run.file("metrics.json")), "initial": {"kind": "features"}})
+    plant_record(run, read_record(run).metrics, initial=Initial("features"))
     plant.build("table8", specs=TABLES)
     text = below(plant, "Features, hacs-localization")
     assert re.match("those of tsn were given, .* linear classifier on the given features", text)

@@ -3,9 +3,12 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
+from planting import COST, plant_record
 
+from tada.base.provenance import Environment, Hardware
 from tada.report.measure import provenance
 from tada.report.pages.latex import PACKAGES, escaped
 from tada.report.paper.tables import TABLES, load_table, table_names
@@ -116,12 +119,11 @@ def test_footer_names_data_time_and_versions(small):
 
 
 def environment(commit, dirty=False):
-    return {"git_commit": commit, "git_dirty": dirty, "python": "3", "packages": {},
-            "hardware": {"cpu": "Z80", "cores": 1, "gpus": ["H100", "H100"]}}  # fmt: skip
+    return Environment(commit, dirty, "3", {}, Hardware("Z80", 1, ["H100", "H100"]))
 
 
 def code_line(environments, monkeypatch, current):
-    monkeypatch.setattr(provenance, "git_state", lambda: {"git_commit": current, "git_dirty": False})
+    monkeypatch.setattr(provenance, "git_state", lambda: (current, False))
     return dict(provenance.about_code(environments))["Code"]
 
 
@@ -150,11 +152,9 @@ def test_duration(seconds, text):
 
 
 def test_gpu_hours_of_runs_on_gpus(small):
-    run = small.done("tsn", top1=40.0, environment=environment("a" * 40))
-    metrics = run.file("metrics.json")
-    metrics.write_text(
-        metrics.read_text().replace('"wall_seconds": 60.0', '"wall_seconds": 7200.0, "device_hours": 32.0')
-    )
+    run = small.done("tsn", top1=40.0)
+    cost = replace(COST, wall_seconds=7200.0, device_hours=32.0)
+    plant_record(run, {"top1": 40.0}, environment=environment("a" * 40), cost=cost)
     small.build()
     assert "2.0 h (32 GPU hours) in 1 runs: tsn 2.0 h" in small.text()
 

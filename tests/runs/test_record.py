@@ -1,0 +1,182 @@
+"""Records of runs: what is written is read again, and what was damaged is refused with file and key."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planting import plant_outcome, plant_record
+
+from tada.base import typed_json
+from tada.base.errors import TadaError
+from tada.base.typed_json import DamagedFile, from_json, to_json
+from tada.runs.record import Outcome, RunRecord, is_finished, last_outcome, read_outcome, read_record
+from tada.runs.run import Run
+
+# As the first version wrote it, in its order of keys.
+WRITTEN = {
+    "run": {"scale": "mini", "dataset": "ssv2", "model": "tsn", "seed": 0},
+    "signature": "24ea9b2554da",
+    "metrics": {"top1": 46.394230769230774, "top5": 93.26923076923077},
+    "dataset": {
+        "train": {"listed": 1600, "used": 1599, "skipped": ["7"]},
+        "validation": {"listed": 416, "used": 416, "skipped": []},
+    },
+    "environment": {
+        "git_commit": None,
+        "git_dirty": None,
+        "python": "3.11.7",
+        "packages": {"torch": "2.14.1"},
+        "hardware": {"cpu": "AMD EPYC", "cores": 2, "gpus": []},
+    },
+    "cost": {
+        "wall_seconds": 44.5,
+        "training_seconds": 31,
+        "device_hours": 0.0086,
+        "devices": 1,
+        "peak_memory_bytes": 912_384_000,
+        "resumes": 0,
+        "requeues": 0,
+    },
+    "initial": {"kind": "k400", "file": "checkpoint.pt", "sha256": "ab", "signature": "cd"},
+    "checkpoint": {"file": "checkpoint.pt", "sha256": "ef"},
+    "config": {"recipe": {"train": {"scale": [32, 40]}, "network": None}},
+    "half_precision": {"precision": "bfloat16", "videos": 32, "largest_difference": 0.01, "changed_top1": 0},
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run("mini", "ssv2", "tsn", 0, tmp_path)
+
+
+def places(content, path=()):
+    """Where every value of a JSON content stands."""
+    yield path
+    for key, part in content.items() if isinstance(content, dict) else ():
+        yield from places(part, (*path, key))
+
+
+def changed(path, value):
+    """`WRITTEN` with another value at `path`; Ellipsis takes the key away."""
+    content = copy.deepcopy(WRITTEN)
+    if not path:
+        return value
+    *parents, last = path
+    place = content
+    for key in parents:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+def test_a_file_is_read_and_written_as_it_was():
+    record = from_json(RunRecord, WRITTEN, "metrics.json")
+    assert to_json(record) == WRITTEN
+    assert record.cost.wall_seconds == 44.5 and record.dataset["train"].skipped == ["7"]
+    assert record.half_precision is not None and record.half_precision.videos == 32
+
+
+def test_what_is_optional_is_left_out():
+    content = changed(("half_precision",), ...)
+    content["initial"] = {"kind": "scratch"}
+    assert to_json(from_json(RunRecord, content, "metrics.json")) == content
+
+
+@pytest.mark.parametrize("path", [(), ("run",), ("environment", "hardware"), ("cost",), ("dataset", "train")])
+def test_keys_of_a_newer_version_are_kept(path):
+    content = changed((*path, "later"), {"any": [1, None]})
+    assert to_json(from_json(RunRecord, content, "metrics.json")) == content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ((), ["a", "list"], "m.json: expected keys with values, found ['a', 'list']"),
+        (("metrics", "top1"), "46", "m.json: metrics.top1: expected a finite number, found '46'"),
+        (("metrics", "top1"), True, "m.json: metrics.top1: expected a finite number, found True"),
+        (("metrics", "top1"), float("nan"), "m.json: metrics.top1: expected a finite number, found nan"),
+        (("metrics", "top1"), 10**400, "m.json: metrics.top1: expected a finite number, found 1000"),
+        (("run", "seed"), 0.5, "m.json: run.seed: expected a whole number, found 0.5"),
+        (("dataset", "train", "skipped"), None, "m.json: dataset.train.skipped: expected a list, found None"),
+        (("dataset", "train", "skipped"), [7], "m.json: dataset.train.skipped.0: expected a text, found 7"),
+        (("environment", "hardware"), None, "m.json: environment.hardware: expected keys with values, found None"),
+        (("cost", "devices"), ..., "m.json: cost.devices is missing"),
+        (("checkpoint",), ..., "m.json: checkpoint is missing"),
+    ],
+)
+def test_wrong_content_is_named(path, value, message):
+    with pytest.raises(DamagedFile) as error:
+        from_json(RunRecord, changed(path, value), "m.json")
+    assert str(error.value).startswith(message) and "delete it and ask for the same target again" in str(error.value)
+
+
+def test_an_outcome_is_done_or_failed():
+    content = {"status": "dne", "attempt": 1, "signature": "ab", "error": None}
+    with pytest.raises(DamagedFile, match="status: expected 'done' or 'failed', found 'dne'"):
+        from_json(Outcome, content, "outcome.json")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda parts: st.lists(parts, max_size=2) | st.dictionaries(st.text(max_size=3), parts, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(path=st.sampled_from(list(places(WRITTEN))), value=ANYTHING)
+def test_anything_anywhere_is_read_or_refused(path, value):
+    content = changed(path, value)
+    try:
+        assert to_json(from_json(RunRecord, content, "metrics.json")) is not None
+    except TadaError as error:
+        assert str(error).startswith("metrics.json: ")
+
+
+def test_a_record_belongs_to_a_signature(run):
+    assert read_record(run) is None and not is_finished(run)
+    record = plant_record(run, {"top1": 50.0})
+    assert read_record(run) == record and is_finished(run)
+    plant_record(run, {"top1": 50.0}, signature="another")
+    assert read_record(run) is None and not is_finished(run)
+
+
+def test_a_foreign_file_is_not_looked_at(run):
+    run.folder.mkdir(parents=True)
+    run.file("metrics.json").write_text(json.dumps({"signature": "another", "of": "an older version"}))
+    assert read_record(run) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "NaN", '{"top1": NaN}', "3", "[" * 100_000])
+def test_damaged_files_count_as_not_there_for_who_runs_and_are_named_for_who_reads(run, text):
+    run.folder.mkdir(parents=True)
+    for name in ("metrics.json", "outcome.json"):
+        run.file(name).write_text(text)
+    assert not is_finished(run) and last_outcome(run) is None
+    for read, name in ((read_record, "metrics.json"), (read_outcome, "outcome.json")):
+        with pytest.raises(DamagedFile, match=name):
+            read(run)
+
+
+def test_outcomes(run):
+    plant_outcome(run)
+    assert read_outcome(run) == Outcome("done", 1, run.signature, None)
+    plant_outcome(run, "ValueError: no")
+    outcome = read_outcome(run)
+    assert outcome is not None and outcome.failed and outcome.error == "ValueError: no"
+    assert json.loads(run.file("outcome.json").read_text()) == {
+        "status": "failed",
+        "attempt": 1,
+        "signature": run.signature,
+        "error": "ValueError: no",
+    }
+
+
+def test_a_file_of_another_kind_is_no_record(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1}')
+    with pytest.raises(DamagedFile, match=r"x\.json: run is missing"):
+        typed_json.load(RunRecord, tmp_path / "x.json")
