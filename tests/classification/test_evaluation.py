@@ -72,7 +72,7 @@ def after(batches):
 
 def test_scores_are_the_mean_of_the_views_probabilities():
     found = run()
-    assert found["videos"].tolist() == [f"v{n}" for n in range(VIDEOS)]
+    assert found.videos.tolist() == [f"v{n}" for n in range(VIDEOS)]
     assert found["labels"].tolist() == [n % 3 for n in range(VIDEOS)]
     assert (found["scores"].shape, found["views"].shape) == ((VIDEOS, 3), (VIDEOS, 4, 3))
     with torch.no_grad():
@@ -191,11 +191,11 @@ def test_half_precision_is_near_float32_and_the_difference_is_told(tasks):
     )
     suffixes = [name.removeprefix("views") for name in full if name.startswith("views")]
     differences = [np.abs(full[f"views{s}"].astype(float) - half[f"views{s}"]).max() for s in suffixes]
-    assert 1e-4 < told["largest_difference"] < 0.05
-    assert told["largest_difference"] == pytest.approx(max(differences), abs=1e-3)  # views are kept in float16
+    assert 1e-4 < told.largest_difference < 0.05
+    assert told.largest_difference == pytest.approx(max(differences), abs=1e-3)  # views are kept in float16
     moved = [full[f"scores{s}"].argmax(1) != half[f"scores{s}"].argmax(1) for s in suffixes]
-    assert told["changed_top1"] == np.any(moved, axis=0).sum()
-    assert (told["precision"], told["videos"]) == ("bfloat16", VIDEOS)
+    assert told.changed_top1 == np.any(moved, axis=0).sum()
+    assert (told.precision, told.videos) == ("bfloat16", VIDEOS)
     words = evaluation.describe_comparison(told)
     assert words.startswith("testing in bfloat16: on 11 videos the scores are within 0.0")
     assert words.endswith("top-1 changes for 0")
@@ -218,7 +218,7 @@ def test_changed_videos_are_counted():
     told = evaluation.compare_precisions(
         Fragile(), Noise(), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=5
     )
-    assert (told["videos"], told["changed_top1"]) == (5, 5)
+    assert (told.videos, told.changed_top1) == (5, 5)
 
 
 def test_scores_beyond_the_range_of_float16_are_an_error():
