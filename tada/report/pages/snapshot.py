@@ -146,7 +146,7 @@ def _target(file: str, spec: Any, results: Results, verdicts: Sequence[str] = ()
     }
 
 
-def _line(result: RunResult, environments: Sequence[Environment]) -> dict[str, object]:
+def _line(result: RunResult, environments: Sequence[dict[str, Any]]) -> dict[str, object]:
     """A run: what it is, what it found, on which data, at which cost and from what."""
     run = result.run
     line: dict[str, object] = {"dataset": run.dataset, "model": run.model, "seed": run.seed, "status": result.status}
