@@ -125,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     machine = hardware()
-    devices = [f"{machine['cpu']} with {options.threads} threads", *machine["gpus"]]
+    devices = [f"{machine.cpu} with {options.threads} threads", *machine["gpus"]]
     print(f"{', '.join(devices)}; torch {torch.__version__}")
     every = [Settings("cpu", torch.float32, False, options.rounds)]
     if torch.cuda.is_available():

@@ -188,8 +188,9 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("benchmarks.training needs a GPU")
     card = torch.cuda.get_device_name()
-    record: dict[str, Any] = {"gpu": card, "torch": torch.__version__, **git_state(), "clips": options.clips}
-    record |= {"frames": FRAMES, "side": SIDE, "mode": options.mode, "rounds": options.rounds}
+    commit, dirty = git_state()
+    record: dict[str, Any] = {"gpu": card, "torch": torch.__version__, "git_commit": commit, "git_dirty": dirty}
+    record |= {"clips": options.clips, "frames": FRAMES, "side": SIDE, "mode": options.mode, "rounds": options.rounds}
     for precision in options.precision or PRECISIONS:
         found = summary(measure(precision, options.mode, options.clips, options.rounds), options.clips)
         record[precision] = found

@@ -96,7 +96,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         clip = Clip("video", Path(folder) / "video.mp4", 0)
         render(clip.path)
-        print(f"{hardware()['cpu']}; {FRAMES} frames of {WIDTH} x {HEIGHT}, {clip.path.stat().st_size / 1e6:.1f} MB")
+        print(f"{hardware().cpu}; {FRAMES} frames of {WIDTH} x {HEIGHT}, {clip.path.stat().st_size / 1e6:.1f} MB")
         views = {name: way(clip) for name, way in WAYS.items()}
         times = compare(clip, options.rounds)
     same = all(torch.equal(views["once"], other) for other in views.values())
