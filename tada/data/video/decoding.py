@@ -22,6 +22,9 @@ from tada.data.video.timeline import VideoError
 _SKEW = 0.01
 """Sine of the angle by which a display matrix may miss a quarter turn."""
 
+_HARMLESS = "mmco: unref short failure"
+"""H.264's decoder is to forget a picture that it never had, as behind a keyframe of an open group of pictures."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -62,7 +65,7 @@ def decode(path: Path, container: InputContainer, stream: VideoStream, begin: in
             except av.error.InvalidDataError:
                 frames, failed = [], True
             else:
-                failed = bool(complaints)
+                failed = any(_HARMLESS not in message for _, _, message in complaints)
             # Frames that are shown before the keyframe where decoding begins lack what they were predicted from.
             early = begin is not None and packet.pts is not None and packet.pts < begin
             broken = broken or (failed and not early)

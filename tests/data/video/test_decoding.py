@@ -17,7 +17,7 @@ from tada.data.video import cache
 from tada.data.video.random_access import FileFrames, Video
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
-from tada.localization.clips import ClipBatches, Reading
+from tada.localization.clips import ClipBatches, ClipRequest
 
 SIZE, FRAMES = 64, 100
 KINDS = [
@@ -65,7 +65,7 @@ def test_annotated_segments(numbered, numbered_files, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_features(numbered, numbered_files, kind):
     expected = np.array([[0, 3, 9], [21, 22, 23], [38, 39, 40], [77, 88, 99]])
-    (batch,) = ClipBatches([Reading(numbered_files[kind], None, expected / 25 + 0.01)], SIZE, 8)
+    (batch,) = ClipBatches([ClipRequest(numbered_files[kind], None, expected / 25 + 0.01)], SIZE, 8)
     found = numbered.numbers(batch.frames.permute(0, 2, 3, 1).numpy())
     assert np.array(found)[batch.places].tolist() == expected[batch.indices].tolist()
     assert batch.fault is None
