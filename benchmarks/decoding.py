@@ -155,7 +155,7 @@ def main() -> int:
                 render(files[name], codec, encoding, size)
         lines, faults = compare(files, options.rounds)
     heading = ["file", "decord: wrong", "suite: wrong", "8 frames, ms decord / suite", "16 in a row", "all"]
-    print(f"{hardware()['cpu']}, one process\n")
+    print(f"{hardware().cpu}, one process\n")
     print(tabulate(lines, heading, tablefmt="github"))
     return 1 if faults else 0
 
