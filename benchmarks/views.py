@@ -27,9 +27,8 @@ from tada.base.provenance import hardware
 from tada.data.clips import Clip
 from tada.data.dataset import TestClips
 from tada.data.mini.rendering import write_video
-from tada.data.sampling import IntervalSampling
-from tada.data.transforms import TestTransform
 from tada.data.video.random_access import FileFrames
+from tada.data.views import IntervalSampling, TestTransform
 
 FRAMES, HEIGHT, WIDTH, FPS = 300, 256, 340, 30
 CLIPS, CROPS = 10, 3

@@ -18,7 +18,7 @@ from tada.base.files import write_arrays
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.dataset import IGNORED
-from tada.data.transforms import normalise
+from tada.data.views import normalise
 from tada.metrics.accuracy import action_ranks, topk_accuracy
 from tada.runs.record import HalfPrecision
 

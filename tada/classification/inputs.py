@@ -11,10 +11,9 @@ from tada.data.catalog import Place
 from tada.data.clips import Annotations, Counts, Split
 from tada.data.dataset import TestClips, TrainClips
 from tada.data.inspection import SkipLog
-from tada.data.sampling import IntervalSampling, Sampling, SegmentSampling
-from tada.data.transforms import TestTransform, TrainTransform
 from tada.data.video import cache
 from tada.data.video.random_access import FileFrames, Source
+from tada.data.views import IntervalSampling, Sampling, SegmentSampling, TestTransform, TrainTransform
 from tada.runs.run import Run, check_classes
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tada.base.errors import TadaError
 from tada.data.dataset import IGNORED, TrainClips
-from tada.data.transforms import normalise
+from tada.data.views import normalise
 from tada.runs.settings import TrainSettings
 from tada.runs.trainer import epoch_batch
 

@@ -12,10 +12,9 @@ from torch import Tensor
 from tada.base.errors import TadaError
 from tada.data.clips import Clip, Label
 from tada.data.inspection import SkipLog
-from tada.data.sampling import Sampling
-from tada.data.transforms import TestTransform, TrainTransform
 from tada.data.video.random_access import FileFrames, Source
 from tada.data.video.timeline import VideoError
+from tada.data.views import Sampling, TestTransform, TrainTransform
 
 IGNORED = -100
 """Label of a sample whose video turned out to be unusable: cross-entropy leaves it out, and so must every count."""
@@ -66,7 +65,7 @@ class TrainClips(torch.utils.data.Dataset):
             rng = np.random.default_rng((self.seed, epoch, index))
             try:
                 frames = self.source(clip)
-                pixels = frames.read(self.sampling.train(frames.length, frames.fps, rng))
+                pixels = frames.read(self.sampling.train(frames.length, frames.fps, rng).tolist())
             except VideoError as error:
                 _note(error, clip, self.skip_log)
                 continue
@@ -122,7 +121,7 @@ class TestClips(torch.utils.data.Dataset):
             count = self.clips_per_video
             chosen = np.stack([self.sampling.test(frames.length, frames.fps, i, count) for i in range(count)])
             needed, places = np.unique(chosen, return_inverse=True)
-            return self.transform(frames.read(needed), places.reshape(chosen.shape)), clip.label
+            return self.transform(frames.read(needed.tolist()), places.reshape(chosen.shape)), clip.label
         except VideoError as error:
             _note(error, clip, self.skip_log)
             size = self.transform.crop

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tada.base.distributed import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
-from tada.data.sampling import IntervalSampling
+from tada.data.views import IntervalSampling
 from tada.localization.clips import ClipRequest
 from tada.localization.extraction import read_clips
 from tada.localization.features import Features
@@ -70,7 +70,7 @@ def classify_video(model: nn.Module, features: Features) -> Scores:
 def proposal_times(starts: np.ndarray, ends: np.ndarray, clips: int, settings: ClipSettings) -> np.ndarray:
     """When the frames of `clips` clips of each proposal are seen, in seconds [P * clips, T].
 
-    They are spread over a proposal as test clips are over a video (tada.data.sampling.IntervalSampling): the first
+    They are spread over a proposal as test clips are over a video (tada.data.views.IntervalSampling): the first
     begins with it, and in one that is shorter than a clip the last frame is repeated.
     """
     rate = settings.target_fps

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tada.data.transforms import normalise, resize_short_side
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
+from tada.data.views import normalise, resize_short_side
 
 _CHUNK = 16
 """Frames that are resized together; they are what is held at full size."""

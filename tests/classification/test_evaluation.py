@@ -15,7 +15,7 @@ from tada.base.processes import Interrupted
 from tada.base.progress import Silent
 from tada.classification import evaluation
 from tada.classification.evaluation import accuracies, evaluate
-from tada.data.transforms import normalise
+from tada.data.views import normalise
 
 CPU = torch.device("cpu")
 VIDEOS = 11

@@ -11,10 +11,9 @@ from tada.data.clips import Clip, Split
 from tada.data.dataset import IGNORED, TestClips, TrainClips
 from tada.data.inspection import SkipLog
 from tada.data.mini.rendering import write_video
-from tada.data.sampling import IntervalSampling, SegmentSampling
-from tada.data.transforms import TestTransform, TrainTransform
 from tada.data.video import cache, random_access
 from tada.data.video.random_access import VideoError
+from tada.data.views import IntervalSampling, SegmentSampling, TestTransform, TrainTransform
 
 TRANSFORM = TrainTransform((32, 40), 32, flip=True)
 

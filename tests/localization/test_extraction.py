@@ -10,8 +10,8 @@ from torch import nn
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.mini.rendering import write_video
-from tada.data.transforms import normalise, resize_short_side
 from tada.data.video.random_access import Video
+from tada.data.views import normalise, resize_short_side
 from tada.localization.classes import VideoProposals, classify_proposals, classify_video, proposal_times
 from tada.localization.extraction import dense_times, extract
 from tada.localization.features import Features, load_features

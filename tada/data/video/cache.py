@@ -112,7 +112,7 @@ def _decode(clip: Clip, short_side: int | None) -> tuple[np.ndarray, float] | st
     except VideoError as error:
         return error.reason
     if short_side is not None:
-        from tada.data.transforms import resize_short_side  # torch loads slowly, and most caches do without it
+        from tada.data.views import resize_short_side  # torch loads slowly, and most caches do without it
 
         pixels = resize_short_side(pixels, short_side).permute(0, 2, 3, 1).numpy()
     return pixels, frames.fps

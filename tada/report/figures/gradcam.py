@@ -25,8 +25,8 @@ from tada.classification.inputs import sampling_of
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.dataset import TestClips
-from tada.data.transforms import TestTransform, normalise
 from tada.data.video.timeline import VideoError
+from tada.data.views import TestTransform, normalise
 from tada.models.registry import model_options
 from tada.report.figures.style import PAGE_WIDTH, Drawing, say
 from tada.report.measure.results import DONE, FAILED, Problem, Results

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from tada.data.catalog import Place
 from tada.data.clips import Clip, Split
 from tada.data.dataset import TestClips, TrainClips
-from tada.data.sampling import IntervalSampling, SegmentSampling
-from tada.data.transforms import TestTransform, TrainTransform
 from tada.data.validation import check
 from tada.data.video import cache
 from tada.data.video.random_access import FileFrames, Video
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
+from tada.data.views import IntervalSampling, SegmentSampling, TestTransform, TrainTransform
 from tada.localization.clips import ClipBatches, ClipRequest
 
 SIZE, FRAMES = 64, 100

@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("captum", reason="the pictures of activation maps need captum")
 
 from tada.base.errors import TadaError
-from tada.data.transforms import normalise
+from tada.data.views import normalise
 from tada.models import build_model
 from tada.report.figures import build_figure
 from tada.report.figures.gradcam import activation_maps, choose
