@@ -1,6 +1,5 @@
 """HACS Segments as users have it on disk: annotated segments of untrimmed videos, and the official JSON file."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from tada.base.errors import TadaError
 from tada.data.clips import Annotations, Clip, SplitRows
-from tada.data.readers.listing import check_root, fault, inside, walk
+from tada.data.readers.listing import check_root, fault, inside, read_annotations, walk
 
 EXPECTED = """expected there:
   annotations: HACS_segments_v1.1.1.json, there or one or two folders below
@@ -94,10 +93,7 @@ def _annotation_file(annotations: Path | None, root: Path) -> Path:
 
 def _entries(file: Path) -> tuple[dict[str, _Entry], list[str]]:
     """The training and validation videos, and the identifiers of those of the testing split."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise TadaError(f"{file}: no JSON file: {error}") from None
+    content = read_annotations(file)
     database = content.get("database") if isinstance(content, Mapping) else None
     if not isinstance(database, Mapping):
         raise TadaError(f"{file}: no key 'database' with a video's entry for each identifier in it")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tada.base.errors import TadaError
 from tada.data.clips import Annotations, Clip, Split, SplitRows
-from tada.data.readers.listing import check_layout, check_root, rows, walk
+from tada.data.readers.listing import check_layout, check_root, read_text, rows, walk
 
 CLASSES = 400
 """Labels of a list, which has no names of classes, run from 0 to this number less one."""
@@ -150,8 +150,7 @@ def _annotation_files(annotations: Path | None, root: Path, layout: str | None) 
 
 
 def _kind(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return "csv" if "youtube_id" in file.readline() else "list"
+    return "csv" if "youtube_id" in read_text(path).partition("\n")[0] else "list"
 
 
 def _from_tables(tables: dict[str, Path], files: _Files) -> Annotations:
@@ -185,7 +184,7 @@ def _from_tables(tables: dict[str, Path], files: _Files) -> Annotations:
 def _from_lists(lists: dict[str, Path], files: _Files) -> Annotations:
     splits = {split: SplitRows(split) for split in lists}
     for split, source in lists.items():
-        for number, line in enumerate(source.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(read_text(source).splitlines(), start=1):
             match = _LIST_LINE.fullmatch(line)
             if not line.strip() or (number == 1 and not match and "label" in line.lower()):
                 continue

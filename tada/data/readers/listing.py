@@ -3,11 +3,15 @@
 Annotated parts of untrimmed videos: which of them can be used.
 """
 
+import codecs
 import csv
+import io
+import json
 import os
 from collections.abc import Callable, Iterator
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from tada.base.errors import TadaError
 
@@ -31,23 +35,47 @@ def walk(folder: Path, depth: int, closed: Callable[[str], bool] = lambda name: 
                 yield from walk(Path(entry.path), depth - 1, closed)
 
 
+def read_text(path: Path) -> str:
+    """The text of an annotation file, UTF-8 or UTF-16, as spreadsheets and editors of any system write them.
+
+    Raises:
+        TadaError: the file is missing, or of another encoding: signs of Latin-1 would be taken for others unnoticed.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise TadaError(f"{path}: no such file") from None
+    except OSError as error:
+        raise TadaError(f"{path}: cannot be read: {error.strerror}") from None
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TadaError(f"{path}: neither UTF-8 nor UTF-16, from byte {error.start} on; save it as UTF-8") from None
+
+
 def rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Rows of a CSV file with a heading, quoted or not.
 
     Raises:
         TadaError: the file is missing or no text, or a column is not there.
     """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="", skipinitialspace=True)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="", skipinitialspace=True)
-            if missing := [name for name in columns if name not in (reader.fieldnames or [])]:
-                found = ", ".join(reader.fieldnames or []) or "nothing"
-                raise TadaError(f"{path}: no column {missing[0]!r}; its heading has {found}")
-            return list(reader)
-    except FileNotFoundError:
-        raise TadaError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+        if missing := [name for name in columns if name not in (reader.fieldnames or [])]:
+            found = ", ".join(reader.fieldnames or []) or "nothing"
+            raise TadaError(f"{path}: no column {missing[0]!r}; its heading has {found}")
+        return list(reader)
+    except csv.Error as error:
         raise TadaError(f"{path}: no CSV file: {error}") from None
+
+
+def read_annotations(path: Path) -> Any:
+    """The content of a JSON file; raises TadaError where it is missing, no text, or no JSON."""
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise TadaError(f"{path}: not valid JSON: {error}") from None
 
 
 def check_layout(layout: str | None, valid: tuple[str, ...]) -> None:

@@ -1,11 +1,10 @@
 """Something-Something-V2 as users have it on disk: either naming of its annotations, WebM or mp4 files."""
 
 from pathlib import Path
-from typing import Any
 
 from tada.base.errors import TadaError
-from tada.base.files import read_json
 from tada.data.clips import Annotations, Clip, Split, SplitRows, mirror_classes
+from tada.data.readers.listing import read_annotations
 
 ANNOTATION_NAMES = ("something-something-v2-{}.json", "labels/{}.json", "{}.json")
 
@@ -72,7 +71,7 @@ def _video_files(folders: list[Path], root: Path) -> tuple[Path, dict[str, Path]
         if folder.is_dir():
             # Where a video is there in both forms, the original (.webm, later in the alphabet) counts.
             listing = sorted(folder.iterdir(), key=lambda path: path.name)
-            files = {path.stem: path for path in listing if path.suffix in SUFFIXES}
+            files = {path.stem: path for path in listing if path.suffix.lower() in SUFFIXES}
             if files:
                 return folder, files
     raise TadaError(f"{root}: no video files; {EXPECTED}")
@@ -80,7 +79,7 @@ def _video_files(folders: list[Path], root: Path) -> tuple[Path, dict[str, Path]
 
 def _classes(path: Path) -> dict[str, int]:
     """Index of every template, in the order of the indices."""
-    content = _json(path)
+    content = read_annotations(path)
     try:
         classes = {str(template): int(index) for template, index in content.items()}
     except (AttributeError, TypeError, ValueError):
@@ -92,7 +91,7 @@ def _classes(path: Path) -> dict[str, int]:
 
 def _split(name: str, path: Path, classes: dict[str, int], files: dict[str, Path]) -> Split:
     split = SplitRows(name)
-    for number, row in enumerate(_json(path)):
+    for number, row in enumerate(read_annotations(path)):
         try:
             video, template = str(row["id"]), str(row["template"]).replace("[", "").replace("]", "")
         except (TypeError, KeyError):
@@ -109,11 +108,4 @@ def _split(name: str, path: Path, classes: dict[str, int], files: dict[str, Path
 def _tested(train: Path) -> set[str]:
     """Videos of the test split, which lie beside the others."""
     path = train.with_name(train.name.replace("train", "test"))
-    return {str(row.get("id")) for row in _json(path)} if path.is_file() else set()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except ValueError as error:
-        raise TadaError(f"{path}: not valid JSON: {error}") from None
+    return {str(row.get("id")) for row in read_annotations(path)} if path.is_file() else set()

@@ -110,7 +110,7 @@ def test_what_cannot_be_used_is_skipped_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no JSON file"),
+        ("{", "not valid JSON"),
         ("[]", "no key 'database'"),
         ('{"database": {"a": []}}', "the entry of video a is malformed"),
         ('{"database": {"a": {"annotations": [], "subset": "train"}}}', "one of training, validation, testing"),
