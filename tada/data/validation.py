@@ -1,13 +1,14 @@
-"""Is a dataset on a user's disk whole? Every fault by name, counts beside the official ones, balance of the classes.
+"""Is a dataset on a user's disk whole? `tada check-data` looks through it, prints a summary and writes a report.
 
-`tada check-data`: looks through a dataset, says what it found, and leaves a report for programs.
+`check` looks and returns the report, which JSON can hold: every fault by name, the number of clips beside the official
+one, and how many clips each class has. `summary` says the same in a few lines, and `check_data` is the whole command.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from tada.base.files import read_json, write_json
 from tada.base.progress import Progress
@@ -35,6 +36,10 @@ KINDS = {
     "short": "videos with too few frames, or cut off",
 }
 """Kinds of faults of annotated clips, and what they are in words."""
+
+
+EXAMPLES = 5
+"""Most names that a line of the summary shows."""
 
 
 def check(
@@ -84,11 +89,12 @@ def check(
     }
 
 
-def count_faults(report: dict[str, Any]) -> int:
+def count_faults(report: Mapping[str, Any]) -> int:
     """Faults of a report; a split with another number of annotations than expected is one."""
     splits = report["splits"].values()
     wrong = sum(split["expected"] not in (None, split["listed"]) for split in splits)
-    return wrong + sum(len(names) for split in splits for names in split["faults"].values()) + len(report["unlisted"])
+    named = sum(len(names) for split in splits for names in split["faults"].values())
+    return wrong + named + len(report["unlisted"]) + len(report.get("durations", {}))
 
 
 def _expected(dataset: str, root: Path) -> dict[str, int]:
@@ -98,20 +104,21 @@ def _expected(dataset: str, root: Path) -> dict[str, int]:
 
 
 def _account(
-    split: Split, findings: dict[Path, Finding], expected: int | None, classes: Classes, min_frames: int
+    split: Split, findings: Mapping[Path, Finding], expected: int | None, classes: Classes, min_frames: int
 ) -> dict[str, Any]:
+    """The report's entry of a split; `check` says what it holds."""
     faults: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for name, reason in split.skipped.items():
         faults["missing" if reason.startswith("no video") else "invalid"][name] = reason
     usable = []
     for clip in split.clips:
         finding = findings[clip.path]
-        if reason := unusable(clip, finding):
-            faults["unreadable"][clip.name] = reason
+        if unreadable := unusable(clip, finding):
+            faults["unreadable"][clip.name] = unreadable
             continue
         usable.append(clip)
-        if reason := _short(clip, finding, min_frames):
-            faults["short"][clip.name] = reason
+        if short := _short(clip, finding, min_frames):
+            faults["short"][clip.name] = short
     return {
         "listed": split.listed,
         "expected": expected,
@@ -122,6 +129,7 @@ def _account(
 
 
 def _short(clip: Clip, finding: Finding, min_frames: int) -> str | None:
+    """Why a clip is short: few frames in its video or, of a part, more than a tenth of it after the video's end."""
     if clip.end is None:
         return f"{finding.frames} frames" if finding.frames < min_frames else None
     lost = clip.end - finding.seconds
@@ -132,12 +140,14 @@ def _short(clip: Clip, finding: Finding, min_frames: int) -> str | None:
 
 def _balance(clips: list[Clip], classes: Classes) -> dict[str, Any]:
     """Usable clips of each class, by task where there are several."""
+    labels = [clip.label for clip in clips]
     if isinstance(classes, dict):
-        return {task: _counts([clip.label[task] for clip in clips], names) for task, names in classes.items()}
-    return _counts([clip.label for clip in clips], classes)
+        by_task = cast(list[dict[str, int]], labels)  # a label is as the classes are
+        return {task: _counts([label[task] for label in by_task], names) for task, names in classes.items()}
+    return _counts(cast(list[int], labels), classes)
 
 
-def _counts(labels: list[int], names: tuple[str, ...]) -> dict[str, Any]:
+def _counts(labels: Sequence[int], names: tuple[str, ...]) -> dict[str, Any]:
     found = Counter(labels)
     counts = [found[number] for number in range(len(names))]
     return {
@@ -148,9 +158,6 @@ def _counts(labels: list[int], names: tuple[str, ...]) -> dict[str, Any]:
         "empty": [name for name, count in zip(names, counts, strict=True) if not count],
         "counts": dict(zip(names, counts, strict=True)),
     }
-
-
-EXAMPLES = 5
 
 
 def check_data(
@@ -189,11 +196,7 @@ def check_data(
     write_json(out, report)
     print("\n".join(summary(report)))
     print(f"whole report: {out}")
-    return 1 if _count(report) else 0
-
-
-def _count(report: Mapping[str, Any]) -> int:
-    return count_faults(report) + len(report.get("durations", {}))
+    return 1 if count_faults(report) else 0
 
 
 def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
@@ -203,9 +206,8 @@ def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
     folder = place.options.get("annotations")
     stated = ek100.durations(place.root, Path(folder) if folder else None)
     annotations = catalog.read(dataset, place)
-    files = inspect_files(
-        [*annotations.train.clips, *annotations.validation.clips], record
-    )  # all of them are remembered
+    clips = [*annotations.train.clips, *annotations.validation.clips]
+    files = inspect_files(clips, record)  # looks at none again: `check` has left what it found in `record`
     reasons = {
         path.stem: ek100.disagreement(found.seconds, stated[path.stem], found.fps)
         for path, found in files.items()
@@ -215,7 +217,7 @@ def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
 
 
 def summary(report: Mapping[str, Any]) -> list[str]:
-    """What a person wants to know first, a line each."""
+    """The report in lines to read: how much of the dataset can be used, then its faults with examples."""
     files = report["files"]
     how = "every frame decoded" if report["decoded"] else "packets read, nothing decoded"
     lines = [
@@ -238,12 +240,13 @@ def summary(report: Mapping[str, Any]) -> list[str]:
     if unlisted := report["unlisted"]:
         names = dict.fromkeys((Path(path).name for path in unlisted), "")
         lines.append(f"{len(unlisted):,} video files that no annotation names: {_examples(names)}")
-    faults = _count(report)
+    faults = count_faults(report)
     lines.append("no fault found" if not faults else f"{faults:,} fault{'s' * (faults > 1)} found")
     return lines
 
 
 def _class_balance(classes: Mapping[str, Any]) -> list[str]:
+    """A line on the numbers of clips of the classes; one for each task where there are several."""
     if "counts" not in classes:
         return [f"{task}: {line}" for task, counts in classes.items() for line in _class_balance(counts)]
     sizes = f"{classes['fewest']} to {classes['most']} clips, {classes['median']:g} the median"
@@ -253,5 +256,6 @@ def _class_balance(classes: Mapping[str, Any]) -> list[str]:
 
 
 def _examples(faults: Mapping[str, str]) -> str:
+    """The first names with their reasons, which may be empty."""
     shown = [f"{name} ({reason})" if reason else name for name, reason in list(faults.items())[:EXAMPLES]]
     return ", ".join(shown) + (", ..." if len(faults) > EXAMPLES else "")

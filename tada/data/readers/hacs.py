@@ -164,13 +164,13 @@ def _segment(row: Any, entry: _Entry, index: Mapping[str, int]) -> tuple[float, 
     """Start, end and class of a row of the annotations, or why it cannot be used."""
     name = _class(row)
     times = row.get("segment") if isinstance(row, Mapping) else None
-    if not isinstance(times, list) or len(times) != 2 or None in (bounds := [_seconds(time) for time in times]):
+    start, end = map(_seconds, times) if isinstance(times, list) and len(times) == 2 else (None, None)
+    if start is None or end is None:
         return f"its segment {str(times)[:80]} is not two times"
     if name not in index:
         return f"class {name!r} is not among those of the training videos"
     if entry.duration is None:
         return "the duration of its video cannot be read"
-    start, end = bounds
     return fault(start, end, entry.duration) or (*inside(start, end, entry.duration), index[name])
 
 
