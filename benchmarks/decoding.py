@@ -21,7 +21,7 @@ import numpy as np
 from av.video.stream import VideoStream
 from tabulate import tabulate
 
-from tada.base.provenance import hardware
+from tada.base.devices import hardware
 from tada.data.video.random_access import Video
 from tada.data.video.timeline import VideoError
 

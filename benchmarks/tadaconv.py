@@ -25,7 +25,7 @@ from torch import nn
 
 from benchmarks.folding import fold_for_testing
 from benchmarks.measure import Form, compare
-from tada.base.provenance import hardware
+from tada.base.devices import hardware
 from tada.complexity import PerFrameTAdaConv2d
 from tada.conv import Calibration, TAdaConv2d, VideoConv
 from tada.models import build_model
@@ -125,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     machine = hardware()
-    devices = [f"{machine.cpu} with {options.threads} threads", *machine["gpus"]]
+    devices = [f"{machine.cpu} with {options.threads} threads", *machine.gpus]
     print(f"{', '.join(devices)}; torch {torch.__version__}")
     every = [Settings("cpu", torch.float32, False, options.rounds)]
     if torch.cuda.is_available():

@@ -23,7 +23,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from tada.base.provenance import hardware
+from tada.base.devices import hardware
 from tada.data.clips import Clip
 from tada.data.dataset import TestClips
 from tada.data.mini.rendering import write_video

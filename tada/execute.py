@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
 from tada.base.errors import TadaError
 from tada.base.files import replacing, sha256, write_arrays
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
 from tada.base.progress import Progress, Silent, reporting
-from tada.base.provenance import environment, peak_memory_bytes
 from tada.classification import evaluation
 from tada.classification.evaluation import accuracies, evaluate
 from tada.classification.inputs import Sources

@@ -1,9 +1,9 @@
-"""Where a number comes from: code, packages, hardware and cost, recorded beside every result."""
+"""Where a number comes from: code, packages and hardware, recorded beside every result.
+
+`tada.base.devices.environment` makes an Environment: it asks torch for the GPUs, and whoever reads records need not.
+"""
 
 import importlib.metadata
-import os
-import platform
-import resource
 import subprocess
 from dataclasses import dataclass, field
 from functools import cache
@@ -56,36 +56,3 @@ def packages() -> dict[str, str]:
     """Name and version of every installed package."""
     found = {dist.metadata["Name"]: dist.version for dist in importlib.metadata.distributions()}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
-
-
-def hardware() -> Hardware:
-    """That of this process."""
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Hardware(_cpu_name(), cores, [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())])
-
-
-def environment() -> Environment:
-    """That of this process."""
-    return Environment(*git_state(), platform.python_version(), packages(), hardware())
-
-
-def peak_memory_bytes() -> int:
-    """Most memory held at once by this process: of the GPU where there is one, else resident memory."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage if platform.system() == "Darwin" else usage * 1024  # macOS counts bytes, Linux kibibytes
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.files import write_arrays
 from tada.base.processes import Interrupted

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.views import IntervalSampling

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.video.timeline import file_state

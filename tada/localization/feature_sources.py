@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted, StopFlag
 from tada.base.progress import Progress

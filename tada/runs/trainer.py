@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tada.base.distributed import ProcessGroup
+from tada.base.devices import ProcessGroup
 from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent

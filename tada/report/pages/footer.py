@@ -7,7 +7,8 @@ detections are scored, and how good their proposals are.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tada.base.provenance import Environment, environment
+from tada.base.devices import environment
+from tada.base.provenance import Environment
 from tada.report.measure.provenance import Line, about_code, about_runs
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure

@@ -1,13 +1,16 @@
-"""The processes that work on one run together: rank and device of this one, and what they exchange.
+"""The devices that compute: those of this process, and the group of processes that share the work on a run.
 
-Alone on a machine there is a group of one process, and every exchange is the identity.
+A process that works alone is a group of one, and every exchange is the identity.
 """
 
 import os
+import platform
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +18,7 @@ import torch.distributed as dist
 from torch import nn
 
 from tada.base.processes import Interrupted
+from tada.base.provenance import Environment, Hardware, git_state, packages
 
 TIMEOUT = timedelta(hours=2)
 """Longest that a process waits for the others, e.g. while the main process reads through a dataset's files."""
@@ -157,3 +161,32 @@ class ProcessGroup:
         if self.any(stopped is not None)[0]:
             raise stopped or Interrupted("stopped with the main process, which has saved its state")
         return result
+
+
+def environment() -> Environment:
+    """Code, interpreter, packages and hardware of this process."""
+    return Environment(*git_state(), platform.python_version(), packages(), hardware())
+
+
+def hardware() -> Hardware:
+    """Processor, cores and GPUs of this process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Hardware(_cpu_name(), cores, [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())])
+
+
+def peak_memory_bytes() -> int:
+    """Most memory held at once by this process: of the GPU where there is one, else resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage if platform.system() == "Darwin" else usage * 1024  # macOS counts bytes, Linux kibibytes
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
