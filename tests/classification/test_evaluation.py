@@ -72,7 +72,7 @@ def after(batches):
 
 def test_scores_are_the_mean_of_the_views_probabilities():
     found = run()
-    assert found.videos.tolist() == [f"v{n}" for n in range(VIDEOS)]
+    assert found["videos"].tolist() == [f"v{n}" for n in range(VIDEOS)]
     assert found["labels"].tolist() == [n % 3 for n in range(VIDEOS)]
     assert (found["scores"].shape, found["views"].shape) == ((VIDEOS, 3), (VIDEOS, 4, 3))
     with torch.no_grad():
