@@ -1,5 +1,7 @@
 """Frames that carry their numbers, read back through every way into the suite: each is the one that was asked for."""
 
+import re
+
 import av
 import numpy as np
 import pytest
@@ -120,6 +122,16 @@ def remuxed(source, path, change):
     return path
 
 
+def patched(packet, number):
+    """Half of packet 45 lost: what a decoder makes of it is a guess, and it says so."""
+    if number != 45:
+        return [packet]
+    content = bytes(packet)
+    worse = av.Packet(content[: len(content) // 2] + b"\x55" * (len(content) - len(content) // 2))
+    worse.pts, worse.dts, worse.time_base, worse.stream = packet.pts, packet.dts, packet.time_base, packet.stream
+    return [worse]
+
+
 @pytest.mark.parametrize("kind", ["mpeg4 B-frames in mkv", "x264 closed in mkv", "vp8", "vp9", "mpeg4 B-frames"])
 def test_garbage_behind_a_keyframe_that_is_none_is_not_taken(numbered, numbered_files, tmp_path, kind):
     def marked(packet, _):
@@ -136,15 +148,7 @@ def test_garbage_behind_a_keyframe_that_is_none_is_not_taken(numbered, numbered_
     "kind", ["mpeg4 B-frames in mkv", "mpeg2 B-frames in mkv", "x264 closed in mkv", "x264 open in mkv"]
 )
 def test_what_a_decoder_patches_is_an_unusable_frame(numbered, numbered_files, tmp_path, kind):
-    def damaged(packet, number):
-        if number != 45:
-            return [packet]
-        content = bytes(packet)
-        worse = av.Packet(content[: len(content) // 2] + b"\x55" * (len(content) - len(content) // 2))
-        worse.pts, worse.dts, worse.time_base, worse.stream = packet.pts, packet.dts, packet.time_base, packet.stream
-        return [worse]
-
-    path = remuxed(numbered_files[kind], tmp_path / "1.mkv", damaged)
+    path = remuxed(numbered_files[kind], tmp_path / "1.mkv", patched)
     video, good = Video(path), 0
     for index in range(FRAMES):
         try:
@@ -207,23 +211,24 @@ def test_of_two_pictures_the_default_one_is_read_else_the_larger(numbered, tmp_p
     assert numbered.numbers([frame for _, frame in SequentialReader(path).frames(np.array([0.29]))]) == [expected]
 
 
-def test_cover_art_is_no_video(numbered, tmp_path):
-    def write(path, with_video):
-        with av.open(str(path), "w") as container:
-            cover = container.add_stream("png", rate=25)
-            cover.height, cover.width, cover.pix_fmt = 300, 400, "rgb24"
-            cover.disposition = Disposition.attached_pic
-            packets = numbered.Kind("mp4", "mpeg4", {}).encoded(range(12), container)[1] if with_video else []
-            container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((300, 400, 3), np.uint8), format="rgb24")))
-            for packet in packets:
-                container.mux(packet)
-        return path
+def with_cover(numbered, path, frames):
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("png", rate=25)
+        cover.height, cover.width, cover.pix_fmt = 300, 400, "rgb24"
+        cover.disposition = Disposition.attached_pic
+        packets = numbered.Kind("mp4", "mpeg4", {}).encoded(range(frames), container)[1] if frames else []
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((300, 400, 3), np.uint8), format="rgb24")))
+        for packet in packets:
+            container.mux(packet)
+    return path
 
-    video = Video(write(tmp_path / "1.mp4", True))
+
+def test_cover_art_is_no_video(numbered, tmp_path):
+    video = Video(with_cover(numbered, tmp_path / "1.mp4", 12))
     assert video.info.frames == 12
     assert numbered.numbers(video.read([0, 11])) == [0, 11]
     with pytest.raises(VideoError, match="no video stream in it"):
-        Video(write(tmp_path / "2.mp4", False))
+        Video(with_cover(numbered, tmp_path / "2.mp4", 0))
 
 
 def test_pictures_of_vp8_that_are_never_shown_are_no_frames(numbered, numbered_files, tmp_path):
@@ -316,16 +321,31 @@ def test_any_frames_of_any_encoding(numbered, tmp_path_factory, data):
 
 def test_check_data_names_each_kind_rightly(numbered, numbered_files, tmp_path):
     """Kinetics-400 as folders of classes: what is read rightly is fine, and all else has its reason."""
-    places = {name: tmp_path / "train" / name / path.name for name, path in numbered_files.items()}
-    for name, path in places.items():
-        path.parent.mkdir(parents=True)
-        path.write_bytes(numbered_files[name].read_bytes())
-    sizes = tmp_path / "val" / KINDS[0] / "sizes.webm"
-    sizes.parent.mkdir(parents=True)
-    changing_size(numbered, sizes)
+    for name, source in numbered_files.items():
+        place = tmp_path / "train" / name / source.name
+        place.parent.mkdir(parents=True)
+        place.write_bytes(source.read_bytes())
+    turned = numbered.Kind("mp4", "mpeg4", {"g": "5"}, (90, True, False))
+    turned.write(tmp_path / "train" / KINDS[0] / "turned", 20)
+    folder = tmp_path / "val" / KINDS[0]
+    folder.mkdir(parents=True)
+    changing_size(numbered, folder / "sizes.webm")
+    with_cover(numbered, folder / "cover.mp4", frames=0)
+    with_cover(numbered, folder / "covered.mp4", frames=12)
+    remuxed(numbered_files["x264 closed in mkv"], folder / "patched.mkv", patched)
     report = check("k400", Place(tmp_path, {"layout": "folders"}), tmp_path / "record.jsonl")
     train, validation = report["splits"]["train"], report["splits"]["validation"]
-    assert train["usable"] == len(KINDS)
+    assert train["usable"] == len(KINDS) + 1
     assert not any(train["faults"].values())
-    ((_, reason),) = validation["faults"]["unreadable"].items()
-    assert reason == "the size of its picture changes from 64x64 to 96x96 at 0.80 s"
+    assert validation["usable"] == 1
+    reasons = {name.rpartition("/")[2]: reason for name, reason in validation["faults"]["unreadable"].items()}
+    assert {name.partition(".")[0] for name in reasons} == {"sizes", "cover", "patched"}, reasons
+    for name, reason in reasons.items():
+        assert re.fullmatch(
+            {
+                "sizes": "the size of its picture changes from 64x64 to 96x96 at 0.80 s",
+                "cover": "no video stream in it",
+                "patched": r"damaged at 1\.\d\d s",
+            }[name.partition(".")[0]],
+            reason,
+        )
