@@ -20,8 +20,7 @@ from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.views import IntervalSampling
-from tada.localization.clips import ClipRequest
-from tada.localization.extraction import read_clips
+from tada.localization.clips import ClipRequest, read_clips
 from tada.localization.features import Features
 from tada.localization.videos import Untrimmed
 from tada.metrics.average_precision import Floats
@@ -53,18 +52,31 @@ class Classified:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def classify_video(model: nn.Module, features: Features) -> Scores:
+def probabilities(classifier: nn.Module, features: npt.NDArray[np.float32]) -> Scores:
+    """Class probabilities of features [P, C], float32 [P, classes], or a dict of them.
+
+    Args:
+        classifier: the head of a network, or a `LinearClassifier`: maps [P, C] to logits; used in evaluation mode.
+        features: one vector for each video or proposal.
+    """
+    device = next(classifier.parameters()).device
+    with torch.inference_mode():
+        logits = classifier.eval()(torch.from_numpy(features).to(device))
+    if isinstance(logits, dict):
+        return {task: value.softmax(1).cpu().numpy() for task, value in logits.items()}
+    return logits.softmax(1).cpu().numpy()
+
+
+def classify_video(classifier: nn.Module, features: Features) -> Scores:
     """Class probabilities of a whole video, float32 [classes] or a dict of them: those of its mean feature (HACS).
 
     Args:
-        model: has `head`, which maps features [N, C] to logits; used in evaluation mode.
+        classifier: as `probabilities` takes it.
         features: of the video.
     """
-    model.eval()
-    mean = torch.from_numpy(features.values.mean(0, dtype=np.float64)).float()
-    with torch.inference_mode():
-        logits = model.head(mean[None].to(next(model.head.parameters()).device))
-    return _apply(lambda value: value.softmax(1)[0].cpu().numpy(), logits)
+    mean = features.values.mean(0, keepdims=True, dtype=np.float64).astype(np.float32)
+    scores = probabilities(classifier, mean)
+    return {task: of_task[0] for task, of_task in scores.items()} if isinstance(scores, dict) else scores[0]
 
 
 def proposal_times(starts: np.ndarray, ends: np.ndarray, clips: int, settings: ClipSettings) -> np.ndarray:
@@ -147,10 +159,6 @@ def classify_proposals(
     return result
 
 
-def _apply(function: Callable[[Tensor], np.ndarray], value: Tensor | dict[str, Tensor]) -> Scores:
-    return {task: function(of) for task, of in value.items()} if isinstance(value, dict) else function(value)
-
-
 PENALTY = 1e-3
 """Of half the squared weights, beside the mean loss of a segment; features have a variance of 1."""
 
@@ -224,15 +232,6 @@ def fit_linear(
 
     optimizer.step(loss)
     return model.eval()
-
-
-def probabilities(model: LinearClassifier, features: npt.NDArray[np.float32]) -> Scores:
-    """Class probabilities of features [P, C]: [P, classes], or a dict of them."""
-    with torch.inference_mode():
-        logits = model(torch.from_numpy(features).to(model.mean.device))
-    if isinstance(logits, dict):
-        return {task: value.softmax(1).cpu().numpy() for task, value in logits.items()}
-    return logits.softmax(1).cpu().numpy()
 
 
 def fuse_video(

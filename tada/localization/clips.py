@@ -12,6 +12,7 @@ from torch import Tensor
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
 from tada.data.views import normalise, resize_short_side
+from tada.runs.settings import ClipSettings
 
 _CHUNK = 16
 """Frames that are resized together; they are what is held at full size."""
@@ -86,6 +87,12 @@ class ClipBatches(torch.utils.data.IterableDataset):
             except VideoError as error:
                 nothing = torch.zeros(0, dtype=torch.int64)
                 yield ClipBatch(video, nothing, nothing, nothing, last=True, fault=error.reason)
+
+
+def read_clips(requests: Sequence[ClipRequest], settings: ClipSettings) -> torch.utils.data.DataLoader:
+    """The `ClipBatch`es of all requests, read by `settings.workers` processes at most."""
+    dataset = ClipBatches(requests, settings.short_side, settings.batch)
+    return torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=min(settings.workers, len(requests)))
 
 
 class _Reader:

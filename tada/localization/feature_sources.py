@@ -1,12 +1,18 @@
-"""Where features and classes come from: a network that another run has trained, or features that are released."""
+"""Where features and classes come from (Appendix A.2).
+
+Either a network that another run has trained computes the features of dense clips of each video, or they are files that
+the authors have released. `extract` decodes each video once, and goes on where an earlier call has stopped.
+"""
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tada.base.devices import ProcessGroup
 from tada.base.errors import TadaError
@@ -23,7 +29,7 @@ from tada.localization.classes import (
     mean_features,
     probabilities,
 )
-from tada.localization.extraction import Extraction, extract
+from tada.localization.clips import ClipBatch, ClipRequest, read_clips
 from tada.localization.features import (
     Features,
     FeatureStamp,
@@ -34,9 +40,29 @@ from tada.localization.features import (
     save_features,
 )
 from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
+from tada.models.blocks import Network
 from tada.runs.checkpoints import finished_run, load_trained
 from tada.runs.record import Initial
 from tada.runs.run import Run
+from tada.runs.settings import ClipSettings
+
+SHORT = 1.0
+"""Seconds that a video may end before its annotation says without being noted."""
+
+
+@dataclass
+class Extraction:
+    """How the extraction of features went.
+
+    Attributes:
+        videos: number of those that have features.
+        skipped: the reason for every one that could not be read, by name.
+        short: for every one that ends before its annotation says, where it does.
+    """
+
+    videos: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    short: dict[str, str] = field(default_factory=dict)
 
 
 class FeatureSource(ABC):
@@ -81,24 +107,25 @@ class NetworkFeatureSource(FeatureSource):
     """The network of the same model and seed that was trained to classify the segments.
 
     Raises:
-        TadaError: that run is not done.
+        TadaError: no run trains it at this scale, or that run is not done.
     """
 
     def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
         super().__init__(run, place, stop, progress, group)
-        first = finished_run(run.initial)
-        self.initial = Initial(
-            run.initial.dataset, first.checkpoint.file, first.checkpoint.sha256, run.initial.signature
-        )
-        self.network = load_trained(run.initial)
+        classified = run.initial
+        if classified is None:
+            raise TadaError(f"{run}: at scale {run.scale} no run trains the network that computes features")
+        checkpoint = finished_run(classified).checkpoint
+        self.initial = Initial(classified.dataset, checkpoint.file, checkpoint.sha256, classified.signature)
+        self.network = load_trained(classified)
 
     def read(self) -> UntrimmedSplits:
         """The videos."""
         return self._read(files=True)
 
     def extract(self, videos: Sequence[Untrimmed]) -> Extraction:
-        """Compute the features that are missing; see `tada.localization.extraction.extract`."""
-        found = extract(
+        """Compute the features that are missing; see `extract` of this module."""
+        extraction = extract(
             self.network,
             videos,
             self.run.file("features"),
@@ -108,7 +135,7 @@ class NetworkFeatureSource(FeatureSource):
             group=self.group,
             stop=self.stop,
         )
-        return self.group.broadcast(found)
+        return self.group.broadcast(extraction)
 
     def classify(
         self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
@@ -119,7 +146,7 @@ class NetworkFeatureSource(FeatureSource):
             return {video.name: self._of_video(video) for video in validation}
         found = classify_proposals(
             self.network,
-            [of for of in proposals if len(of.starts)],
+            [of_video for of_video in proposals if len(of_video.starts)],
             self.recipe.clips,
             clips=self.recipe.classification.clips,
             progress=self.progress,
@@ -133,7 +160,7 @@ class NetworkFeatureSource(FeatureSource):
     def _of_video(self, video: Untrimmed) -> Scores:
         features = self.load(video)
         check_finite(features, video, self.run.file("features"))
-        return classify_video(self.network, features)
+        return classify_video(self.network.head, features)
 
 
 class ReleasedFeatureSource(FeatureSource):
@@ -154,7 +181,7 @@ class ReleasedFeatureSource(FeatureSource):
 
     def extract(self, videos: Sequence[Untrimmed]) -> Extraction:
         """Put the files of each video together into one, which can be read in parts, unless that is done."""
-        return self.group.broadcast(self.group.on_main(lambda: self._bring_in(videos)))
+        return self.group.broadcast(self.group.on_main(lambda: self._convert(videos)))
 
     def classify(
         self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
@@ -162,20 +189,20 @@ class ReleasedFeatureSource(FeatureSource):
         """Class probabilities by video: of its mean feature, or of the mean feature inside each of its proposals."""
         return self.group.on_main(lambda: self._classify(train, validation, proposals)) or {}
 
-    def _bring_in(self, videos: Sequence[Untrimmed]) -> Extraction:
-        folder, found = self.run.file("features"), Extraction()
+    def _convert(self, videos: Sequence[Untrimmed]) -> Extraction:
+        folder, result = self.run.file("features"), Extraction()
         self.progress.start(total=len(videos), unit="video", phase="reading features")
         for done, video in enumerate(videos, 1):
             states = [file_state(path)[:2] for path in self.released.files(video.name)]
             identity = hashlib.sha256(json.dumps(["given", states, video.duration]).encode()).hexdigest()
             try:
-                if read_stamp(folder, video.name) != (kept := FeatureStamp(identity, None)):
-                    save_features(folder, video.name, self.released.read(video), kept)
-                found.videos += 1
+                if read_stamp(folder, video.name) != (stamp := FeatureStamp(identity, None)):
+                    save_features(folder, video.name, self.released.read(video), stamp)
+                result.videos += 1
             except TadaError as error:
-                found.skipped[video.name] = str(error)
+                result.skipped[video.name] = str(error)
             self._finished(done, len(videos))
-        return found
+        return result
 
     def _classify(
         self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
@@ -189,10 +216,7 @@ class ReleasedFeatureSource(FeatureSource):
         labels = [segment.label for video in train for segment in video.segments]
         classifier = fit_linear(np.concatenate(means), labels, self.recipe.classes, self.group.device)
         if self.recipe.classification.of == "video":
-            whole = {
-                video.name: self.load(video).values.mean(0, keepdims=True, dtype=np.float64) for video in validation
-            }
-            return {name: probabilities(classifier, mean.astype(np.float32))[0] for name, mean in whole.items()}
+            return {video.name: classify_video(classifier, self.load(video)) for video in validation}
         return {
             of.video.name: probabilities(classifier, mean_features(self.load(of.video), of.starts, of.ends))
             for of in proposals
@@ -203,3 +227,123 @@ class ReleasedFeatureSource(FeatureSource):
         self.progress.step(done)
         if self.stop() and done < total:
             raise Interrupted(f"stopped after {done} of {total} videos; the features that were read are saved")
+
+
+def dense_times(duration: float, settings: ClipSettings) -> tuple[np.ndarray, np.ndarray]:
+    """When the frames of dense clips are seen [n, T], and the clips' centres [n], in seconds.
+
+    The video is divided into cells of `stride` frames, and each whose middle lies in the video has a clip around that;
+    a video shorter than a cell has one around its own middle. Of a clip that reaches beyond the video, the first or
+    last frame is repeated.
+    """
+    cell = settings.stride / settings.target_fps
+    count = max(int(np.ceil(duration / cell - 0.5)), 1)
+    # In half frames, where all of these are whole numbers, so that clips which share frames have equal times.
+    centres = (2 * np.arange(count) + 1) * settings.stride
+    if duration < cell:
+        centres = np.array([duration * settings.target_fps])
+    offsets = (2 * np.arange(settings.frames) - (settings.frames - 1)) * settings.interval
+    times = (centres[:, None] + offsets).clip(0) / (2 * settings.target_fps)
+    return times, centres / (2 * settings.target_fps)
+
+
+def extract(
+    model: Network,
+    videos: Sequence[Untrimmed],
+    folder: Path,
+    settings: ClipSettings,
+    *,
+    checkpoint: str,
+    progress: Progress,
+    group: ProcessGroup | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Extraction:
+    """Compute the features of every video that are not yet in `folder`.
+
+    A file belongs to a checkpoint, settings and a video's file; one of any other is written anew. Processes share the
+    videos among them.
+
+    Args:
+        model: has `features`, which maps [N, 3, T, H, W] to [N, C]; used in evaluation mode.
+        videos: any, with names of their own.
+        folder: of one file per video (`load_features`).
+        settings: which clips.
+        checkpoint: SHA-256 of the weights that `model` has.
+        progress: told about every video.
+        group: this process's place among those that share the work.
+        stop: asked after every batch; once true, `Interrupted` is raised, and the videos that are finished stay so.
+
+    Returns:
+        what became of all videos; in other processes than the first, of this process's share.
+
+    Raises:
+        Interrupted: `stop` said so, in whichever process.
+    """
+    group = group or ProcessGroup.single()
+    model.to(group.device).eval()
+    share = videos[group.rank :: group.size]
+    identities = {video.name: _identity(video, settings, checkpoint) for video in share}
+    stamps = {video.name: read_stamp(folder, video.name) for video in share}
+    finished = {name: stamp for name, stamp in stamps.items() if stamp and stamp.identity == identities[name]}
+    missing = [video for video in share if video.name not in finished]
+    result = Extraction(len(finished), {}, {name: stamp.note for name, stamp in finished.items() if stamp.note})
+    progress.start(total=len(share), done=len(finished), unit="video", phase="extracting features")
+    parts: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    stopping, done = False, len(finished)
+    with torch.inference_mode():
+        for batch in read_clips([_dense(video, settings) for video in missing], settings):
+            if len(batch.indices):
+                values = model.features(batch.clips(group.device)).float().cpu().numpy()
+                parts.setdefault(batch.video, []).append((batch.indices.numpy(), values))
+            if batch.last:
+                video = missing[batch.video]
+                if complete := _complete(video, parts.pop(batch.video, []), batch, settings, result):
+                    features, note = complete
+                    save_features(folder, video.name, features, FeatureStamp(identities[video.name], note))
+                done += 1
+                progress.step(done)
+            if stopping := stop() and done < len(share):
+                break
+    if group.any(stopping)[0]:
+        raise Interrupted(f"extracting features stopped after {done} of {len(share)} videos; they are saved")
+    of_processes = group.gather(result)
+    return result if of_processes is None else _joined(of_processes)
+
+
+def _dense(video: Untrimmed, settings: ClipSettings) -> ClipRequest:
+    times, centres = dense_times(video.duration, settings)
+    return ClipRequest(video.path, video.fps, times, centres)
+
+
+def _complete(
+    video: Untrimmed,
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    last: ClipBatch,
+    settings: ClipSettings,
+    result: Extraction,
+) -> tuple[Features, str | None] | None:
+    """A video's features and what is to be noted of it; None where it could not be read."""
+    if not parts or (last.fault and last.ended is None):
+        result.skipped[video.name] = last.fault or "no clip of it lies before its end"
+        return None
+    note = None
+    if last.ended is not None and (last.fault or last.ended < video.duration - SHORT):
+        note = f"ends at {last.ended:.2f} s of {video.duration:.2f} s" + (f": {last.fault}" if last.fault else "")
+        result.short[video.name] = note
+    result.videos += 1
+    indices, values = (np.concatenate(of) for of in zip(*parts, strict=True))
+    order = np.argsort(indices)
+    return Features(values[order], dense_times(video.duration, settings)[1][indices[order]]), note
+
+
+def _identity(video: Untrimmed, settings: ClipSettings, checkpoint: str) -> str:
+    about = [checkpoint, settings.identity(), video.duration, video.fps, file_state(video.path)[:2]]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def _joined(parts: Sequence[Extraction]) -> Extraction:
+    return Extraction(
+        videos=sum(part.videos for part in parts),
+        skipped={video: reason for part in parts for video, reason in part.skipped.items()},
+        short={video: reason for part in parts for video, reason in part.short.items()},
+    )

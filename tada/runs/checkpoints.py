@@ -16,6 +16,7 @@ from torch import nn
 from tada.base.errors import TadaError, first_line
 from tada.base.files import replacing
 from tada.models import build_model
+from tada.models.blocks import Network
 from tada.models.registry import model_options
 from tada.models.weights import load_backbone, load_imagenet, load_released
 from tada.runs.recipes import describe_classes
@@ -120,7 +121,7 @@ def finished_run(first: Run) -> RunRecord:
     )
 
 
-def load_trained(run: Run) -> nn.Module:
+def load_trained(run: Run) -> Network:
     """The network that a finished run trained, in evaluation mode.
 
     Raises:

@@ -5,62 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from tada.base.devices import ProcessGroup
+from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
-from tada.base.progress import Progress
-from tada.data.mini.rendering import write_video
+from tada.base.progress import Silent
+from tada.data.catalog import Place
 from tada.data.video.random_access import Video
 from tada.data.views import normalise, resize_short_side
-from tada.localization.classes import VideoProposals, classify_proposals, classify_video, proposal_times
-from tada.localization.extraction import dense_times, extract
-from tada.localization.features import Features, load_features
-from tada.localization.videos import Segment, Untrimmed
-from tada.models import build_model
+from tada.localization.feature_sources import NetworkFeatureSource, dense_times, extract
+from tada.localization.features import load_features
+from tada.runs.run import Run
 from tada.runs.settings import ClipSettings
 
 SETTINGS = ClipSettings(frames=4, interval=3, stride=5, target_fps=12, short_side=16, batch=7)
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    network = build_model("tada2d", {"verb": 4, "noun": 3}, frames=4, depth=[1, 1, 1, 1], width=8).eval()
-    for linear in network.head.linear.values():
-        nn.init.normal_(linear.weight)
-    return network
-
-
-def written(path, frames=100, fps=12, height=24, width=36):
-    rng = np.random.default_rng(frames)
-    noise = rng.integers(0, 256, (frames, 6, 9, 3), dtype=np.uint8).repeat(height // 6, 1).repeat(width // 9, 2)
-    path.parent.mkdir(exist_ok=True, parents=True)
-    write_video(path, noise, fps, keyframe_every=12)
-    return Untrimmed(path.stem, path, frames / fps, (Segment(0.0, 1.0, 0),))
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("videos")
-    return [
-        written(folder / "a.mp4"),
-        written(folder / "b.mp4", frames=33),
-        written(folder / "fast.webm", frames=121, fps=25),
-        written(folder / "slow.mp4", frames=20, fps=6),
-        written(folder / "tall.mp4", height=36, width=18, frames=40),
-        written(folder / "small.mp4", frames=2, height=12, width=18),
-    ]
-
-
-def progress():
-    return Progress("test")
-
-
-def clip(video, times, settings=SETTINGS):
-    """The clip that is seen at `times`, decoded on its own."""
-    frames = Video(video.path)
-    indices = np.floor(np.asarray(times) * frames.info.fps + 1e-3).astype(int).clip(0, frames.info.frames - 1)
-    return normalise(resize_short_side(frames.read(indices), settings.short_side).transpose(0, 1)[None])
 
 
 def test_dense_clips_lie_in_the_middle_of_equal_cells():
@@ -74,9 +32,9 @@ def test_dense_clips_lie_in_the_middle_of_equal_cells():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_features_are_those_of_clips_decoded_one_by_one(videos, model, tmp_path, workers):
+def test_features_are_those_of_clips_decoded_one_by_one(videos, model, tmp_path, workers, clip):
     settings = replace(SETTINGS, workers=workers)
-    result = extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress())
+    result = extract(model, videos, tmp_path, settings, checkpoint="a", progress=Silent())
     assert (result.videos, result.skipped, result.short) == (6, {}, {})
     for video in videos:
         times, centres = dense_times(video.duration, settings)
@@ -90,7 +48,7 @@ def test_features_are_those_of_clips_decoded_one_by_one(videos, model, tmp_path,
 @pytest.mark.parametrize("change", [{"batch": 1}, {"batch": 1000}])
 def test_cutting_into_batches_changes_nothing(videos, model, tmp_path, change):
     for folder, settings in (("one", SETTINGS), ("other", replace(SETTINGS, **change))):
-        extract(model, videos[:2], tmp_path / folder, settings, checkpoint="a", progress=progress())
+        extract(model, videos[:2], tmp_path / folder, settings, checkpoint="a", progress=Silent())
     for video in videos[:2]:
         one, other = (load_features(tmp_path / folder, video) for folder in ("one", "other"))
         np.testing.assert_allclose(one.values, other.values, rtol=1e-4, atol=1e-5)
@@ -106,12 +64,12 @@ def test_a_video_is_decoded_once_and_its_frames_move_once(videos, model, tmp_pat
     count = lambda self, device: moved.append(len(self.frames)) or real_clips(self, device)  # noqa: E731
     monkeypatch.setattr(clips.ClipBatch, "clips", count)
     settings = replace(SETTINGS, stride=1, interval=1, batch=20)
-    extract(model, videos[:1], tmp_path, settings, checkpoint="a", progress=progress())
+    extract(model, videos[:1], tmp_path, settings, checkpoint="a", progress=Silent())
     assert opened == [videos[0].path]
     assert max(moved) <= 20 + 3 and sum(moved) <= 100 + 3 * len(moved)
 
 
-def test_folders_of_images(model, tmp_path):
+def test_folders_of_images(model, tmp_path, written):
     import av
 
     video = written(tmp_path / "a.mp4", frames=30)
@@ -129,7 +87,7 @@ def test_folders_of_images(model, tmp_path):
     from tada.data.video.random_access import FrameFolder
 
     read = FrameFolder(folder, 12.0)
-    extract(model, [images], tmp_path / "out", SETTINGS, checkpoint="a", progress=progress())
+    extract(model, [images], tmp_path / "out", SETTINGS, checkpoint="a", progress=Silent())
     times, _ = dense_times(video.duration, SETTINGS)
     pixels = read.read(np.floor(times[2] * 12 + 1e-3).astype(int))
     with torch.inference_mode():
@@ -143,7 +101,7 @@ def test_what_is_done_is_not_done_again(videos, model, tmp_path, monkeypatch):
     def run(settings=SETTINGS, checkpoint="a"):
         calls = []
         monkeypatch.setattr(type(model), "features", lambda self, x: calls.append(len(x)) or torch.ones(len(x), 2))
-        result = extract(model, videos[:2], tmp_path, settings, checkpoint=checkpoint, progress=progress())
+        result = extract(model, videos[:2], tmp_path, settings, checkpoint=checkpoint, progress=Silent())
         assert result.videos == 2
         return bool(calls)
 
@@ -161,12 +119,12 @@ def test_a_stop_keeps_what_is_finished(videos, model, tmp_path):
     settings = replace(SETTINGS, batch=1000)
     with pytest.raises(Interrupted, match="after 2 of 6 videos"):
         stop = lambda: len(asked.append(1) or asked) == 2  # noqa: E731
-        extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress(), stop=stop)
+        extract(model, videos, tmp_path, settings, checkpoint="a", progress=Silent(), stop=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]
-    assert extract(model, videos, tmp_path, settings, checkpoint="a", progress=progress()).videos == 6
+    assert extract(model, videos, tmp_path, settings, checkpoint="a", progress=Silent()).videos == 6
 
 
-def test_bad_videos_are_skipped_by_name_and_short_ones_noted(videos, model, tmp_path):
+def test_bad_videos_are_skipped_by_name_and_short_ones_noted(videos, model, tmp_path, written):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video")
     whole = written(tmp_path / "whole.webm", frames=240)
@@ -175,7 +133,7 @@ def test_bad_videos_are_skipped_by_name_and_short_ones_noted(videos, model, tmp_
     cut = replace(whole, name="cut", path=tmp_path / "cut.webm")
     bad = [replace(whole, name=name, path=tmp_path / f"{name}.mp4") for name in ("empty", "text", "gone")]
     for _ in range(2):  # the notes survive a restart
-        result = extract(model, [*bad, whole, cut], tmp_path / "out", SETTINGS, checkpoint="a", progress=progress())
+        result = extract(model, [*bad, whole, cut], tmp_path / "out", SETTINGS, checkpoint="a", progress=Silent())
         assert result.videos == 2
         assert result.skipped["empty"] == "empty file (0 bytes)" and result.skipped["gone"] == "no such file"
         assert "no video" in result.skipped["text"]
@@ -190,46 +148,11 @@ def test_bad_videos_are_skipped_by_name_and_short_ones_noted(videos, model, tmp_
 
 def test_video_that_is_longer_than_annotated_ends_where_its_annotation_does(videos, model, tmp_path):
     short = replace(videos[0], duration=3.0)
-    assert extract(model, [short], tmp_path, SETTINGS, checkpoint="a", progress=progress()).short == {}
+    assert extract(model, [short], tmp_path, SETTINGS, checkpoint="a", progress=Silent()).short == {}
     assert load_features(tmp_path, short).times[-1] < 3.0
 
 
-def test_clips_of_a_proposal_are_spread_over_it():
-    times = proposal_times(np.array([1.0, 2.0]), np.array([3.0, 2.25]), 3, SETTINGS)
-    # 24 frames, of which a clip spans 12: the clips start after 0, 4 and 8 frames; the frames of one are 11 / 3 apart.
-    assert times[:3] * 12 == pytest.approx(
-        np.array([12, 12, 12])[:, None] + [[0, 3, 7, 11], [4, 7, 11, 15], [8, 11, 15, 19]]
-    )
-    assert times[3:] * 12 == pytest.approx(np.tile([24, 26, 26, 26], (3, 1)))  # three frames long
-
-
-def test_proposals_get_the_mean_softmax_of_their_clips(videos, model):
-    starts, ends = np.array([4.0, 0.0, 7.0, 0.0]), np.array([8.0, 1.0, 8.3, 8.3])
-    proposals = [
-        VideoProposals(video, starts[:count], ends[:count]) for video, count in ((videos[0], 4), (videos[2], 2))
-    ]
-    found = classify_proposals(model, proposals, SETTINGS, clips=3, progress=progress())
-    assert found.skipped == {}
-    for of in proposals:
-        times = proposal_times(of.starts, of.ends, 3, SETTINGS)
-        with torch.inference_mode():
-            logits = [model(clip(of.video, one)) for one in times]
-        for task in ("verb", "noun"):
-            shares = torch.cat([value[task] for value in logits]).softmax(1).unflatten(0, (len(of.starts), 3)).mean(1)
-            np.testing.assert_allclose(found.scores[of.video.name][task], shares, rtol=1e-4, atol=1e-6)
-
-
-def test_proposals_of_a_bad_video_are_skipped(videos, model, tmp_path):
-    gone = replace(videos[0], name="gone", path=tmp_path / "gone.mp4")
-    proposals = [VideoProposals(video, np.array([0.0]), np.array([1.0])) for video in (gone, videos[1])]
-    found = classify_proposals(model, proposals, SETTINGS, clips=2, progress=progress())
-    assert list(found.scores) == ["b"] and found.skipped == {"gone": "no such file"}
-
-
-def test_a_video_has_the_classes_of_its_mean_feature(model):
-    values = np.random.default_rng(0).normal(size=(5, 256)).astype(np.float32)
-    found = classify_video(model, Features(values, np.arange(5.0)))
-    for task, linear in model.head.linear.items():
-        weight, bias = linear.weight.detach().double().numpy(), linear.bias.detach().double().numpy()
-        shares = np.exp(weight @ values.mean(0, dtype=np.float64) + bias)
-        np.testing.assert_allclose(found[task], shares / shares.sum(), rtol=1e-4)
+def test_released_checkpoints_compute_no_features(tmp_path):
+    run = Run("released", "hacs-localization", "tada2d", 0, tmp_path)
+    with pytest.raises(TadaError, match="at scale released no run trains the network that computes features"):
+        NetworkFeatureSource(run, Place(tmp_path), lambda: False, Silent(), ProcessGroup.single())
