@@ -63,7 +63,7 @@ class Progress:
         elif now - self._told > LINE_SECONDS:
             self._told = now
             shown = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
-            self.say(f"{self.phase} {done}/{self.total}, {duration(self._left(done, now))} left; {shown}")
+            self.say(f"{self.phase} {done}/{self.total}, {hours_and_minutes(self._left(done, now))} left; {shown}")
         if self.status and now - self._noted > STATUS_SECONDS:
             self._noted = now
             note = ProgressNote(self.phase, done, self.total, self._left(done, now), time.time(), dict(self.facts))
@@ -141,7 +141,7 @@ def reporting(title: str, log_file: Path, status: Path | None = None) -> Iterato
             progress.close()
 
 
-def duration(seconds: float) -> str:
+def hours_and_minutes(seconds: float) -> str:
     """A time in words, e.g. "3 h 07 min"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

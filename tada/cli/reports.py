@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
-from tada.cli.runs import Results, Scale
+from tada.cli.runs import ResultsOption, ScaleOption
+from tada.runs.settings import Scale
 
-Seeds = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
-
-
-Readme = Annotated[Path, typer.Option(help="Whose part between the markers is rewritten.")]
+SeedsOption = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
 
 
-Folder = Annotated[Path, typer.Option(help="Folder of the snapshot.")]
+ReadmeOption = Annotated[Path, typer.Option(help="Whose part between the markers is rewritten.")]
+
+
+SnapshotOption = Annotated[Path, typer.Option(help="Folder of the snapshot.")]
 
 
 def list_targets() -> None:
@@ -37,9 +38,9 @@ def list_targets() -> None:
 
 def table(
     name: Annotated[str, typer.Argument(help="e.g. table3b")],
-    scale: Scale = "mini",
-    seeds: Seeds = 1,
-    results: Results = Path("results"),
+    scale: ScaleOption = Scale.MINI,
+    seeds: SeedsOption = 1,
+    results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .md, .tex, .html and .csv files.")] = Path("tables"),
 ) -> None:
     """Build a table of the paper from the results that are there; what is missing is shown as missing."""
@@ -52,9 +53,9 @@ def table(
 
 def figure(
     name: Annotated[str, typer.Argument(help="e.g. figure3")],
-    scale: Scale = "mini",
-    seeds: Seeds = 1,
-    results: Results = Path("results"),
+    scale: ScaleOption = Scale.MINI,
+    seeds: SeedsOption = 1,
+    results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .svg, .png and .csv files.")] = Path("figures"),
     data: Annotated[str, typer.Option(help="Folder of the figure's dataset, where it shows videos or names.")] = "",
 ) -> None:
@@ -77,9 +78,9 @@ def audit(
 
 
 def claims(
-    scale: Scale = "mini",
-    seeds: Seeds = 1,
-    results: Results = Path("results"),
+    scale: ScaleOption = Scale.MINI,
+    seeds: SeedsOption = 1,
+    results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for claims.md, .tex, .html and .csv.")] = Path("tables"),
 ) -> None:
     """Judge the paper's sentences by the results that are there, at either scale."""
@@ -92,9 +93,9 @@ def claims(
 
 
 def overview(
-    scale: Scale = "mini",
-    seeds: Seeds = 1,
-    results: Results = Path("results"),
+    scale: ScaleOption = Scale.MINI,
+    seeds: SeedsOption = 1,
+    results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/overview.html"),
 ) -> None:
     """Put everything that was built on one page, with the verdicts and the cost in front."""
@@ -105,12 +106,12 @@ def overview(
 
 
 def snapshot(
-    scale: Annotated[str, typer.Option(help="mini or paper.")] = "mini",
-    seeds: Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")] = 1,
-    results: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
-    data: Annotated[Path, typer.Option(help="Folder of the rendered videos, whose size is told.")] = Path("data/mini"),
-    folder: Folder = Path("snapshot"),
-    readme: Readme = Path("README.md"),
+    scale: ScaleOption = Scale.MINI,
+    seeds: SeedsOption = 1,
+    results: ResultsOption = Path("results"),
+    data: Annotated[Path, typer.Option(help="Folder of the rendered videos, whose size is noted.")] = Path("data/mini"),
+    folder: SnapshotOption = Path("snapshot"),
+    readme: ReadmeOption = Path("README.md"),
 ) -> None:
     """Keep what was found, small enough to commit, and rewrite the README's numbers from it."""
     from tada.report.pages.snapshot import collect
@@ -120,7 +121,7 @@ def snapshot(
     print(f"wrote {folder} and the numbers of {readme}")
 
 
-def readme(folder: Folder = Path("snapshot"), readme: Readme = Path("README.md")) -> None:
+def readme(folder: SnapshotOption = Path("snapshot"), readme: ReadmeOption = Path("README.md")) -> None:
     """Rewrite the README's numbers and picture from the committed snapshot."""
     _write_readme(readme, folder)
     print(f"wrote {folder / 'agreement.svg'} and the numbers of {readme}")
@@ -134,4 +135,4 @@ def _write_readme(readme: Path, folder: Path) -> None:
 
     snapshot = load_snapshot(folder)
     build_readme(snapshot, readme)
-    build_agreement(snapshot.numbers, snapshot.about["scale"], folder / PICTURE)
+    build_agreement(snapshot.numbers, snapshot.scale, folder / PICTURE)

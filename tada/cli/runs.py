@@ -8,16 +8,22 @@ from typing import Annotated
 
 import typer
 
-Scale = Annotated[
-    str,
-    typer.Option(help="mini: rendered data, small networks; paper: the real ones; released: the authors' networks."),
+from tada.runs.settings import Scale
+
+ScaleOption = Annotated[
+    Scale,
+    typer.Option(
+        help="mini: rendered data, small networks; paper: the real ones; released: the authors' networks.",
+        parser=Scale.named,
+        metavar="<str>",
+    ),
 ]
 
 
-Results = Annotated[Path, typer.Option(help="Folder of all results.")]
+ResultsOption = Annotated[Path, typer.Option(help="Folder of all results.")]
 
 
-Runs = Annotated[
+RunsArgument = Annotated[
     list[str] | None, typer.Argument(help="E.g. ssv2/tada2d, paper/ssv2/tsn/seed0 or the folder of a run.")
 ]
 
@@ -54,7 +60,7 @@ def check_data(
     min_frames: Annotated[int, typer.Option(help="Videos with fewer frames are short.")] = 8,
     workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
     out: Annotated[Path | None, typer.Option(help="JSON report; by default results/data/DATASET.json.")] = None,
-    results: Results = Path("results"),
+    results: ResultsOption = Path("results"),
 ) -> None:
     """Look through a dataset for missing, unreadable and short videos; goes on where it was interrupted."""
     import os
@@ -73,11 +79,11 @@ def check_data(
 def run(
     dataset: Annotated[str, typer.Argument(help="ssv2, k400, ek100 or hacs")],
     model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
-    scale: Scale = "mini",
+    scale: ScaleOption = Scale.MINI,
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
     weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",
-    results: Results = Path("results"),
+    results: ResultsOption = Path("results"),
     processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
     cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
     attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
@@ -131,17 +137,18 @@ def evaluate_detections(
 
 
 def status(
-    runs: Runs = None,
+    runs: RunsArgument = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table on the screen, up to date.")] = False,
-    results: Results = Path("results"),
+    results: ResultsOption = Path("results"),
 ) -> None:
     """Show how runs are doing: queued, running (epoch, loss, top-1 so far, time left), done, failed."""
     from rich.console import Console
     from rich.live import Live
+    from rich.table import Table
 
     from tada.cluster.status import as_table, find_runs, run_states
 
-    def table() -> object:
+    def table() -> Table:
         return as_table(run_states(find_runs(results, runs or ()), results))
 
     console = Console()
@@ -160,7 +167,7 @@ def status(
 def plan(
     targets: Annotated[list[str] | None, typer.Argument(help="E.g. tables/table2.md, figure3 or all.")] = None,
     config: Annotated[list[str] | None, typer.Option(help="As for snakemake, e.g. scale=paper; repeatable.")] = None,
-    results: Results = Path("results"),
+    results: ResultsOption = Path("results"),
 ) -> None:
     """Show what tables and figures need before anything is submitted: runs, device-hours, disk."""
     from rich.console import Console
@@ -174,9 +181,9 @@ def plan(
 
 
 def cancel(
-    runs: Runs = None,
+    runs: RunsArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Every run that has a job.")] = False,
-    results: Results = Path("results"),
+    results: ResultsOption = Path("results"),
 ) -> None:
     """Cancel the jobs of runs; what they have saved stays, and the next call continues from there."""
     from tada.base.errors import TadaError
@@ -207,7 +214,7 @@ def logs(
     runs: Annotated[list[str], typer.Argument(help="E.g. ssv2/tada2d, or the folder of a run.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="So many of each, from the end.")] = 20,
-    results: Results = Path("results"),
+    results: ResultsOption = Path("results"),
 ) -> None:
     """Print the end of runs' logs, and where the rest is."""
     from tada.base.files import Tail
@@ -217,8 +224,9 @@ def logs(
     tails = []
     for run in find_runs(results, runs):
         record = read_job(run)
-        output = job_output(job_folder(run), record.id) if record else None
-        more = f" (all that job {record.id} printed: {output})" if output and output.exists() else ""
+        more = ""
+        if record and (output := job_output(job_folder(run), record.id)).exists():
+            more = f" (all that job {record.id} printed: {output})"
         print(f"==> {run.file('log.txt')}{more}", file=sys.stderr)
         tails.append(Tail(run.file("log.txt"), lines))
         sys.stdout.write(tails[-1].read())

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from rich.table import Table
 
 from tada.base.errors import TadaError, first_line, unknown
-from tada.base.progress import duration, read_progress
+from tada.base.progress import hours_and_minutes, read_progress
 from tada.base.typed_json import DamagedFile
 from tada.cluster.jobs import JobRecord, read_job
 from tada.cluster.scheduler import JobQueue, JobState, Phase, Snapshot
@@ -138,7 +138,7 @@ def _figures(status: Status) -> tuple[str, str, str, str]:
     if facts.get("phase") == "testing":
         epoch = f"test {facts['done']}/{facts['total']}"
     loss = f"{facts['loss']:.3f}" if "loss" in facts else ""
-    left = duration(facts["seconds_left"]) if status.state == "running" and "seconds_left" in facts else ""
+    left = hours_and_minutes(facts["seconds_left"]) if status.state == "running" and "seconds_left" in facts else ""
     return epoch, loss, top1, left
 
 

@@ -12,6 +12,7 @@ from tada.base.files import write_json
 from tada.base.typed_json import to_json
 from tada.report.pages.tables import build_table
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 SMALL = """\
     title: Table 0
@@ -83,7 +84,7 @@ class Plant:
         return name
 
     def build(self, name="small", scale="mini", seeds=1, specs=None):
-        return build_table(name, scale, seeds, self.results, self.out, specs=specs or self.specs)
+        return build_table(name, Scale(scale), seeds, self.results, self.out, specs=specs or self.specs)
 
     def cells(self, name="small"):
         """The CSV by (row, column), every value as text, nothing as an empty text."""

@@ -20,6 +20,7 @@ from tada.runs import recipes
 from tada.runs.checkpoints import released_network
 from tada.runs.record import Checkpoint, Initial, read_record
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 
 def released_state(network):
@@ -144,7 +145,7 @@ def test_verdicts_compare_with_what_is_published_for_the_checkpoint(tmp_path):
     second = np.eye(6)[[0, 1, 2, 3]] * 3
     plant(tmp_path / "results", "ssv2", "tada2d", first, top1=64.0, top5=87.5)
     plant(tmp_path / "results", "ssv2", "tada2d-16f", second, top1=65.0, top5=89.2)
-    build_table("table5", "released", 1, tmp_path / "results", tmp_path)
+    build_table("table5", Scale.RELEASED, 1, tmp_path / "results", tmp_path)
     lines = (tmp_path / "table5.csv").read_text().splitlines()
     cells = {tuple(line.split(",")[1:3]): line for line in lines}
     page = (tmp_path / "table5.md").read_text()
@@ -158,6 +159,6 @@ def test_verdicts_compare_with_what_is_published_for_the_checkpoint(tmp_path):
 
 
 def test_rows_without_a_checkpoint_are_only_shown(tmp_path):
-    problems = build_table("table2", "released", 1, tmp_path / "results", tmp_path)
+    problems = build_table("table2", Scale.RELEASED, 1, tmp_path / "results", tmp_path)
     assert problems and all("complexity" in problem for problem in problems)
     assert "74.56" in (tmp_path / "table2.md").read_text()

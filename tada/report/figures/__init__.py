@@ -15,10 +15,11 @@ from tada.report.figures.style import STYLE, Drawing
 from tada.report.measure.provenance import provenance
 from tada.report.measure.results import Results
 from tada.report.paper.figures import FIGURES, Accuracies, ActivationMaps, Categories, Curves, Figure, load_figure
+from tada.runs.settings import Scale
 
 
 def build_figure(
-    name: str, scale: str, seeds: int, results: Path, out: Path, *, data: str = "", specs: Path = FIGURES
+    name: str, scale: Scale, seeds: int, results: Path, out: Path, *, data: str = "", specs: Path = FIGURES
 ) -> list[str]:
     """Write `<out>/<name>.svg`, `.png` and `.csv` from what is under `results`.
 
@@ -26,7 +27,7 @@ def build_figure(
 
     Args:
         name: a spec's name, e.g. "figure3".
-        scale: "mini" or "paper", whose runs are shown.
+        scale: whose runs are shown.
         seeds: runs shown of each (dataset, model): seeds 0 to seeds - 1.
         results: the folder `results`.
         out: folder of the files.
@@ -51,12 +52,12 @@ def build_figure(
     return drawing.problems
 
 
-def build_agreement(numbers: pd.DataFrame, scale: str, out: Path) -> None:
+def build_agreement(numbers: pd.DataFrame, scale: Scale, out: Path) -> None:
     """Write the README's picture as SVG: the same file for the same numbers.
 
     Args:
         numbers: cells of all tables as of `Snapshot.numbers`.
-        scale: "mini" or "paper", of what was reproduced.
+        scale: of what was reproduced.
         out: the file.
     """
     from tada.report.figures.accuracies import draw_agreement

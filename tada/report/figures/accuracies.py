@@ -208,12 +208,12 @@ class Number:
         return float(self.reported), float(self.reproduced)
 
 
-def draw_agreement(numbers: pd.DataFrame, scale: str) -> Canvas:
+def draw_agreement(numbers: pd.DataFrame, scale: Scale) -> Canvas:
     """The README's picture.
 
     Args:
         numbers: cells of all tables in long form (table, row, column, reported, reproduced, ...), all of them texts.
-        scale: "mini" or "paper", of what was reproduced.
+        scale: of what was reproduced.
     """
     canvas = Canvas(figsize=(PAGE_WIDTH, 3.1), layout="constrained")
     left, right = canvas.subplots(1, 2)
@@ -241,7 +241,7 @@ def _read(numbers: pd.DataFrame, table: str) -> list[Number]:
     return [Number(*map(str, values)) for values in columns.itertuples(index=False)]
 
 
-def _orders(axes: Axes, numbers: pd.DataFrame, scale: str) -> None:
+def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
     axes.set_title("Ablations: is the paper's order kept?", fontsize="medium", loc="left")
     places: dict[str, tuple[float, float]] = {}
     for number, (table, title) in enumerate(ABLATIONS.items()):
@@ -266,7 +266,7 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: str) -> None:
     grid(axes, "both")
 
 
-def _gains(axes: Axes, numbers: pd.DataFrame, scale: str) -> None:
+def _gains(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
     axes.set_title("What TAdaConv adds to a backbone", fontsize="medium", loc="left")
     gains = {(one.row, one.column): one for one in _read(numbers, "table2") if one.column in GAINS}
     if not any(one.reproduced for one in gains.values()):

@@ -57,7 +57,7 @@ def problems(cells: dict[Key, Filled]) -> list[str]:
     return list(dict.fromkeys(str(p) for cell in cells.values() if cell.value for p in cell.value.problems))
 
 
-def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
+def _filled(cell: Cell, value: Value | None, scale: Scale) -> Filled:
     if value is None or cell.quantity is None:
         return Filled(cell, cell.reported)
     if value.status == DONE and value.text:
@@ -81,17 +81,17 @@ def _filled(cell: Cell, value: Value | None, scale: str) -> Filled:
 _ROUNDING = 1e-9  # a tolerance of 0.5 takes in 63.8 - 63.3, whose binary difference is a hair above or below
 
 
-def compared(reproduced: Number, printed: Printed, cell: Cell, scale: str) -> Verdict:
+def compared(reproduced: Number, printed: Printed, cell: Cell, scale: Scale) -> Verdict:
     """Whether a number is the reported one; "mini" where the scale, "library" where the network allows no verdict.
 
     Args:
         reproduced: in the printed number's unit.
         printed: the cell's number; an upper bound is met by any value below it.
         cell: where it is printed; an accuracy's has its tolerance.
-        scale: "mini", "paper" or "released".
+        scale: of the runs.
     """
     if cell.tolerance is not None:
-        if not Scale(scale).gives_verdicts:
+        if not scale.gives_verdicts:
             return Verdict.MINI
         same = abs(float(reproduced) - float(printed.value)) <= cell.tolerance.value + _ROUNDING
     elif isinstance(cell.quantity, LibrarySize):

@@ -17,6 +17,7 @@ from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.quantities import Quantity
 from tada.report.paper.sentences import Claim, Claims, Statement
+from tada.runs.settings import Scale
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def judge_claims(claims: Claims, results: Results) -> list[Judged]:
     return [_judged(claim, values, results.scale) for claim in claims.claims]
 
 
-def _judged(claim: Claim, values: Mapping[Quantity, Value], scale: str) -> Judged:
+def _judged(claim: Claim, values: Mapping[Quantity, Value], scale: Scale) -> Judged:
     """The claim at a scale.
 
     It holds if every statement holds, and fails if any fails, which is harder for one of many; see `Estimate.sign`.

@@ -53,7 +53,7 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
         records = [result.record.dataset for result in of]
         unit = "segments " if of[0].run.recipe.task == "localization" else ""
         lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part, unit)}" for part in records[0])))
-    total = duration(sum(result.record.cost.wall_seconds for result in done))
+    total = rounded_time(sum(result.record.cost.wall_seconds for result in done))
     if any(result.record.environment.hardware.gpus for result in done):
         total += f" ({sum(result.record.cost.device_hours for result in done):,.0f} GPU hours)"
     lines.append(("Time", f"{total} in {len(done)} runs: {_times(done)}"))
@@ -83,7 +83,7 @@ def about_code(environments: Sequence[Environment]) -> list[Line]:
     ]
 
 
-def duration(seconds: float) -> str:
+def rounded_time(seconds: float) -> str:
     """ "48 s", "12 min", "3.4 h" or "5.2 days"."""
     for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
         if seconds < limit:
@@ -105,7 +105,7 @@ def _times(done: Sequence[RunResult]) -> str:
     by_model: dict[str, list[float]] = {}
     for result in done:
         by_model.setdefault(result.run.model, []).append(result.record.cost.wall_seconds)
-    return ", ".join(f"{model} {duration(statistics.mean(seconds))}" for model, seconds in by_model.items())
+    return ", ".join(f"{model} {rounded_time(statistics.mean(seconds))}" for model, seconds in by_model.items())
 
 
 def _commit(commit: str | None, dirty: bool | None) -> str:

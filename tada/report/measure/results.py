@@ -63,9 +63,6 @@ class Results:
     scale: Scale
     seeds: int
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", Scale.named(self.scale))  # where a user names it
-
     def runs(self, dataset: str, model: str) -> list[RunResult]:
         """The run of every seed."""
         return [read_run(Run(self.scale, dataset, model, seed, self.root)) for seed in range(self.seeds)]

@@ -56,11 +56,11 @@ class Overview:
     pages: tuple[tuple[str, Page], ...]
 
 
-def build_overview(scale: str, seeds: int, results: Path, figures: Path, out: Path) -> None:
+def build_overview(scale: Scale, seeds: int, results: Path, figures: Path, out: Path) -> None:
     """Write the page `out`, which holds everything, so that it can be sent by itself and read offline.
 
     Args:
-        scale: "mini", "paper" or "released".
+        scale: whose runs are shown.
         seeds: runs shown of each (dataset, model).
         results: the folder `results`, of which all tables and sentences are made anew.
         figures: folder of the figures' pictures; one that is not there is left out.
@@ -69,7 +69,7 @@ def build_overview(scale: str, seeds: int, results: Path, figures: Path, out: Pa
     write_text(out, render("overview", overview=overview(scale, seeds, results, figures)))
 
 
-def overview(scale: str, seeds: int, results: Path, figures: Path) -> Overview:
+def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview:
     """The front page; arguments as of `build_overview`."""
     here = Results(results, scale, seeds)
     tables = [table_at(scale, name) for name in table_names()]

@@ -13,7 +13,7 @@ from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import write_text
 from tada.report.judge import Verdict
-from tada.report.measure.provenance import duration
+from tada.report.measure.provenance import rounded_time
 from tada.report.measure.results import DONE
 from tada.report.pages.snapshot import PICTURE, Snapshot
 from tada.report.paper.printed import EMPTY, parse
@@ -78,7 +78,7 @@ def replaced(text: str, new: str, where: str) -> str:
 
 def block(snapshot: Snapshot) -> str:
     """The part in Markdown: what was measured and from what, the picture, targets, claims and the front table."""
-    scale = Scale(snapshot.about["scale"])
+    scale = snapshot.scale
     parts = [
         "## What was found",
         _provenance(snapshot),
@@ -94,8 +94,8 @@ def block(snapshot: Snapshot) -> str:
 def _provenance(snapshot: Snapshot) -> str:
     about, runs = snapshot.about, snapshot.runs
     done = runs[runs["status"] == DONE]
-    text = f"Measured at **{about['scale']} scale**"
-    if Scale(about["scale"]).renders:
+    text = f"Measured at **{snapshot.scale} scale**"
+    if snapshot.scale.renders:
         text += " (rendered videos and small networks: orders of rows and signs of differences, never levels)"
     if done.empty:
         return f"{text}; no run is finished yet."
@@ -108,16 +108,16 @@ def _provenance(snapshot: Snapshot) -> str:
     left = ", ".join(f"{count} {status}" for status, count in sorted(states.items()) if status != DONE)
     return (
         f"{text}, {_day(about['date'])}: {len(done)} of {len(runs)} runs{f' ({left})' if left else ''}, {seeds}. "
-        f"Training and testing took {duration(done['wall_seconds'].astype(float).sum())}, summed over runs, on "
+        f"Training and testing took {rounded_time(done['wall_seconds'].astype(float).sum())}, summed over runs, on "
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
         "data, cost, versions and checksum stands in [`snapshot/`](snapshot)."
     )
 
 
-def _caption(scale: str) -> str:
+def _caption(scale: Scale) -> str:
     text = "*Left, each network of the ablations: where the paper's order is kept, points rise from left to right. "
     text += "Right, what TAdaConv adds to each backbone of Table 2."
-    if Scale(scale).renders:
+    if scale.renders:
         text += " Gains of a few points are inside the noise of a few hundred test videos, as the claims account for."
     return f"{text}*"
 
@@ -132,10 +132,10 @@ def _targets(snapshot: Snapshot) -> str:
                 textwrap.shorten(target.about, 75, placeholder=" ..."),
                 _reproduced(counts, int(target.runs), int(target.done)),
                 *(str(counts[verdict] or "") for verdict in (Verdict.MATCH, Verdict.OFF, Verdict.MINI)),
-                duration(float(target.seconds)) if int(target.done) else "",
+                rounded_time(float(target.seconds)) if int(target.done) else "",
             )
         )
-    scale = Scale(snapshot.about["scale"])
+    scale = snapshot.scale
     heads = ("", "", f"reproduced at {scale}", "match", "off", "mini", "time of its runs")
     shown = [place for place in range(len(heads)) if place != 5 or scale.renders]
     meaning = "`match`: the paper's number to its digits or within the stated tolerance; `off`: another number"
@@ -175,7 +175,7 @@ def _told(verdicts: Sequence[str], words: Mapping[Verdict, str]) -> str:
 
 def _front_table(snapshot: Snapshot) -> str:
     """The table of the snapshot's numbers, paper beside here."""
-    scale = Scale(snapshot.about["scale"])
+    scale = snapshot.scale
     numbers = snapshot.numbers[snapshot.numbers["table"] == FRONT]
     lines = []
     for _, cells in numbers.groupby("row", sort=False):

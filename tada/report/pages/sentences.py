@@ -53,7 +53,7 @@ AUDITED = {
 }
 
 
-def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
+def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
     """Write `<out>/claims.md`, `.tex`, `.html` and `.csv` from what is under `results`, of both scales.
 
     Args:
@@ -73,7 +73,7 @@ def build_claims(scale: str, seeds: int, results: Path, out: Path, *, spec: Path
     available = {one: Results(results, one, seeds) for one in Scale if one.trains}
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
     write_page(claims_page(claims, judged, available, paper), out)
-    return list(dict.fromkeys(str(problem) for one in judged.get(Scale(scale), ()) for problem in one.problems))
+    return list(dict.fromkeys(str(problem) for one in judged.get(scale, ()) for problem in one.problems))
 
 
 def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list[Recomputed]:

@@ -53,6 +53,11 @@ class Snapshot:
     claims: pd.DataFrame
     audit: pd.DataFrame
 
+    @property
+    def scale(self) -> Scale:
+        """That of the runs; raises TadaError where `about` names none."""
+        return Scale.named(self.about["scale"])
+
 
 def load_snapshot(folder: Path = SNAPSHOT) -> Snapshot:
     """Read it.
@@ -73,14 +78,14 @@ def _read_texts(source: Path) -> pd.DataFrame:
 
 
 def collect(
-    scale: str, seeds: int, results: Path, out: Path = SNAPSHOT, *, data: Path | None = None, date: str = ""
+    scale: Scale, seeds: int, results: Path, out: Path = SNAPSHOT, *, data: Path | None = None, date: str = ""
 ) -> None:
     """Write the folder `out` from what is under `results`; what is missing or failed stands there as such.
 
     Nothing in it names a machine or a place on it.
 
     Args:
-        scale: "mini" or "paper".
+        scale: whose runs are collected.
         seeds: runs of each (dataset, model): seeds 0 to seeds - 1.
         results: the folder `results`.
         out: folder of the snapshot.
@@ -119,7 +124,7 @@ def collect(
         write_text(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
 
 
-def _sentences(scale: str, seeds: int, results: Path) -> dict[str, pd.DataFrame]:
+def _sentences(scale: Scale, seeds: int, results: Path) -> dict[str, pd.DataFrame]:
     """Claims of this scale and the audit."""
     spec, paper = load_claims(), Paper()
     judged = {one: judge_claims(spec, Results(results, one, seeds)) for one in Scale if one.trains}

@@ -28,14 +28,14 @@ NARROW = 25
 """Characters beyond which a reported text (a formula, a structure) leaves no room beside it."""
 
 
-def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, specs: Path = TABLES) -> list[str]:
+def build_table(name: str, scale: Scale, seeds: int, results: Path, out: Path, *, specs: Path = TABLES) -> list[str]:
     """Write `<out>/<name>.md`, `.tex`, `.html` and `.csv` from what is under `results`.
 
     A failed or missing run is a cell that says so; the rest of the table is there.
 
     Args:
         name: a spec's name, e.g. "table3b".
-        scale: "mini", "paper" or "released", whose runs are shown.
+        scale: whose runs are shown.
         seeds: runs shown of each (dataset, model): seeds 0 to seeds - 1.
         results: the folder `results`.
         out: folder of the files.
@@ -54,10 +54,10 @@ def build_table(name: str, scale: str, seeds: int, results: Path, out: Path, *, 
     return problems(cells)
 
 
-def table_at(scale: str, name: str, specs: Path = TABLES) -> Table:
+def table_at(scale: Scale, name: str, specs: Path = TABLES) -> Table:
     """The table's spec; where checkpoints of the authors are tested, with what they publish for these."""
     table = load_table(name, specs)
-    return table if Scale(scale).trains else against_published(table)
+    return table if scale.trains else against_published(table)
 
 
 def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> Page:

@@ -10,6 +10,7 @@ import pytest
 from tada.report.figures import build_figure
 from tada.report.figures.categories import category_gains
 from tada.report.measure.samples import Hits
+from tada.runs.settings import Scale
 
 NAMES = ("Approaching something with your camera", "Holding something", "Moving something up")
 
@@ -43,7 +44,7 @@ def dataset(folder, classes=13):
 
 
 def build(plant, scale="mini", seeds=1, data=""):
-    problems = build_figure("figureA1", scale, seeds, plant.results, plant.out, data=data or "nowhere")
+    problems = build_figure("figureA1", Scale(scale), seeds, plant.results, plant.out, data=data or "nowhere")
     return problems, pd.read_csv(plant.out / "figureA1.csv").set_index("name")
 
 

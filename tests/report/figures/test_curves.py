@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import pandas as pd
 
 from tada.report.figures import build_figure
+from tada.runs.settings import Scale
 
 
 def curve(plant, model, dataset="ssv2", scale="mini", seed=0, offset=0.0):
@@ -16,7 +17,7 @@ def curve(plant, model, dataset="ssv2", scale="mini", seed=0, offset=0.0):
 
 
 def build(plant, scale="mini", seeds=1):
-    problems = build_figure("figureA2", scale, seeds, plant.results, plant.out)
+    problems = build_figure("figureA2", Scale(scale), seeds, plant.results, plant.out)
     tree = ET.parse(plant.out / "figureA2.svg")
     return problems, {element.get("id") for element in tree.iter()}
 

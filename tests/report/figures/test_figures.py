@@ -7,12 +7,13 @@ import pytest
 
 from tada.report.figures import build_figure
 from tada.report.paper.figures import load_figure
+from tada.runs.settings import Scale
 
 MODELS = sorted(model for _, model in load_figure("figure3").runs)
 
 
 def build(plant, scale="mini", seeds=1):
-    return build_figure("figure3", scale, seeds, plant.results, plant.out)
+    return build_figure("figure3", Scale(scale), seeds, plant.results, plant.out)
 
 
 def groups(plant):

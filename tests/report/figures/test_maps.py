@@ -18,6 +18,7 @@ from tada.report.figures.gradcam import activation_maps, choose
 from tada.report.measure.samples import Hits
 from tada.runs.checkpoints import load_trained
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 SMALL = {"depth": [1, 1, 1, 1], "width": 8}
 
@@ -78,7 +79,7 @@ def project(tmp_path, tiny_ssv2, tiny_config, monkeypatch, plant):
 
 
 def build(plant, name, data):
-    problems = build_figure(name, "mini", 1, plant.results, plant.out, data=data)
+    problems = build_figure(name, Scale.MINI, 1, plant.results, plant.out, data=data)
     ids = {element.get("id") for element in ET.parse(plant.out / f"{name}.svg").iter()}
     return problems, ids, pd.read_csv(plant.out / f"{name}.csv", dtype={"video": str})
 

@@ -8,6 +8,7 @@ from tada.report.judge.cells import compared
 from tada.report.paper.printed import parse
 from tada.report.paper.quantities import Difference, LibrarySize, Metric, NetworkSize
 from tada.report.paper.tables import Cell, Tolerance
+from tada.runs.settings import Scale
 
 TOLERANCE = Tolerance(0.5, "for the test")
 METRIC = Metric("ssv2", ("tsn",), "top1")
@@ -25,8 +26,8 @@ def cell(quantity, tolerance=None):
 )
 def test_accuracy_within_tolerance(quantity, reproduced, verdict):
     accuracy = cell(quantity, TOLERANCE)
-    assert compared(reproduced, parse("63.8"), accuracy, "paper") == verdict
-    assert compared(reproduced, parse("63.8"), accuracy, "mini") == "mini"
+    assert compared(reproduced, parse("63.8"), accuracy, Scale.PAPER) == verdict
+    assert compared(reproduced, parse("63.8"), accuracy, Scale.MINI) == "mini"
 
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])
@@ -43,9 +44,9 @@ def test_accuracy_within_tolerance(quantity, reproduced, verdict):
     ],
 )
 def test_counts_match_at_the_printed_digits(reproduced, printed, verdict, scale):
-    assert compared(Decimal(reproduced), parse(printed), cell(NetworkSize(("tsn",), "params")), scale) == verdict
+    assert compared(Decimal(reproduced), parse(printed), cell(NetworkSize(("tsn",), "params")), Scale(scale)) == verdict
 
 
 def test_another_librarys_network_is_not_judged():
     peers = cell(LibrarySize("torchvision.s3d", 64, 224))
-    assert compared(Decimal("71.9"), parse("71.4"), peers, "paper") == "library"
+    assert compared(Decimal("71.9"), parse("71.4"), peers, Scale.PAPER) == "library"

@@ -15,6 +15,7 @@ from tada.report.measure.results import Results
 from tada.report.pages.sentences import build_claims, papers_margin
 from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import Paper
+from tada.runs.settings import Scale
 
 SPEC = """\
 title: Claims
@@ -44,7 +45,7 @@ def first(count, videos=400):
 
 
 def judged(plant, path, scale="mini", seeds=1):
-    return judge_claims(load_claims(path), Results(plant.results, scale, seeds))[0]
+    return judge_claims(load_claims(path), Results(plant.results, Scale(scale), seeds))[0]
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_page(plant, monkeypatch):
             train_top1=[1.0, 2.0],
             val_top1=[1.0, 2.0],
         )
-    problems = build_claims("mini", 1, plant.results, plant.out)
+    problems = build_claims(Scale.MINI, 1, plant.results, plant.out)
     assert any("k400/slowonly seed 0: pending" in problem for problem in problems)
     page = plant.text("claims")
     assert "At mini scale: " in page and "At paper scale" not in page

@@ -7,6 +7,7 @@ from tada.report.judge.cells import fill
 from tada.report.judge.remarks import order_of_rows
 from tada.report.measure.results import Results
 from tada.report.paper.tables import TABLES, load_table
+from tada.runs.settings import Scale
 
 MODELS = ("tsn", "tsn+lin-k1", "tsn+lin-k3", "tsn+tada")
 SPEC = """\
@@ -36,7 +37,7 @@ def sentences(plant, by_seed, samples=False):
             elif value is not None:
                 plant.done(model, seed, top1=value)
     table = load_table("small", plant.specs)
-    return order_of_rows(table, fill(table, Results(plant.results, "mini", len(by_seed))))
+    return order_of_rows(table, fill(table, Results(plant.results, Scale.MINI, len(by_seed))))
 
 
 def test_the_papers_order(plant):

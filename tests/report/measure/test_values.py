@@ -9,12 +9,13 @@ import pytest
 from tada.report.measure.results import DONE, FAILED, PENDING, Results
 from tada.report.measure.values import measure
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, NetworkSize, Structure
+from tada.runs.settings import Scale
 
 TSN, TADA2D = (Metric("ssv2", (model,), "top1") for model in ("tsn", "tada2d"))
 
 
 def value(plant, quantity, seeds=1):
-    return measure(quantity, Results(plant.results, "mini", seeds))
+    return measure(quantity, Results(plant.results, Scale.MINI, seeds))
 
 
 def test_a_metric_has_a_number_for_each_seed_that_is_done(plant):

@@ -10,6 +10,7 @@ from tada.base.errors import TadaError
 from tada.report.measure import layers
 from tada.report.measure.results import DONE
 from tada.report.pages.snapshot import collect, load_snapshot
+from tada.runs.settings import Scale
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def collected(plant, monkeypatch):
     videos = plant.folder / "videos"
     videos.mkdir()
     (videos / "1.webm").write_bytes(b"12345")
-    collect("mini", 1, plant.results, plant.folder / "snapshot", data=videos)
+    collect(Scale.MINI, 1, plant.results, plant.folder / "snapshot", data=videos)
     return load_snapshot(plant.folder / "snapshot")
 
 
@@ -87,7 +88,7 @@ def test_it_is_small_and_names_no_place(collected, plant):
 
 def test_nothing_is_there_yet(plant, monkeypatch):
     monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
-    collect("mini", 2, plant.results, plant.folder / "snapshot")
+    collect(Scale.MINI, 2, plant.results, plant.folder / "snapshot")
     empty = load_snapshot(plant.folder / "snapshot")
     assert set(empty.runs["status"]) == {"pending"} and empty.about["date"] == ""
     assert len(empty.runs) % 2 == 0 and set(empty.runs["seed"]) == {"0", "1"}

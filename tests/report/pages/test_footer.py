@@ -15,6 +15,7 @@ from tada.report.pages.footer import footer
 from tada.report.paper.tables import load_table
 from tada.runs import recipes
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def account(tiny_config, tmp_path, monkeypatch):
         run = Run("mini", dataset, "tada2d", 0, tmp_path / results)
         counts = Sources(run, str(root), frames=8, progress=Silent()).counts()
         done = RunResult(run, DONE, plant_record(run, {}, dataset=counts))
-        return dict(about_runs([done], Results(tmp_path / results, "mini", 1)))[f"Data, {dataset}"]
+        return dict(about_runs([done], Results(tmp_path / results, Scale.MINI, 1)))[f"Data, {dataset}"]
 
     return line
 
@@ -80,7 +81,7 @@ def test_every_table_of_accuracies_counts_both_splits_of_its_datasets(plant, nam
     model = {"table2": "slowonly", "tableA2": "r3d"}.get(name, "tada2d")
     for dataset in datasets:
         plant.done(model, dataset=dataset, top1=1.0)
-    lines = dict(footer(load_table(name), Results(plant.results, "mini", 1)))
+    lines = dict(footer(load_table(name), Results(plant.results, Scale.MINI, 1)))
     for dataset in datasets:
         counts = "train 99 of 100 used (1 skipped, named in metrics.json); validation 400 of 400 used"
         assert lines[f"Data, {dataset}"] == counts
@@ -91,5 +92,5 @@ def test_runs_on_different_numbers_of_videos_show_as_a_range(plant, tmp_path):
         part, run = Counts(400, used, [str(n) for n in range(400 - used)]), Run("mini", "ssv2", model, 0, tmp_path)
         return RunResult(run, DONE, plant_record(run, {}, dataset={"train": part, "validation": part}))
 
-    lines = dict(about_runs([result("tsn", 400), result("tada2d", 399)], Results(tmp_path, "mini", 1)))
+    lines = dict(about_runs([result("tsn", 400), result("tada2d", 399)], Results(tmp_path, Scale.MINI, 1)))
     assert "validation 399 to 400 of 400 used (1 skipped, named in metrics.json)" in lines["Data, ssv2"]

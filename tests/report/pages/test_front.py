@@ -26,7 +26,7 @@ def picture(tmp_path):
     """The picture of a snapshot as a text."""
 
     def draw(snapshot):
-        build_agreement(snapshot.numbers, snapshot.about["scale"], tmp_path / PICTURE)
+        build_agreement(snapshot.numbers, snapshot.scale, tmp_path / PICTURE)
         return (tmp_path / PICTURE).read_text(encoding="utf-8")
 
     return draw

@@ -14,6 +14,7 @@ from tada.report.pages.overview import build_overview, count_claims
 from tada.report.pages.sentences import build_claims
 from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import table_names
+from tada.runs.settings import Scale
 
 
 @pytest.fixture
@@ -26,9 +27,9 @@ def built(plant, monkeypatch):
         plant.scores(run, np.eye(3), [0, 1, 2])
     plant.failed("tada2d-max", "RuntimeError: out of <memory>")
     figures = plant.folder / "figures"
-    build_figure("figureA2", "mini", 1, plant.results, figures)
+    build_figure("figureA2", Scale.MINI, 1, plant.results, figures)
     page = plant.folder / "overview.html"
-    build_overview("mini", 1, plant.results, figures, page)
+    build_overview(Scale.MINI, 1, plant.results, figures, page)
     return page
 
 
@@ -44,7 +45,7 @@ def test_what_it_says(built, plant):
         "failed": 2,
         "pending": 14,
     }
-    build_claims("mini", 1, plant.results, plant.out)
+    build_claims(Scale.MINI, 1, plant.results, plant.out)
     frame = pd.read_csv(plant.out / "claims.csv")
     verdicts = frame[frame["scale"].isin(["mini", "any"])].drop_duplicates("claim")["verdict"].value_counts()
     counted = re.search(r"Of (\d+) claims, (.*)\.</p>", text)

@@ -3,13 +3,9 @@
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 
 import pytest
-from planting import COST, plant_record
 
-from tada.base.provenance import Environment, Hardware
-from tada.report.measure import provenance
 from tada.report.pages.latex import PACKAGES, escaped
 from tada.report.paper.tables import TABLES, load_table, table_names
 
@@ -116,47 +112,6 @@ def test_footer_names_data_time_and_versions(small):
     assert "Python 3.11.7, torch 2.0, decord 0.6" in page
     assert "256×256 pixels and 400 classes" in page
     assert "**Operators not counted**: batch\\_norm" in page
-
-
-def environment(commit, dirty=False):
-    return Environment(commit, dirty, "3", {}, Hardware("Z80", 1, ["H100", "H100"]))
-
-
-def code_line(environments, monkeypatch, current):
-    monkeypatch.setattr(provenance, "git_state", lambda: (current, False))
-    return dict(provenance.about_code(environments))["Code"]
-
-
-def test_results_of_this_commit(monkeypatch):
-    assert code_line([environment("a" * 40)], monkeypatch, "a" * 40) == "commit aaaaaaaaaa"
-    line = code_line([environment("a" * 40, dirty=True)], monkeypatch, "a" * 40)
-    assert line == "commit aaaaaaaaaa with uncommitted changes"
-
-
-def test_results_of_older_and_several_commits_say_so(monkeypatch):
-    line = code_line([environment("a" * 40)], monkeypatch, "b" * 40)
-    assert line == "commit aaaaaaaaaa; the code is at commit bbbbbbbbbb now"
-    line = code_line([environment("a" * 40)] * 2 + [environment("b" * 40)], monkeypatch, "b" * 40)
-    assert "several states of the code: commit aaaaaaaaaa (2 results), commit bbbbbbbbbb (1 results)" in line
-
-
-def test_hardware_counts_gpus():
-    assert dict(provenance.about_code([environment("a")]))["Hardware"] == "Z80, 1 cores, 2 × H100"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(59.6, "60 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h"), (200000, "2.3 days")]
-)
-def test_duration(seconds, text):
-    assert provenance.duration(seconds) == text
-
-
-def test_gpu_hours_of_runs_on_gpus(small):
-    run = small.done("tsn", top1=40.0)
-    cost = replace(COST, wall_seconds=7200.0, device_hours=32.0)
-    plant_record(run, {"top1": 40.0}, environment=environment("a" * 40), cost=cost)
-    small.build()
-    assert "2.0 h (32 GPU hours) in 1 runs: tsn 2.0 h" in small.text()
 
 
 def test_shared_headings_stand_once(plant):

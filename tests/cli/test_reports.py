@@ -1,0 +1,15 @@
+"""Commands that make pages: what a user names wrongly ends with a message."""
+
+import pytest
+from typer.testing import CliRunner
+
+from tada.cli import app
+
+
+@pytest.mark.parametrize("command", ["table table3b", "figure figure3", "claims", "overview", "snapshot"])
+def test_a_scale_that_does_not_exist(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*command.split(), "--scale", "big"])
+    assert done.exit_code == 1
+    assert done.stderr == "Error: unknown scale 'big'; valid names: mini, paper, released.\n"
+    assert not list(tmp_path.iterdir())
