@@ -25,6 +25,9 @@ from tada.models.weights import read_checkpoint
 LATE = 1.0
 """Seconds that the last clip's centre may lie behind the end of its video, by its annotation."""
 
+UNCOVERED, UNCOVERED_SHARE = 5.0, 0.1
+"""Seconds, or the share of the video, that may lie before the first clip's centre, and after the last one's."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -80,7 +83,7 @@ def load_features(folder: Path, video: Untrimmed) -> Features:
         raise TadaError(f"{path}: no features of {video.name} there") from None
     except (OSError, ValueError, EOFError) as error:
         raise TadaError(f"{path}: no file of features: {error}") from None
-    check_features(features, video, path)
+    check_features(features, video, where=path)
     return features
 
 
@@ -93,32 +96,50 @@ def _read(path: Path) -> tuple[Features, FeatureStamp]:
     return Features(values, times), FeatureStamp(identity, note or None)
 
 
-def check_features(features: Features, video: Untrimmed, where: Path, channels: int | None = None) -> None:
-    """Check features against what the video's annotation says; their values are not looked at (`check_finite`).
+def check_features(
+    features: Features,
+    video: Untrimmed,
+    *,
+    where: Path | None = None,
+    channels: int | None = None,
+    whole: bool = False,
+) -> None:
+    """See that features fit a video as it is annotated. Their values are not looked at; `check_finite` does that.
+
+    There is one vector at least, and a time for each. Times are finite and increase, and go at most `LATE` seconds
+    beyond the video's end. A file of features may end early, as that of a video that is cut short does. Windows need
+    the whole video: at its beginning and at its end, at most `UNCOVERED` seconds or `UNCOVERED_SHARE` of the video,
+    whichever is longer, have no clip's centre.
 
     Args:
         features: to be checked.
         video: whose they should be.
-        where: file or folder that they come from.
-        channels: C that they should have; None: any.
+        where: file or folder that they come from, for the message.
+        channels: C that they must have; None: any.
+        whole: they must cover the whole video.
 
     Raises:
-        TadaError: another number of times than of vectors, another width than `channels`, times that do not increase,
-            or that go beyond the end of the video.
+        TadaError: they do not fit.
     """
-    values, times = features.values, features.times
-    about = f"{where}: features of {video.name}"
-    if values.ndim != 2 or len(values) != len(times):
-        raise TadaError(f"{about} are of shape {list(values.shape)} at {len(times)} times; expected [times, channels]")
-    if not len(times):
-        raise TadaError(f"{about}: there are none")
-    if channels is not None and values.shape[1] != channels:
-        raise TadaError(f"{about} have {values.shape[1]} channels, and {channels} are expected")
+    shape, times = list(features.values.shape), features.times
+    about = f"{where}: features of video {video.name}" if where else f"features of video {video.name}"
+    if len(shape) != 2 or 0 in shape or times.shape != (shape[0],):
+        raise TadaError(f"{about} are of shape {shape} at {times.size} times; expected [clips, channels], not empty")
+    if channels is not None and shape[1] != channels:
+        raise TadaError(f"{about} have {shape[1]} channels, and {channels} are expected")
+    if not np.isfinite(times).all():
+        raise TadaError(f"{about}: the times of the clips are not all finite")
     if not (np.diff(times) > 0).all():
         clip = int(np.flatnonzero(np.diff(times) <= 0)[0])
         raise TadaError(f"{about}: {times[clip + 1]:.2f} s follows {times[clip]:.2f} s")
     if times[-1] > video.duration + LATE:
         raise TadaError(f"{about} go on until {times[-1]:.2f} s, and it lasts {video.duration:.2f} s")
+    gap = max(UNCOVERED, UNCOVERED_SHARE * video.duration)
+    if whole and (times[0] > gap or times[-1] < video.duration - gap):
+        raise TadaError(
+            f"{about}: clips from {times[0]:.2f} s to {times[-1]:.2f} s do not cover the video of "
+            f"{video.duration:.2f} s; are they features of another version of it?"
+        )
 
 
 def check_finite(features: Features, video: Untrimmed, where: Path) -> None:
@@ -218,7 +239,7 @@ class ReleasedFeatures:
         features = Features(np.concatenate(values), np.concatenate(times))
         inside = features.times <= video.duration
         features = Features(features.values[inside], features.times[inside])
-        check_features(features, video, self.folder, self.channels)
+        check_features(features, video, where=self.folder)
         check_finite(features, video, self.folder)
         return features
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tada.base.errors import TadaError
-from tada.localization.features import Features
+from tada.localization.features import Features, check_features
 from tada.localization.videos import Untrimmed
 
 INSIDE = 0.999
@@ -55,7 +55,7 @@ class Window:
     segments: np.ndarray
 
     @property
-    def origin(self) -> float:
+    def begin(self) -> float:
         """Where the window begins, in seconds of the video."""
         return self.first * self.cell
 
@@ -89,33 +89,6 @@ def grid_of(duration: float, length: float | None, stride: float | None, tempora
     step = min(max(1, round(stride / cell)), temporal)
     last = max(0, cells - temporal)
     return Grid(cell, cells, temporal, (*range(0, last, step), last))
-
-
-def check_fit(video: Untrimmed, features: Features, channels: int | None = None) -> None:
-    """See that features fit the video, and the network if its `channels` are given.
-
-    Raises:
-        TadaError: none at all, of another width than `channels`, with times that do not fit them or each other, or that
-            leave more than 5 s and a tenth of the video uncovered or reach as far beyond it.
-    """
-    shape, times = np.shape(features.values), np.asarray(features.times)
-    where = f"features of video {video.name}"
-    if len(shape) != 2 or 0 in shape:
-        raise TadaError(f"{where}: shape {list(shape)}, where [clips, channels] with at least one clip is needed")
-    if channels is not None and shape[1] != channels:
-        raise TadaError(
-            f"{where}: {shape[1]} channels, where the network takes {channels}; extract them with one model"
-        )
-    if times.shape != shape[:1]:
-        raise TadaError(f"{where}: {shape[0]} clips, but {list(times.shape)} times")
-    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        raise TadaError(f"{where}: the times of the clips must be finite and increase")
-    slack = max(5.0, video.duration / 10)
-    if times[0] > slack or abs(video.duration - times[-1]) > slack:
-        raise TadaError(
-            f"{where}: clips from {times[0]:.2f} s to {times[-1]:.2f} s do not cover the video of "
-            f"{video.duration:.2f} s; are they features of another version of it?"
-        )
 
 
 def resample(video: Untrimmed, features: Features, times: np.ndarray) -> np.ndarray:
@@ -163,9 +136,9 @@ def windows_of(
     """All windows of a video, in the order of time; its features must have `channels` if given.
 
     Raises:
-        TadaError: as `grid_of`, `check_fit` and `resample`.
+        TadaError: as `grid_of`, `check_features` and `resample`.
     """
-    check_fit(video, features, channels)
+    check_features(features, video, channels=channels, whole=True)
     grid = grid_of(video.duration, length, stride, temporal)
     return [_window(video, features, grid, first) for first in grid.firsts]
 
@@ -198,7 +171,7 @@ class TrainingWindows(Sequence[Window]):
     def __getitem__(self, index: int) -> Window:
         video, grid, first = self.places[index]
         features = self.load(video)
-        check_fit(video, features, self.channels)
+        check_features(features, video, channels=self.channels, whole=True)
         return _window(video, features, grid, first)
 
 

@@ -1,5 +1,7 @@
 """Files of features: written whole, read in parts, and checked."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from tada.base.errors import TadaError
 from tada.localization.features import (
     Features,
     FeatureStamp,
+    check_features,
     check_finite,
     file_of,
     load_features,
@@ -90,3 +93,51 @@ def test_there_is_no_file(tmp_path):
 def test_features_that_do_not_fit(saved, values, times, message):
     with pytest.raises(TadaError, match=message):
         load_features(saved(values, times), VIDEO)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("values", "times", "message"),
+    [
+        (np.zeros((0, 4)), np.zeros(0), r"video a are of shape \[0, 4\] at 0 times"),
+        (np.zeros((30, 0)), np.arange(30.0), r"video a are of shape \[30, 0\] at 30 times"),
+        (np.zeros(4), np.zeros(4), r"video a are of shape \[4\] at 4 times"),
+        (np.zeros((30, 5)), np.arange(30.0), "video a have 5 channels, and 4 are expected"),
+        (np.zeros((30, 4)), np.arange(29.0), r"video a are of shape \[30, 4\] at 29 times"),
+        (np.zeros((30, 4)), np.arange(30.0)[::-1], "28.00 s follows 29.00 s"),
+        (np.zeros((2, 4)), np.array([1.0, 1.0]), "1.00 s follows 1.00 s"),
+        (np.zeros((2, 4)), np.array([-np.inf, 1.0]), "times of the clips are not all finite"),
+        (np.zeros((2, 4)), np.array([1.0, np.nan]), "times of the clips are not all finite"),
+        (np.zeros((40, 4)), np.arange(40.0), r"go on until 39.00 s, and it lasts 30.00 s"),
+    ],
+)
+def test_features_that_are_not_the_videos_are_refused(values, times, message, whole):
+    with pytest.raises(TadaError, match=f"^features of .*{message}"):
+        check_features(Features(values, times), replace(VIDEO, duration=30.0), channels=4, whole=whole)
+
+
+@pytest.mark.parametrize(
+    ("duration", "first", "last", "read", "cut"),
+    [
+        (30.0, 0.0, 31.0, True, True),
+        (30.0, 0.0, 31.01, False, False),
+        (30.0, 0.0, 25.0, True, True),
+        (30.0, 0.0, 24.99, True, False),
+        (30.0, 5.0, 30.0, True, True),
+        (30.0, 5.01, 30.0, True, False),
+        (200.0, 20.0, 180.0, True, True),
+        (200.0, 20.01, 180.0, True, False),
+        (200.0, 20.0, 179.99, True, False),
+        (200.0, 20.0, 201.01, False, False),
+    ],
+)
+def test_a_file_may_end_early_and_windows_need_the_whole_video(saved, duration, first, last, read, cut):
+    video = replace(VIDEO, duration=duration)
+    features = Features(VALUES, np.linspace(first, last, len(VALUES)))
+    folder = saved(features.values, features.times)
+    for allowed, use in (
+        (read, lambda: load_features(folder, video)),
+        (cut, lambda: windows_of(video, features, None, None, 10)),
+    ):
+        with nullcontext() if allowed else pytest.raises(TadaError, match=r"do not cover|go on until"):
+            use()

@@ -8,7 +8,7 @@ import pytest
 from tada.base.errors import TadaError
 from tada.localization.features import Features
 from tada.localization.videos import Segment, Untrimmed
-from tada.localization.windows import TrainingWindows, check_fit, grid_of, resample, windows_of
+from tada.localization.windows import TrainingWindows, grid_of, resample, windows_of
 
 PATH = Path("video.mp4")
 
@@ -43,7 +43,7 @@ def test_every_cell_of_the_video_lies_in_a_window(duration):
 
 def test_whole_video_is_one_window_of_cells_of_its_own():
     (window,) = windows_of(video(47.0, (4.7, 9.4)), features_of(47.0), None, None, 100)
-    assert (window.origin, window.length) == (0, pytest.approx(47.0))
+    assert (window.begin, window.length) == (0, pytest.approx(47.0))
     assert window.segments == pytest.approx(np.array([[10.0, 20.0]]))
     assert window.features[0, 1:-1] == pytest.approx((np.arange(1, 99) + 0.5) * 0.47, abs=1e-3)
 
@@ -69,8 +69,8 @@ def test_one_clip_is_features_of_all_of_a_short_video():
 
 def test_actions_are_kept_in_windows_that_hold_all_of_them():
     windows = windows_of(video(40.0, (2, 4), (8, 12), (9, 31), (20, 30)), features_of(40.0), 20.0, 10.0, 40)
-    assert [window.origin for window in windows] == [0, 10, 20]
-    kept = [(window.segments * window.cell + window.origin).tolist() for window in windows]
+    assert [window.begin for window in windows] == [0, 10, 20]
+    kept = [(window.segments * window.cell + window.begin).tolist() for window in windows]
     assert kept == [[[2, 4], [8, 12]], [[20, 30]], [[20, 30]]]
 
 
@@ -84,22 +84,22 @@ def test_training_windows_without_actions_are_left_out():
     assert (windows[1].segments == direct.segments).all()
 
 
-@pytest.mark.parametrize(
-    ("values", "times", "message"),
-    [
-        (np.zeros((0, 4)), np.zeros(0), r"video v: shape \[0, 4\]"),
-        (np.zeros(4), np.zeros(4), r"video v: shape \[4\]"),
-        (np.zeros((30, 5)), np.arange(30.0), "video v: 5 channels, where the network takes 4"),
-        (np.zeros((30, 4)), np.arange(29.0), r"video v: 30 clips, but \[29\] times"),
-        (np.zeros((30, 4)), np.arange(30.0)[::-1], "finite and increase"),
-        (np.zeros((20, 4)), np.arange(20.0), r"from 0.00 s to 19.00 s do not cover the video of 30.00 s"),
-        (np.zeros((40, 4)), np.arange(40.0), r"to 39.00 s do not cover the video of 30.00 s"),
-        (np.zeros((20, 4)), np.arange(10.0, 30.0), r"from 10.00 s"),
-    ],
-)
-def test_features_that_are_not_the_videos_are_refused(values, times, message):
+def test_features_that_do_not_cover_the_video_are_refused():
+    half = Features(np.zeros((20, 4), np.float32), np.arange(20.0))
+    message = r"video v: clips from 0.00 s to 19.00 s do not cover the video of 30.00 s"
     with pytest.raises(TadaError, match=message):
-        check_fit(video(), Features(values.astype(np.float32), times), channels=4)
+        windows_of(video(), half, 20.0, 10.0, 40)
+    windows = TrainingWindows([video(30.0, (2, 4))], lambda _: half, 20.0, 10.0, 40)
+    with pytest.raises(TadaError, match=message):
+        windows[0]
+
+
+def test_features_of_another_width_are_refused():
+    with pytest.raises(TadaError, match="video v have 2 channels, and 4 are expected"):
+        windows_of(video(), features_of(30.0), 20.0, 10.0, 40, channels=4)
+    windows = TrainingWindows([video(30.0, (2, 4))], lambda v: features_of(v.duration), 20.0, 10.0, 40, channels=4)
+    with pytest.raises(TadaError, match="video v have 2 channels, and 4 are expected"):
+        windows[0]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
