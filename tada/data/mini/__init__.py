@@ -6,7 +6,7 @@ A folder is rendered whole beside its place and moved there; its manifest, writt
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,19 @@ from filelock import FileLock
 
 from tada.base.errors import TadaError, unknown
 from tada.base.files import read_json, write_json, write_text
-from tada.data.mini import ek100, hacs, k400, ssv2
+from tada.data.mini import trimmed, untrimmed
 from tada.data.mini.rendering import RenderSpec
 
-WRITERS = {"ssv2": ssv2, "k400": k400, "ek100": ek100, "hacs": hacs}
+Renderer = Callable[[Path, RenderSpec, int], dict[str, Any]]
+"""Renders a whole dataset into an empty folder by a spec with so many processes; returns counts for the manifest."""
+
+
+RENDERERS: dict[str, Renderer] = {
+    "ssv2": trimmed.write_ssv2,
+    "k400": trimmed.write_k400,
+    "ek100": untrimmed.write_ek100,
+    "hacs": untrimmed.write_hacs,
+}
 
 
 FORMATS = {"ssv2": 1, "k400": 1, "ek100": 2, "hacs": 1}
@@ -43,8 +52,8 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
         TadaError: a dataset or spec that cannot be rendered, or a folder with files that were not rendered.
     """
     spec = spec if isinstance(spec, RenderSpec) else RenderSpec.of(spec)
-    if dataset not in WRITERS:
-        raise unknown("dataset", dataset, WRITERS)
+    if dataset not in RENDERERS:
+        raise unknown("dataset", dataset, RENDERERS)
     wanted = {"format": FORMATS[dataset], "dataset": dataset, "spec": _jsonable(spec)}
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
@@ -53,7 +62,7 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
             return read_json(manifest)
         _empty(root)
         unfinished = root / ".unfinished"
-        counts = WRITERS[dataset].write(unfinished, spec, workers)
+        counts = RENDERERS[dataset](unfinished, spec, workers)
         content = {**wanted, "counts": counts, "sha256": _hash(unfinished)}
         for entry in unfinished.iterdir():
             entry.replace(root / entry.name)

@@ -1,19 +1,17 @@
-"""What a mini dataset shows; `data.render` of a mini recipe.
+"""What all mini datasets need: the specification of a recipe (`data.render`), and files of videos and rows."""
 
-When something happens in an untrimmed mini video.
-
-Writing frames as a real video file.
-"""
-
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 
 from tada.base.errors import TadaError, unknown
+
+SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,10 @@ class RenderSpec:
         for key in values:
             if key not in known:
                 raise unknown("key", key, known, where="data.render")
-        spec = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        spec = cls(**plain)
         for key in ("train", "validation", "height", "width", "fps", "pause"):
             value = getattr(spec, key)
             if value is not None and value < 1:
@@ -73,33 +74,18 @@ class RenderSpec:
                 raise TadaError(f"data.render: {key} is {shown}, and must be a range [low, high] from {least} up")
         return spec
 
-    def check_untrimmed(self) -> None:
-        """Raise a TadaError where this spec lacks what untrimmed videos need, or a segment need not fit into one."""
-        for key in ("untrimmed", "segments", "pause"):
-            if getattr(self, key) is None:
-                raise TadaError(f"data.render: {key} is missing; videos of this dataset are untrimmed")
-        needed = self.frames[1] + 2 * self.pause
-        if self.untrimmed[0] < needed:
-            raise TadaError(
-                f"data.render: untrimmed is [{self.untrimmed[0]}, {self.untrimmed[1]}], and the longest segment "
-                f"needs {needed} frames with its pauses"
-            )
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames, in pixels."""
+        return self.height, self.width
 
+    def places(self) -> list[tuple[str, int]]:
+        """Split and place in it, from 0, of every video that `train` and `validation` count."""
+        return [(split, place) for split in SPLITS for place in range(getattr(self, split))]
 
-def draw_times(spec: RenderSpec, rng: np.random.Generator) -> tuple[int, list[tuple[int, int]]]:
-    """Length of a video and its segments, each from its first frame to the one after its last.
-
-    The video's length, the number of its segments and the length of each are drawn from the ranges of `spec`; what is
-    left of the video is divided at random among the pauses before, between and after them.
-    """
-    frames = int(rng.integers(spec.untrimmed[0], spec.untrimmed[1] + 1))
-    lengths = rng.integers(spec.frames[0], spec.frames[1] + 1, rng.integers(spec.segments[0], spec.segments[1] + 1))
-    fitting = np.cumsum(lengths + spec.pause) + spec.pause <= frames
-    lengths = lengths[fitting]
-    spare = frames - lengths.sum() - (len(lengths) + 1) * spec.pause
-    cuts = np.sort(rng.integers(0, spare + 1, len(lengths)))
-    begins = np.cumsum([0, *lengths[:-1]]) + spec.pause * np.arange(1, len(lengths) + 1) + cuts
-    return frames, [(int(begin), int(begin + length)) for begin, length in zip(begins, lengths, strict=True)]
+    def rng(self, split: str, *place: int) -> np.random.Generator:
+        """The generator for all that is random in a split, or in its video at a place."""
+        return np.random.default_rng((self.seed, SPLITS.index(split), *place))
 
 
 # Settings by measured cost: a 24-frame clip of 64x48 takes 4 ms to write as VP9 and 2 ms as H.264, about 5 kB each.
@@ -121,10 +107,29 @@ def write_video(path: Path, frames: np.ndarray, fps: int = 12, keyframe_every: i
     """
     codec, options = _ENCODERS[path.suffix.lower()]
     with av.open(str(path), "w", container_options={"fflags": "bitexact"}) as container:  # no random identifiers
-        stream = container.add_stream(codec, rate=fps, options={**options, "g": str(keyframe_every)})
+        options = {**options, "g": str(keyframe_every)}
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1  # a frame-threaded encoder may write other bytes on another machine
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
+
+
+def write_csv(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]], quote_texts: bool = False) -> None:
+    """Write a heading and rows as CSV in UTF-8, lines ended by a line feed.
+
+    Args:
+        path: file to write.
+        heading: names of the columns.
+        rows: a value for each column.
+        quote_texts: quote whatever is no number; otherwise only where a value would not be read back as it is.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(
+            file,
+            quoting=csv.QUOTE_NONNUMERIC if quote_texts else csv.QUOTE_MINIMAL,
+            lineterminator="\n",
+        )
+        lines.writerows([heading, *rows])

@@ -1,9 +1,9 @@
-"""What happens in a mini video: one motion per class, named in the manner of Something-Something-V2.
+"""What a mini video shows: a handwritten digit that moves before a part of a photograph.
 
-Two classes of a pair show the same frames in opposite order. The last three need several frames but no order. What a
-motion starts from is drawn from the same ranges in all classes, so that a single frame does not tell the class.
-
-Pictures of mini videos: a handwritten digit on a part of a photograph, both real, both from scikit-learn.
+Digits and photographs are real and come with scikit-learn. A motion has a name in the manner of
+Something-Something-V2. The two motions of a pair show the same frames in opposite order; the last three have no
+opposite, and need several frames but no order. Where a motion begins is drawn from the same ranges for all of them, so
+that a single frame does not tell the motion.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from tada.base.errors import TadaError
 
 
 @dataclass
@@ -139,7 +141,10 @@ def _photographs() -> list[np.ndarray]:
 
 def _shipped(*names: str) -> Path:
     """A file that scikit-learn brings; found without importing it, which would take every worker seconds."""
-    return Path(find_spec("sklearn").submodule_search_locations[0], "datasets", *names)
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise TadaError("scikit-learn is not installed; mini videos show its digits and photographs")
+    return Path(package.submodule_search_locations[0], "datasets", *names)
 
 
 def draw_digit(value: int, rng: np.random.Generator) -> np.ndarray:

@@ -9,8 +9,9 @@ import pytest
 from tada.base.errors import TadaError
 from tada.data import catalog, mini, validation
 from tada.data.catalog import Place
-from tada.data.mini.ek100 import NOUNS, VERBS
+from tada.data.mini import trimmed, untrimmed
 from tada.data.mini.rendering import RenderSpec
+from tada.data.mini.untrimmed import NOUNS, VERBS
 from tada.data.readers import ek100, hacs, k400
 from tada.data.video.random_access import Video
 
@@ -44,15 +45,15 @@ def test_the_same_spec_gives_the_same_files(rendered, tmp_path):
 
 
 def test_kinetics_classes_and_names():
-    assert sorted(mini.k400.CLASSES) == mini.k400.CLASSES
-    assert len(mini.k400.CLASSES) == 12
+    assert sorted(trimmed.K400_CLASSES) == trimmed.K400_CLASSES
+    assert len(trimmed.K400_CLASSES) == 12
 
 
 def test_kinetics_is_as_its_files_say(tmp_path):
     root = tmp_path / "k400"
     mini.render(root, SPECS["k400"], dataset="k400")
     read = k400.read(root)
-    assert read.classes == tuple(mini.k400.CLASSES)
+    assert read.classes == tuple(trimmed.K400_CLASSES)
     assert "official CSV" in read.layout and "<id>_<start>_<end>" in read.layout
     for clip in read.validation.clips:
         assert clip.path.parent.name == read.classes[clip.label]
@@ -96,8 +97,8 @@ def test_hacs_shows_one_activity_in_segments_and_its_object_at_rest_in_pauses(tm
     root = tmp_path / "hacs"
     manifest = mini.render(root, SPECS["hacs"], dataset="hacs")
     assert manifest["counts"]["videos"] == 36
-    assert hacs.read(root).classes == tuple(mini.hacs.CLASSES)
-    database = json.loads((root / mini.hacs.FILE).read_text())["database"]
+    assert hacs.read(root).classes == tuple(untrimmed.HACS_CLASSES)
+    database = json.loads((root / untrimmed.HACS_FILE).read_text())["database"]
     for video, entry in list(database.items())[:6]:
         (label,) = {row["label"] for row in entry["annotations"]}
         path = root / label.replace(" ", "_") / f"v_{video}.mp4"
@@ -117,8 +118,8 @@ def test_hacs_shows_one_activity_in_segments_and_its_object_at_rest_in_pauses(tm
 
 def test_long_segments_repeat_the_activity(tmp_path, monkeypatch):
     lengths = []
-    real = mini.hacs.draw_track
-    monkeypatch.setattr(mini.hacs, "draw_track", lambda *given: lengths.append(given[1]) or real(*given))
+    real = untrimmed.draw_track
+    monkeypatch.setattr(untrimmed, "draw_track", lambda *given: lengths.append(given[1]) or real(*given))
     spec = {"train": 8, "validation": 1, "frames": [120, 120], "untrimmed": [150, 150], "segments": [1, 1], "pause": 5}
     mini.render(tmp_path / "hacs", spec, dataset="hacs")
     assert lengths == [40] * 27
@@ -127,4 +128,4 @@ def test_long_segments_repeat_the_activity(tmp_path, monkeypatch):
 def test_unknown_dataset(tmp_path):
     with pytest.raises(TadaError, match="unknown dataset 'k600'; did you mean 'k400'"):
         mini.render(tmp_path / "k600", SPECS["k400"], dataset="k600")
-    assert catalog.READERS.keys() == mini.WRITERS.keys()
+    assert catalog.READERS.keys() == mini.RENDERERS.keys()

@@ -65,24 +65,24 @@ def test_another_seed_gives_other_videos(rendered, tmp_path):
 
 
 def test_nothing_is_done_twice(rendered, monkeypatch):
-    monkeypatch.setattr(mini.ssv2, "write", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setitem(mini.RENDERERS, "ssv2", lambda *_: pytest.fail("rendered again"))
     assert mini.render(rendered[0], SPEC) == rendered[1]
 
 
 def test_interrupted_rendering_is_begun_anew(tmp_path, monkeypatch, rendered):
-    real = mini.ssv2.write
+    real = mini.RENDERERS["ssv2"]
 
     def interrupted(folder, spec, workers):
         real(folder, spec, workers)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mini.ssv2, "write", interrupted)
+    monkeypatch.setitem(mini.RENDERERS, "ssv2", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mini.render(tmp_path / "ssv2", SPEC)
     assert not (tmp_path / "ssv2" / "manifest.json").exists()
     with pytest.raises(TadaError, match="no annotations"):
         ssv2.read(tmp_path / "ssv2")
-    monkeypatch.setattr(mini.ssv2, "write", real)
+    monkeypatch.setitem(mini.RENDERERS, "ssv2", real)
     assert mini.render(tmp_path / "ssv2", SPEC) == rendered[1]
 
 

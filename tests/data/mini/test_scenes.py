@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_sample_images
 
+from tada.base.errors import TadaError
 from tada.data.mini import scenes
 from tada.data.mini.scenes import Track, draw_digit, draw_video
 
@@ -87,3 +88,9 @@ def test_digits_are_of_the_value_asked_for():
     for value in (0, 7):
         (place,) = np.flatnonzero((digits == draw_digit(value, np.random.default_rng(3))).all((1, 2)))
         assert values[place] == value
+
+
+def test_scikit_learn_is_not_there(monkeypatch):
+    monkeypatch.setattr(scenes, "find_spec", lambda name: None)
+    with pytest.raises(TadaError, match="scikit-learn is not installed"):
+        scenes._digits.__wrapped__()

@@ -3,7 +3,8 @@ import pytest
 
 from tada.base.errors import TadaError
 from tada.data import mini
-from tada.data.mini.rendering import RenderSpec, draw_times
+from tada.data.mini.rendering import RenderSpec
+from tada.data.mini.untrimmed import Timing
 from tada.runs.recipes import render_spec
 
 SPEC = RenderSpec(frames=(24, 60), untrimmed=(240, 720), segments=(4, 9), pause=8)
@@ -11,7 +12,7 @@ SPEC = RenderSpec(frames=(24, 60), untrimmed=(240, 720), segments=(4, 9), pause=
 
 def test_times_are_within_the_ranges_asked_for():
     rng = np.random.default_rng(0)
-    drawn = [draw_times(SPEC, rng) for _ in range(300)]
+    drawn = [Timing.of(SPEC).draw(rng) for _ in range(300)]
     for frames, times in drawn:
         assert 240 <= frames <= 720
         assert 1 <= len(times) <= 9
@@ -25,7 +26,7 @@ def test_times_are_within_the_ranges_asked_for():
 
 def test_segments_that_do_not_fit_are_left_out():
     tight = RenderSpec(frames=(50, 50), untrimmed=(120, 120), segments=(4, 4), pause=5)
-    assert [len(draw_times(tight, np.random.default_rng(seed))[1]) for seed in range(3)] == [2, 2, 2]
+    assert [len(Timing.of(tight).draw(np.random.default_rng(seed))[1]) for seed in range(3)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -46,5 +47,5 @@ def test_spec_that_cannot_be_rendered(dataset, changes, message, tmp_path):
 
 def test_recipes_render_videos_of_20_to_60_seconds():
     spec = RenderSpec.of(render_spec("ek100"))
-    spec.check_untrimmed()
-    assert (spec.untrimmed[0] / spec.fps, spec.untrimmed[1] / spec.fps) == (20, 60)
+    timing = Timing.of(spec)
+    assert (timing.video[0] / spec.fps, timing.video[1] / spec.fps) == (20, 60)
