@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tada.base.processes import Interrupted
 from tada.base.provenance import Environment, Hardware, git_state, packages
@@ -77,13 +78,13 @@ class ProcessGroup:
         if self.size == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
-    def synchronised(self, model: nn.Module, last: bool) -> Any:
-        """A context in which gradients are exchanged only for the `last` of the accumulated micro-batches."""
-        return nullcontext() if last or self.size == 1 else model.no_sync()
+    def synchronised(self, model: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """A context in which a wrapped model exchanges gradients only for the `last` micro-batch of a step."""
+        return nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync()
 
-    def autocast(self, precision: str) -> Any:
+    def autocast(self, precision: str) -> AbstractContextManager[None]:
         """A context of the asked precision: "float32", "bfloat16" or "float16"."""
         if precision == "float32":
             return nullcontext()

@@ -72,6 +72,7 @@ def _follow_parent() -> None:
     """Leave Ctrl-C to the parent, and end with it even where it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in workers alone
 
     def watch() -> None:
         parent.join()

@@ -4,9 +4,9 @@ Where a recipe evaluates in half precision, `compare_precisions` scores the firs
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,12 +23,24 @@ from tada.metrics.accuracy import action_ranks, topk_accuracy
 from tada.runs.record import HalfPrecision
 
 SAVE_SECONDS = 300.0
+"""Longest work that a crash can cost."""
+
+COMPARED_VIDEOS = 32
+"""Videos that are scored in float32 and in half precision."""
+
+
+class Views(Protocol):
+    """Index of a video -> (uint8 views [views, 3, T, H, W], label), as `tada.data.dataset.TestClips` gives them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Any]: ...
 
 
 class _Indexed(torch.utils.data.Dataset):
-    """(index, views, label) of the videos that are still to be tested."""
+    """(index, views, label) of some of the videos."""
 
-    def __init__(self, dataset: torch.utils.data.Dataset, indices: list[int]) -> None:
+    def __init__(self, dataset: Views, indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, indices
 
     def __len__(self) -> int:
@@ -41,7 +53,7 @@ class _Indexed(torch.utils.data.Dataset):
 
 def evaluate(
     model: nn.Module,
-    dataset: torch.utils.data.Dataset,
+    dataset: Views,
     *,
     videos: list[str],
     batch: int,
@@ -57,23 +69,23 @@ def evaluate(
 
     Args:
         model: maps [N, 3, T, H, W] to logits; used in evaluation mode.
-        dataset: maps index to (uint8 views [views, 3, T, H, W], label).
+        dataset: views and label of every video.
         videos: identifiers, in the dataset's order.
         batch: videos per forward pass.
-        progress: told about every batch.
-        group: this process's place among those that share the videos out among them.
+        progress: receives every batch.
+        group: the processes that share the videos; one alone if None.
         workers: processes that decode; 0 decodes in this one.
-        precision: "float32", or what the network computes in where it can: "bfloat16" or "float16". What that changes
-            is told by `compare_precisions`.
-        partial: file that keeps finished videos' scores, from which an interrupted pass goes on, with whatever number
-            of processes; all but the first process write files beside it.
+        precision: "float32", or what the network computes in where it can: "bfloat16" or "float16". What that changes,
+            `compare_precisions` says.
+        partial: file of finished videos' scores, from which an interrupted pass goes on, with whatever number of
+            processes; all but the main process write files beside it.
         identity: what the partial file must belong to, e.g. the checkpoint's hash.
         stop: asked after every batch; once true, what is done is saved and `Interrupted` raised.
 
     Returns:
         arrays `videos` [V] of str, `labels` [V], `scores` [V, classes] float32, `views` [V, views, classes] float16;
-        with several tasks the last three once per task, as `labels_verb`, ...; nothing in other processes than the
-        first.
+        with several tasks the last three once per task, as `labels_verb`, ...; empty in other processes than the
+        main process.
 
     Raises:
         Interrupted: `stop` said so, in whichever process.
@@ -125,7 +137,7 @@ def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
     `top1_action_joint` by the product of what is averaged over views. Videos that turned out to be undecodable (label
     IGNORED) count nowhere.
     """
-    figures = {}
+    figures: dict[str, float] = {}
     for suffix in (name.removeprefix("labels") for name in scores if name.startswith("labels")):
         counted = scores[f"labels{suffix}"] != IGNORED
         for k in (1, 5):
@@ -136,10 +148,11 @@ def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
 
 def _action_accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
     counted = scores["labels_verb"] != IGNORED
-    parts = [scores[name][counted] for name in ("views_verb", "views_noun", "labels_verb", "labels_noun")]
-    figures = {}
+    names = ("views_verb", "views_noun", "labels_verb", "labels_noun")
+    verbs, nouns, verb, noun = (scores[name][counted] for name in names)
+    figures: dict[str, float] = {}
     for name, joint in (("action", False), ("action_joint", True)):
-        ranks = action_ranks(*parts, joint=joint)
+        ranks = action_ranks(verbs, nouns, verb, noun, joint)
         figures |= {f"top{k}_{name}": float(100.0 * (ranks < k).mean()) for k in (1, 5)}
     return figures
 
@@ -163,7 +176,7 @@ def _score(
     for suffix, shares in view_scores(model, views, group, precision).items():
         truth = labels[suffix.removeprefix("_")] if suffix else labels
         for record, share, label in zip(records, shares, truth, strict=True):
-            record[f"labels{suffix}"] = np.int64(label)
+            record[f"labels{suffix}"] = np.array(int(label))
             record[f"scores{suffix}"] = share.mean(0).numpy()
             record[f"views{suffix}"] = share.half().numpy()
     return records
@@ -198,19 +211,15 @@ def _load_partial(partial: Path | None, identity: str) -> dict[Path | None, dict
     return partials
 
 
-VIDEOS = 32
-"""Videos that are scored twice."""
-
-
 def compare_precisions(
     model: nn.Module,
-    dataset: torch.utils.data.Dataset,
+    dataset: Views,
     *,
     precision: str,
     batch: int,
     group: ProcessGroup | None = None,
     workers: int = 0,
-    videos: int = VIDEOS,
+    videos: int = COMPARED_VIDEOS,
 ) -> HalfPrecision:
     """Largest difference of softmax scores and videos of another top-1 between `precision` and float32.
 
@@ -219,7 +228,7 @@ def compare_precisions(
 
     Args:
         model: maps [N, 3, T, H, W] to logits; used in evaluation mode.
-        dataset: maps index to (uint8 views [views, 3, T, H, W], label).
+        dataset: views and label of every video.
         precision: "bfloat16" or "float16".
         batch: videos per forward pass.
         group: whose device computes.
@@ -235,10 +244,10 @@ def compare_precisions(
     """
     group = group or ProcessGroup.single()
     model.to(group.device).eval()
-    first = torch.utils.data.Subset(dataset, range(min(videos, len(dataset))))
+    first = _Indexed(dataset, range(min(videos, len(dataset))))
     largest, changed = 0.0, 0
     with torch.inference_mode():
-        for views, _ in torch.utils.data.DataLoader(first, batch_size=batch, num_workers=workers):
+        for _, views, _ in torch.utils.data.DataLoader(first, batch_size=batch, num_workers=workers):
             full, half = (view_scores(model, views, group, name) for name in ("float32", precision))
             if not all(scores.isfinite().all() for scores in half.values()):
                 raise TadaError(f"test.precision {precision} gives scores that are not finite; use bfloat16 or float32")

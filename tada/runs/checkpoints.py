@@ -75,8 +75,10 @@ def load_state(
         model.load_state_dict(content["model"])
         if optimizer is not None:
             optimizer.load_state_dict(content["optimizer"])
-    except Exception as error:
-        raise TadaError(f"{path}: the training state cannot be read ({error}); delete it to train afresh") from error
+    except Exception as error:  # a file that is damaged, or of another network, shows as one of many kinds of error
+        # Its first sentence: torch goes on with how to load files that could run code.
+        reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__
+        raise TadaError(f"{path}: the training state cannot be read ({reason}); delete it to train afresh") from error
     state.resumes += 1
     return state
 
@@ -92,17 +94,17 @@ def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> In
     Raises:
         TadaError: the file is missing, refused or of another network, or the run that comes first is not done.
     """
-    initial = run.classification_recipe.train.initial
-    if initial == "scratch":
-        return Initial(initial)
-    if initial == "imagenet":
+    kind, first = run.classification_recipe.train.initial, run.initial
+    if kind == "scratch":
+        return Initial(kind)
+    if first is None:
         loaded = load_imagenet(model, imagenet)
-        return Initial(initial, loaded.file, loaded.sha256)
-    record = finished_run(run.initial)
-    loaded = load_backbone(model, run.initial.file(record.checkpoint.file))
+        return Initial(kind, loaded.file, loaded.sha256)
+    record = finished_run(first)
+    loaded = load_backbone(model, first.file(record.checkpoint.file))
     if loaded.sha256 != record.checkpoint.sha256:
-        raise TadaError(f"{run.initial}: {loaded.file} is not what the record beside it was measured with")
-    return Initial(initial, loaded.file, loaded.sha256, run.initial.signature)
+        raise TadaError(f"{first}: {loaded.file} is not what the record beside it was measured with")
+    return Initial(kind, loaded.file, loaded.sha256, first.signature)
 
 
 def finished_run(first: Run) -> RunRecord:

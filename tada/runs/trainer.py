@@ -52,27 +52,39 @@ class Schedule(Protocol):
 
 
 class Objective(Protocol):
-    """What a network learns, and from what.
+    """What a network learns, and from what."""
 
-    Attributes:
-        schedule: epochs and learning rates.
-        section: of the recipe that the schedule stands in, for messages.
-        phase: what the progress calls the training.
-        precision: of forward and backward pass: "float32", "bfloat16" or "float16".
-        dataset: maps a sample's key to the sample.
-        steps_per_epoch: optimizer steps.
-        accumulation: micro-batches of a step.
-        sums: names of the figures that are summed over an epoch's micro-batches for the curves.
-    """
+    @property
+    def schedule(self) -> Schedule:
+        """Epochs and learning rates."""
 
-    schedule: Schedule
-    section: str
-    phase: str
-    precision: str
-    dataset: torch.utils.data.Dataset
-    steps_per_epoch: int
-    accumulation: int
-    sums: tuple[str, ...]
+    @property
+    def section(self) -> str:
+        """Section of the recipe that the schedule stands in, for messages."""
+
+    @property
+    def phase(self) -> str:
+        """Name of the training in the progress."""
+
+    @property
+    def precision(self) -> str:
+        """Of forward and backward pass: "float32", "bfloat16" or "float16"."""
+
+    @property
+    def dataset(self) -> torch.utils.data.Dataset:
+        """Maps a sample's key to the sample."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch."""
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches of a step."""
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """Names of the figures that are summed over an epoch's micro-batches for the curves."""
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimizer of the network's parameters; the loop sets its rate."""
