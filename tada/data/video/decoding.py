@@ -44,7 +44,7 @@ def decode(path: Path, container: InputContainer, stream: VideoStream, begin: in
 
     Args:
         path: of the file, for errors.
-        container: opened, and where decoding begins at its beginning or sought to a keyframe.
+        container: opened, and maybe sought to a keyframe.
         stream: its picture stream.
         begin: presentation time of that keyframe in the stream's unit; None: the file is decoded from its beginning.
 

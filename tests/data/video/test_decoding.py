@@ -13,7 +13,7 @@ from tada.data.catalog import Place
 from tada.data.clips import Clip, Split
 from tada.data.dataset import TestClips, TrainClips
 from tada.data.validation import check
-from tada.data.video import cache
+from tada.data.video import cache, random_access
 from tada.data.video.random_access import FileFrames, Video
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
@@ -120,6 +120,16 @@ def remuxed(source, path, change):
                 for changed in change(packet, number):
                     new.mux(changed)
     return path
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "avi" not in kind and "refresh" not in kind])
+def test_keyframes_are_used_where_they_are_good(numbered, numbered_files, monkeypatch, kind):
+    calls, decode_runs = [], random_access._decode_runs
+    monkeypatch.setattr(random_access, "_decode_runs", lambda *given: calls.append(given[1]) or decode_runs(*given))
+    for indices in ([27], [45, 66], [81, 82]):
+        assert numbered.numbers(Video(numbered_files[kind]).read(indices)) == indices
+    assert len(calls) == 3  # none was decoded again from the beginning
+    assert all(key is not None for runs in calls for key, _ in runs)
 
 
 def patched(packet, number):
