@@ -119,9 +119,9 @@ class TestClips(torch.utils.data.Dataset):
         try:
             frames = self.source(clip)
             count = self.clips_per_video
-            chosen = np.stack([self.sampling.test(frames.length, frames.fps, i, count) for i in range(count)])
-            needed, places = np.unique(chosen, return_inverse=True)
-            return self.transform(frames.read(needed.tolist()), places.reshape(chosen.shape)), clip.label
+            indices = np.stack([self.sampling.test(frames.length, frames.fps, i, count) for i in range(count)])
+            needed, places = np.unique(indices, return_inverse=True)
+            return self.transform(frames.read(needed.tolist()), places.reshape(indices.shape)), clip.label
         except VideoError as error:
             _note(error, clip, self.skip_log)
             size = self.transform.crop

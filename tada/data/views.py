@@ -143,10 +143,8 @@ class TestTransform:
             uint8 [clips * crops, 3, T, crop, crop]: the crops of the first clip, those of the second, ...
         """
         resized = resize_short_side(frames, self.short_side)
-        chosen = resized[torch.from_numpy(clips)].transpose(1, 2)  # [clips, 3, T, h, w]
-        cut = [
-            chosen[..., top : top + self.crop, left : left + self.crop] for top, left in self._corners(resized.shape)
-        ]
+        whole = resized[torch.from_numpy(clips)].transpose(1, 2)  # [clips, 3, T, h, w]
+        cut = [whole[..., top : top + self.crop, left : left + self.crop] for top, left in self._corners(resized.shape)]
         return torch.stack(cut, 1).flatten(0, 1)
 
     def _corners(self, shape: torch.Size) -> list[tuple[int, int]]:

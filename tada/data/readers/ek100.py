@@ -1,4 +1,4 @@
-"""EPIC-KITCHENS-100 as users have it on disk: segments of long videos, kept as video files or as folders of frames."""
+"""EPIC-KITCHENS-100 as users have it on disk: segments of long videos, as video files or as folders of frames."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -214,10 +214,10 @@ def _find(root: Path, wanted: set[str], layout: str | None) -> tuple[str, dict[s
             found[kind].setdefault(path.stem, path)
         elif path.is_file():
             others[kind].append(path)
-    chosen = layout or max(LAYOUTS, key=lambda name: len(found[name]))
-    if not found[chosen]:
-        raise TadaError(f"{root}: none of the {len(wanted)} annotated videos is there as {chosen}; {EXPECTED}")
-    return chosen, found[chosen], others[chosen]
+    layout = layout or max(LAYOUTS, key=lambda name: len(found[name]))
+    if not found[layout]:
+        raise TadaError(f"{root}: none of the {len(wanted)} annotated videos is there as {layout}; {EXPECTED}")
+    return layout, found[layout], others[layout]
 
 
 def _rates(

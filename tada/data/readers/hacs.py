@@ -51,16 +51,16 @@ def read(root: Path, annotations: Path | None = None, videos: Path | None = None
     """
     check_root(root, EXPECTED)
     file = _annotation_file(annotations, root)
-    entries, untold = _entries(file)
+    entries, testing = _entries(file)
     files = _files(videos or root)
     classes_of = {video: _class(entry.rows[0]) if entry.rows else "" for video, entry in entries.items()}
     paths = {video: path for video, name in classes_of.items() if (path := _file_of(video, name, files))}
     if not paths:
         raise TadaError(f"{videos or root}: none of the {len(entries):,} annotated videos is there; {EXPECTED}")
-    known = {*entries, *untold}
-    unlisted = (of for stem, of in files.items() if not {stem, stem.removeprefix("v_")} & known)
+    known = {*entries, *testing}
+    unlisted = [path for stem in files if not {stem, stem.removeprefix("v_")} & known for path in files[stem]]
     where = f"{len(paths):,} of them in {videos or root}"
-    return _annotations(file, entries, paths, where, tuple(path for of in unlisted for path in of))
+    return _annotations(file, entries, paths, where, tuple(unlisted))
 
 
 def read_annotated(root: Path, annotations: Path | None = None) -> Annotations:
@@ -97,7 +97,8 @@ def _entries(file: Path) -> tuple[dict[str, _Entry], list[str]]:
     database = content.get("database") if isinstance(content, Mapping) else None
     if not isinstance(database, Mapping):
         raise TadaError(f"{file}: no key 'database' with a video's entry for each identifier in it")
-    entries, untold = {}, []
+    entries: dict[str, _Entry] = {}
+    testing: list[str] = []
     for video, entry in database.items():
         rows = entry.get("annotations", []) if isinstance(entry, Mapping) else None
         if not isinstance(rows, list) or entry.get("subset") not in SUBSETS:
@@ -107,13 +108,13 @@ def _entries(file: Path) -> tuple[dict[str, _Entry], list[str]]:
             )
         split = SUBSETS[entry["subset"]]
         if split is None:
-            untold.append(video)
+            testing.append(video)
         else:
             entries[video] = _Entry(split, _seconds(entry.get("duration")), rows)
     for subset, split in SUBSETS.items():
         if split and not any(entry.split == split for entry in entries.values()):
             raise TadaError(f"{file}: no video of the subset {subset!r} in it")
-    return entries, untold
+    return entries, testing
 
 
 def _annotations(

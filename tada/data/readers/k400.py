@@ -70,7 +70,10 @@ def read(
 
 
 class _Files:
-    """The video files below a folder. One in replacement/ takes the place of the file of the same name elsewhere."""
+    """The video files below a folder, and which of them were asked for.
+
+    A file in replacement/ takes the place of the file of the same name elsewhere.
+    """
 
     def __init__(self, folder: Path) -> None:
         check_root(folder, EXPECTED)
@@ -95,13 +98,13 @@ class _Files:
     def at(self, path: str, beside: Path) -> Path | None:
         """The file that a list calls `path`: relative to the videos or the list, or moved here from elsewhere."""
         found = self.by_path.get(str(self.folder / path)) or self.by_path.get(str(beside / path))
-        given = Path(path)
+        listed = Path(path)
         if found is None:
-            found = self.by_tail.get((given.parent.name, given.name))
-        if found is None and given.stem in self.alone:
-            found = self.by_stem[given.stem]
-        if found is None and given.is_absolute() and given.is_file():
-            found = given
+            found = self.by_tail.get((listed.parent.name, listed.name))
+        if found is None and listed.stem in self.alone:
+            found = self.by_stem[listed.stem]
+        if found is None and listed.is_absolute() and listed.is_file():
+            found = listed
         return self._use(found)
 
     def unlisted(self) -> tuple[Path, ...]:
@@ -109,6 +112,7 @@ class _Files:
         return tuple(path for path in self.by_path.values() if path not in self.used)
 
     def describe(self, splits: Iterable[Split]) -> str:
+        """In words: how many videos the splits have, how their files are called, and in how many folders they lie."""
         paths = [clip.path for split in splits for clip in split.clips]
         timed = sum(bool(re.search(r"_\d{6}_\d{6}$", path.stem)) for path in paths)
         names = "<id>_<start>_<end>" if timed == len(paths) else "<id>" if not timed else "<id>[_<start>_<end>]"

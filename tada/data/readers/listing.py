@@ -1,7 +1,4 @@
-"""What lies in a dataset's folders, and rows of its tables: shared by the datasets' readers.
-
-Annotated parts of untrimmed videos: which of them can be used.
-"""
+"""What the readers share: files below a dataset's folder, annotation files, and which segments can be used."""
 
 import codecs
 import csv
@@ -13,7 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tada.base.errors import TadaError
+from tada.base.errors import TadaError, unknown
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 
@@ -80,8 +77,6 @@ def read_annotations(path: Path) -> Any:
 
 def check_layout(layout: str | None, valid: tuple[str, ...]) -> None:
     """Raise a TadaError for a `layout` that the user asks for and that does not exist."""
-    from tada.base.errors import unknown
-
     if layout is not None and layout not in valid:
         raise unknown("layout", layout, valid)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tada.base.errors import TadaError
 from tada.data.clips import Annotations, Clip, Split, SplitRows, mirror_classes
-from tada.data.readers.listing import read_annotations
+from tada.data.readers.listing import check_root, read_annotations
 
 ANNOTATION_NAMES = ("something-something-v2-{}.json", "labels/{}.json", "{}.json")
 
@@ -33,8 +33,7 @@ def read(root: Path, annotations: Path | None = None, videos: Path | None = None
     Raises:
         TadaError: the folder, the annotations or all videos are missing, or an annotation file is malformed.
     """
-    if not root.is_dir():
-        raise TadaError(f"{root}: no such folder; {EXPECTED}")
+    check_root(root, EXPECTED)
     annotated = _annotation_files(annotations or root)
     folder, files = _video_files([videos] if videos else [root / name for name in VIDEO_FOLDERS], root)
     classes = _classes(annotated["labels"])

@@ -206,10 +206,17 @@ def open_video(
 
 
 class Frames(Protocol):
-    """The frames of one clip: how many, at which rate (frames per second), and those asked for."""
+    """The frames of one clip: how many there are, at which rate, and those asked for."""
 
-    length: int
-    fps: float
+    @property
+    def length(self) -> int:
+        """Number of frames."""
+        ...
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        ...
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """uint8 RGB [n, H, W, 3]; an index counts from the clip's first frame. Raises VideoError."""
