@@ -17,7 +17,7 @@ In the two logistic losses positives and negatives weigh one half each, however 
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tada.base.errors import TadaError
-from tada.localization.windows import Window
+from tada.localization.windows import TrainingWindows, Window
 from tada.models.bmn import BMN, Maps
 from tada.runs.settings import BmnSettings
 from tada.runs.trainer import epoch_batch
@@ -34,8 +34,11 @@ BOUNDARY_REGION = 3.0
 """Length of the region around a boundary in which positions count as it (Lin et al.'s released code), in cells."""
 
 
-class Targets(NamedTuple):
-    """Targets of a window (with a first dimension N, of a batch).
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+class Targets(NamedTuple, Generic[Array]):
+    """Targets of a window, as arrays; or of a batch of N windows, as tensors with a first dimension N.
 
     Attributes:
         start: float32 [T], how much of each position's cell lies in a region around a start.
@@ -44,9 +47,9 @@ class Targets(NamedTuple):
             beyond the window.
     """
 
-    start: np.ndarray
-    end: np.ndarray
-    overlap: np.ndarray
+    start: Array
+    end: Array
+    overlap: Array
 
 
 def within(temporal: int, durations: int) -> np.ndarray:
@@ -74,7 +77,7 @@ def overlap_map(segments: np.ndarray, temporal: int, durations: int) -> np.ndarr
     return np.where(within(temporal, durations), best, 0).astype(np.float32)
 
 
-def targets_of(segments: np.ndarray, temporal: int, durations: int) -> Targets:
+def targets_of(segments: np.ndarray, temporal: int, durations: int) -> Targets[np.ndarray]:
     """Targets of a window in which the actions [n, 2] happen."""
     return Targets(
         boundary_labels(segments[:, 0], temporal),
@@ -102,8 +105,8 @@ def balanced_logistic(logits: Tensor, positive: Tensor, counted: Tensor | None =
     """
     counted = torch.ones_like(positive) if counted is None else counted
     positives, negatives = positive & counted, ~positive & counted
-    shares = [kind / kind.sum().clamp(min=1) for kind in (positives, negatives)]
-    weight = 0.5 * sum(shares)  # a kind that is absent leaves its half out
+    of_positives, of_negatives = (kind / kind.sum().clamp(min=1) for kind in (positives, negatives))
+    weight = 0.5 * (of_positives + of_negatives)  # a kind that is absent leaves its half out
     return F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), weight, reduction="sum")
 
 
@@ -116,8 +119,8 @@ def balanced_sample(overlap: Tensor, high: float, low: float, generator: torch.G
     best = overlap > high
     sample = best
     for kind in ((overlap > low) & ~best, (overlap > 0) & (overlap <= low)):
-        kept = torch.rand(overlap.shape, generator=generator).to(overlap.device)
-        sample = sample | kind & (kept * kind.sum() < best.sum())
+        drawn = torch.rand(overlap.shape, generator=generator).to(overlap.device)
+        sample = sample | kind & (drawn * kind.sum() < best.sum())
     return sample
 
 
@@ -129,7 +132,7 @@ def sampling_generator(seed: int, step: int) -> torch.Generator:
 
 def bmn_loss(
     maps: Maps,
-    targets: Targets,
+    targets: Targets[Tensor],
     generator: torch.Generator,
     *,
     regression_weight: float = 10.0,
@@ -170,7 +173,7 @@ class BmnObjective:
     A step is one micro-batch of `batch` windows. An epoch's last step is what is left of the windows.
 
     Args:
-        windows: training windows, e.g. `TrainingWindows`, which reads features as they are needed.
+        windows: training windows; `TrainingWindows` reads features as they are needed.
         settings: schedule and losses.
         channels: of the features that the network takes.
         seed: of the order of windows and of the proposals that regression learns from.
@@ -185,7 +188,9 @@ class BmnObjective:
     accumulation = 1
     sums = Losses._fields
 
-    def __init__(self, windows: Sequence[Window], settings: BmnSettings, channels: int, seed: int) -> None:
+    def __init__(
+        self, windows: Sequence[Window] | TrainingWindows, settings: BmnSettings, channels: int, seed: int
+    ) -> None:
         if not len(windows):
             raise TadaError("bmn: no training window holds an action; check the annotation and the length of windows")
         self.dataset = _Examples(windows, channels, settings)
@@ -221,16 +226,16 @@ class BmnObjective:
         return {}
 
 
-class _Examples(torch.utils.data.Dataset):
+class _Examples(torch.utils.data.Dataset[tuple[np.ndarray, Targets[np.ndarray]]]):
     """Features and targets of windows."""
 
-    def __init__(self, windows: Sequence[Window], channels: int, settings: BmnSettings) -> None:
+    def __init__(self, windows: Sequence[Window] | TrainingWindows, channels: int, settings: BmnSettings) -> None:
         self.windows, self.shape, self.durations = windows, (channels, settings.temporal), settings.durations
 
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, Targets]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Targets[np.ndarray]]:
         window = self.windows[index]
         if window.features.shape != self.shape:
             raise TadaError(

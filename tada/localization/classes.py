@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
+from tada.data.clips import Label
 from tada.data.views import IntervalSampling
 from tada.localization.clips import ClipRequest, read_clips
 from tada.localization.features import Features
@@ -32,11 +33,12 @@ Scores = np.ndarray | dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class VideoProposals:
-    """Proposals of a video: [P] starts and ends in seconds."""
+    """Proposals of a video, best first: [P] starts and ends in seconds, and scores."""
 
     video: Untrimmed
     starts: np.ndarray
     ends: np.ndarray
+    scores: np.ndarray
 
 
 @dataclass
@@ -105,20 +107,19 @@ def classify_proposals(
 ) -> Classified:
     """Class probabilities of proposals, the mean over `clips` clips of each; a video is decoded once for all of them.
 
-    As for dense features, the whole picture is looked at. What a clip shows of a proposal beyond the end of its video
-    is the last frame.
+    As for dense features, the network sees the whole picture. Beyond the end of a video, clips repeat its last frame.
 
     Args:
         model: maps [N, 3, T, H, W] to logits; used in evaluation mode.
         proposals: of different videos; of each at least one.
         settings: which clips; `stride` plays no part.
         clips: of each proposal; EPIC-KITCHENS-100: 6.
-        progress: told about every video.
+        progress: receives every video.
         group: this process's place among those that share the videos.
         stop: asked after every batch.
 
     Returns:
-        what was found; in other processes than the first, of this process's share.
+        the scores; in other processes than the main one, those of this process's share.
 
     Raises:
         Interrupted: `stop` said so, in whichever process.
@@ -126,27 +127,28 @@ def classify_proposals(
     group = group or ProcessGroup.single()
     model.to(group.device).eval()
     share = proposals[group.rank :: group.size]
-    readings = [
+    requests = [
         ClipRequest(of.video.path, of.video.fps, proposal_times(of.starts, of.ends, clips, settings)) for of in share
     ]
     progress.start(total=len(share), unit="video", phase="classifying proposals")
-    result, sums, stopping, done = Classified(), {}, False, 0
+    result, stopping, done = Classified(), False, 0
+    sums: dict[str, dict[str, Tensor]] = {}  # by video and task
     with torch.inference_mode():
-        for batch in read_clips(readings, settings):
+        for batch in read_clips(requests, settings):
             name, count = share[batch.video].video.name, len(share[batch.video].starts)
             if len(batch.indices):
                 logits = model(batch.clips(group.device))
                 which = (batch.indices // clips).to(group.device)
                 for task, value in (logits if isinstance(logits, dict) else {"": logits}).items():
-                    total = sums.setdefault((name, task), value.new_zeros((count, value.shape[1]), dtype=torch.float64))
+                    zeros = value.new_zeros((count, value.shape[1]), dtype=torch.float64)
+                    total = sums.setdefault(name, {}).setdefault(task, zeros)
                     total.index_add_(0, which, value.double().softmax(1))
             if batch.last:
-                found = {task: (sums.pop(key) / clips) for key in list(sums) if key[0] == name for task in [key[1]]}
+                means = {task: (total / clips).float().cpu().numpy() for task, total in sums.pop(name, {}).items()}
                 if batch.fault and batch.ended is None:
                     result.skipped[name] = batch.fault
                 else:
-                    arrays = {task: value.float().cpu().numpy() for task, value in found.items()}
-                    result.scores[name] = arrays.get("", arrays)
+                    result.scores[name] = means.get("", means)
                 done += 1
                 progress.step(done)
             if stopping := stop() and done < len(share):
@@ -168,6 +170,9 @@ ITERATIONS = 200
 
 class LinearClassifier(nn.Module):
     """Standardises features [N, C] and maps them to logits [N, classes], or a dict of them."""
+
+    mean: Tensor
+    spread: Tensor
 
     def __init__(self, mean: Tensor, spread: Tensor, classes: int | Mapping[str, int]) -> None:
         """`mean` and `spread` [C] of each channel; weights begin with zeros, since where they end is the same."""
@@ -200,7 +205,7 @@ def mean_features(features: Features, starts: Floats, ends: Floats) -> npt.NDArr
 
 def fit_linear(
     features: npt.NDArray[np.float32],
-    labels: Sequence[int] | Sequence[Mapping[str, int]],
+    labels: Sequence[Label],
     classes: int | Mapping[str, int],
     device: torch.device | None = None,
 ) -> LinearClassifier:
@@ -218,15 +223,16 @@ def fit_linear(
         name: torch.tensor([label[name] if isinstance(label, Mapping) else label for label in labels], device=device)
         for name in model.names
     }
-    weights = [linear.weight for linear in model.linear]
+    weights = [parameter for parameter in model.linear.parameters() if parameter.ndim > 1]
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
         logits = model(inputs)
         of_task = logits if isinstance(logits, dict) else {"": logits}
-        value = sum(F.cross_entropy(of_task[name], target) for name, target in targets.items())
-        value = value + 0.5 * PENALTY * sum(weight.square().sum() for weight in weights)
+        losses = [F.cross_entropy(of_task[name], target) for name, target in targets.items()]
+        penalties = [weight.square().sum() for weight in weights]
+        value = torch.stack(losses).sum() + 0.5 * PENALTY * torch.stack(penalties).sum()
         value.backward()
         return value
 
@@ -253,14 +259,14 @@ def fuse_video(
     Raises:
         ValueError: shapes that do not fit, or a number that is not finite.
     """
-    probabilities = np.asarray(probabilities, np.float64)
-    starts, ends, scores = _checked(starts, ends, scores, probabilities)
-    if probabilities.ndim != 1:
-        raise ValueError(f"probabilities {probabilities.shape} must be [classes]")
-    best = _highest(probabilities[None], top)[0]
+    of_classes = np.asarray(probabilities, np.float64)
+    starts, ends, scores = _checked(starts, ends, scores, of_classes)
+    if of_classes.ndim != 1:
+        raise ValueError(f"probabilities {of_classes.shape} must be [classes]")
+    best = _highest(of_classes[None], top)[0]
     each = np.repeat(np.arange(len(starts)), len(best))
     label = np.tile(best, len(starts))
-    score = scores[each] * probabilities[label]
+    score = scores[each] * of_classes[label]
     return pd.DataFrame({"video": video, "label": label, "start": starts[each], "end": ends[each], "score": score})
 
 
@@ -298,21 +304,21 @@ def fuse_actions(
     Raises:
         ValueError: shapes that do not fit, or a number that is not finite.
     """
-    verbs, nouns = np.asarray(verbs, np.float64), np.asarray(nouns, np.float64)
-    starts, ends, scores = _checked(starts, ends, scores, verbs, nouns)
-    if verbs.ndim != 2 or nouns.ndim != 2 or not len(verbs) == len(nouns) == len(starts):
-        raise ValueError(f"verbs {verbs.shape} and nouns {nouns.shape} must be [{len(starts)}, classes]")
-    verb, noun = _highest(verbs, top_verbs), _highest(nouns, top_nouns)
-    verb_value, noun_value = np.take_along_axis(verbs, verb, 1), np.take_along_axis(nouns, noun, 1)
+    of_verbs, of_nouns = np.asarray(verbs, np.float64), np.asarray(nouns, np.float64)
+    starts, ends, scores = _checked(starts, ends, scores, of_verbs, of_nouns)
+    if of_verbs.ndim != 2 or of_nouns.ndim != 2 or not len(of_verbs) == len(of_nouns) == len(starts):
+        raise ValueError(f"verbs {of_verbs.shape} and nouns {of_nouns.shape} must be [{len(starts)}, classes]")
+    verb, noun = _highest(of_verbs, top_verbs), _highest(of_nouns, top_nouns)
+    verb_value, noun_value = np.take_along_axis(of_verbs, verb, 1), np.take_along_axis(of_nouns, noun, 1)
     pairs = (verb_value[:, :, None] * noun_value[:, None, :]).reshape(len(starts), verb.shape[1] * noun.shape[1])
-    chosen = _highest(pairs, top)
-    each = np.repeat(np.arange(len(starts)), chosen.shape[1])
-    score = (scores[:, None] * np.take_along_axis(pairs, chosen, 1)).ravel()
+    best = _highest(pairs, top)
+    each = np.repeat(np.arange(len(starts)), best.shape[1])
+    score = (scores[:, None] * np.take_along_axis(pairs, best, 1)).ravel()
     width = noun.shape[1]
     return pd.DataFrame({
         "video": video,
-        "verb": np.take_along_axis(verb, chosen // width, 1).ravel(),
-        "noun": np.take_along_axis(noun, chosen % width, 1).ravel(),
+        "verb": np.take_along_axis(verb, best // width, 1).ravel(),
+        "noun": np.take_along_axis(noun, best % width, 1).ravel(),
         "start": starts[each],
         "end": ends[each],
         "score": score,

@@ -35,13 +35,13 @@ LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True)
 class Located:
-    """What localization gives.
+    """Results of a localization run.
 
     Attributes:
-        metrics: in percent: mAP at every threshold and their mean, per task if there are several; average recall of the
-            proposals that were kept, and of as many uniform windows.
+        metrics: in percent. mAP at every threshold and their mean, per task if there are several; average recall of the
+            proposals after soft-NMS, and of as many uniform windows.
         counts: segments of each split, listed and used, and the names of those that could not be.
-        initial: the classification run whose network was used, or the features that were given in its place.
+        initial: the classification run whose network was used, or the released features that stand in for it.
         state: how the network of proposals was trained.
         checkpoint: its file and SHA-256.
     """
@@ -64,11 +64,11 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group
         data_root: folder of videos and annotations, as `Place.parse` takes it; if it has "features", the folder of
             those that the authors have released for this network, the videos and the classification run need not be.
         stop: asked after every step.
-        progress: told about all of it.
-        group: this process's place among those that share the videos. The first one alone trains.
+        progress: receives every phase and its steps.
+        group: this process's place among those that share the videos. The main process alone trains.
 
     Returns:
-        the results; nothing in other processes than the first.
+        the results; None in other processes than the main one.
 
     Raises:
         TadaError: the classification run is not done; or data, features or settings that do not fit.
@@ -76,12 +76,12 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group
     """
     if not data_root:
         raise TadaError(f"{run} needs the videos of {run.recipe.videos}: set their folder in config/config.yaml")
-    given = Place.parse(data_root)
-    place = Place(given.root, {key: value for key, value in given.options.items() if key != "features"})
-    shared = (run, place, stop, progress, group)
-    features = given.options.get("features")
-    source = ReleasedFeatureSource(*shared, Path(features)) if features else NetworkFeatureSource(*shared)
-    return _Localization(source, stop, progress, group).everything()
+    place = Place.parse(data_root)
+    folder = place.options.get("features")
+    videos = Place(place.root, {key: value for key, value in place.options.items() if key != "features"})
+    shared = (run, videos, stop, progress, group)
+    source = ReleasedFeatureSource(*shared, Path(folder)) if folder else NetworkFeatureSource(*shared)
+    return _Localization(source, stop, progress, group).run_all()
 
 
 class _Localization:
@@ -91,22 +91,22 @@ class _Localization:
         self.source, self.run, self.recipe = source, source.run, source.recipe
         self.stop, self.progress, self.group = stop, progress, group
 
-    def everything(self) -> Located | None:
+    def run_all(self) -> Located | None:
         splits = self.source.read()
         check_classes(splits.classes, self.run, splits.layout)
         self.progress.say(splits.layout)
-        found = self.source.extract([*splits.train, *splits.validation])
-        for name, note in found.short.items():
+        extraction = self.source.extract([*splits.train, *splits.validation])
+        for name, note in extraction.short.items():
             self.progress.say(f"{name}: {note}")
-        counts = _counts(splits, found.skipped, self.recipe.max_skipped)
+        counts = _counts(splits, extraction.skipped, self.recipe.max_skipped)
         train, validation = (
-            [video for video in videos if video.name not in found.skipped]
+            [video for video in videos if video.name not in extraction.skipped]
             for videos in (splits.train, splits.validation)
         )
         state = self.group.on_main(lambda: self._train(train))
         proposals = self.group.broadcast(self.group.on_main(lambda: self._propose(validation)))
-        probabilities = self.source.classify(train, validation, [of for of, _ in proposals])
-        if not self.group.is_main:
+        probabilities = self.source.classify(train, validation, proposals)
+        if state is None:  # the main process alone trains, and has the results
             return None
         metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
@@ -114,7 +114,7 @@ class _Localization:
         return Located(metrics, counts, self.source.initial, state, checkpoint)
 
     def _train(self, videos: Sequence[Untrimmed]) -> TrainingState:
-        """Train the network of proposals, in the first process alone, and keep it in `bmn`."""
+        """Train the network of proposals, `bmn`; in the main process alone."""
         run, settings = self.run, self.recipe.bmn
         channels = self.source.load(videos[0]).values.shape[1] if videos else 1
         torch.manual_seed(run.seed)
@@ -126,40 +126,55 @@ class _Localization:
             BmnObjective(windows, settings, channels, run.seed),
             seed=run.seed,
             checkpoint=run.file("checkpoint.pt"),
-            identity={"signature": run.signature, "seed": run.seed} | self.source.features,
+            identity={"signature": run.signature, "seed": run.seed, **self.source.features},
             progress=self.progress,
             group=ProcessGroup(0, 1, self.group.device),
             workers=self.recipe.clips.workers,
             stop=self.stop,
         )
 
-    def _propose(self, videos: Sequence[Untrimmed]) -> list[tuple[VideoProposals, np.ndarray]]:
-        """Proposals of each video after soft-NMS, best first, and their scores."""
+    def _propose(self, videos: Sequence[Untrimmed]) -> list[VideoProposals]:
+        """Proposals of each video after soft-NMS."""
         suppression = self.recipe.suppression
-        milder = {"sigma": suppression.sigma, "low": suppression.low, "gain": suppression.gain}
         self.progress.start(total=len(videos), unit="video", phase="proposals")
-        kept = []
+        proposals = []
         for done, video in enumerate(videos, 1):
-            found = propose(self.bmn, video, self.source.load(video), self.recipe.bmn)
-            order, scores = soft_nms(*found, duration=video.duration, keep=suppression.keep, **milder)
-            kept.append((VideoProposals(video, found.starts[order], found.ends[order]), scores))
+            dense = propose(self.bmn, video, self.source.load(video), self.recipe.bmn)
+            order, scores = soft_nms(
+                *dense,
+                duration=video.duration,
+                sigma=suppression.sigma,
+                low=suppression.low,
+                gain=suppression.gain,
+                keep=suppression.keep,
+            )
+            proposals.append(VideoProposals(video, dense.starts[order], dense.ends[order], scores))
             self.progress.step(done)
-        return kept
+        return proposals
 
-    def _detections(
-        self, proposals: Sequence[tuple[VideoProposals, np.ndarray]], probabilities: Mapping[str, Scores]
-    ) -> pd.DataFrame:
+    def _detections(self, proposals: Sequence[VideoProposals], probabilities: Mapping[str, Scores]) -> pd.DataFrame:
         """Proposals with classes, as the dataset's official submission file holds them."""
         how, tables = self.recipe.classification, []
-        for of, scores in proposals:
-            if of.video.name not in probabilities:
+        for of in proposals:
+            name = of.video.name
+            if name not in probabilities:
                 continue
-            classes, place = probabilities[of.video.name], (of.video.name, of.starts, of.ends, scores)
+            classes = probabilities[name]
             if isinstance(classes, dict):
-                limits = {"top_verbs": how.top_verbs, "top_nouns": how.top_nouns, "top": how.top}
-                tables.append(fuse_actions(*place, classes["verb"], classes["noun"], **limits))
+                table = fuse_actions(
+                    name,
+                    of.starts,
+                    of.ends,
+                    of.scores,
+                    classes["verb"],
+                    classes["noun"],
+                    top_verbs=how.top_verbs,
+                    top_nouns=how.top_nouns,
+                    top=how.top,
+                )
             else:
-                tables.append(fuse_video(*place, classes, how.top))
+                table = fuse_video(name, of.starts, of.ends, of.scores, classes, how.top)
+            tables.append(table)
         if not tables:
             raise TadaError(f"{self.run}: no video has proposals that could be classified; the log says why")
         return pd.concat(tables, ignore_index=True)
@@ -167,7 +182,7 @@ class _Localization:
     def _evaluate(
         self, truth: pd.DataFrame, predictions: pd.DataFrame, classes: Sequence[str] | Mapping[str, Sequence[str]]
     ) -> dict[str, float]:
-        """Write the submission file and what each video adds to the metrics, scores.npz, and return these."""
+        """The metrics. Writes the submission file, and scores.npz: how much each video contributes to the metrics."""
         path = self.run.file("detections.json")
         if isinstance(classes, Mapping):
             write_ek100(path, predictions)
@@ -179,8 +194,8 @@ class _Localization:
             nonlocal calls
             calls += 1
             self.progress.step(calls)
-            parts = (table[table["video"].isin(videos)] for table in (truth, predictions))
-            return average_precisions(*parts, self.recipe.thresholds)
+            in_truth, in_predictions = (table["video"].isin(videos) for table in (truth, predictions))
+            return average_precisions(truth[in_truth], predictions[in_predictions], self.recipe.thresholds)
 
         names = sorted(set(truth["video"]))
         self.progress.start(total=len(set(units_of(names))), unit="evaluation", phase="evaluating")
@@ -192,12 +207,12 @@ class _Localization:
         self,
         train: Sequence[Untrimmed],
         validation: Sequence[Untrimmed],
-        proposals: Sequence[tuple[VideoProposals, np.ndarray]],
+        proposals: Sequence[VideoProposals],
     ) -> dict[str, float]:
-        """Average recall of the proposals, and of as many windows that do not look at the video."""
+        """Average recall of the proposals, and of as many uniform windows, which no video decides."""
         ours = pd.concat(
-            pd.DataFrame({"video": of.video.name, "start": of.starts, "end": of.ends, "score": scores})
-            for of, scores in proposals
+            pd.DataFrame({"video": of.video.name, "start": of.starts, "end": of.ends, "score": of.scores})
+            for of in proposals
         )
         lengths = np.quantile([segment.end - segment.start for video in train for segment in video.segments], LENGTHS)
         uniform = uniform_proposals({video.name: video.duration for video in validation}, lengths.tolist())

@@ -1,6 +1,8 @@
-"""Proposals of a video: what BMN says of its windows, averaged, and the pairs of boundaries that it holds likely.
+"""Proposals of a video: from BMN's predictions on its windows to soft-NMS (Appendix A.2).
 
-Soft non-maximum suppression of proposals (Bodla et al., 2017), in the form that BMN uses it (appendix A.2).
+The predictions of overlapping windows are averaged. A proposal goes from a likely start to a likely end (Lin et al.,
+2019). Soft non-maximum suppression (Bodla et al., 2017), in the form that BMN uses, then weakens those that overlap a
+better one.
 """
 
 from typing import NamedTuple
@@ -67,22 +69,22 @@ def predict(model: BMN, windows: list[Window], batch: int) -> list[tuple[np.ndar
     """Each window's probabilities: start [T], end [T], regression [D, T] and classification [D, T]."""
     device = next(model.parameters()).device
     model.eval()
-    said = []
+    predictions: list[tuple[np.ndarray, ...]] = []
     for first in range(0, len(windows), batch):
         features = np.stack([window.features for window in windows[first : first + batch]])
         maps = model(torch.from_numpy(features).to(device)).sigmoid()
-        said += zip(*(part.double().cpu().numpy() for part in maps), strict=True)
-    return said
+        predictions += zip(*(part.double().cpu().numpy() for part in maps), strict=True)
+    return predictions
 
 
-def average(windows: list[Window], said: list[tuple[np.ndarray, ...]], grid: Grid) -> Dense:
-    """The mean over all windows that see a position, or hold a proposal (Appendix A.2)."""
-    durations, temporal = said[0][2].shape
+def average(windows: list[Window], predictions: list[tuple[np.ndarray, ...]], grid: Grid) -> Dense:
+    """The mean of what `predict` returns, over the windows that see a position or hold a proposal (Appendix A.2)."""
+    durations, temporal = predictions[0][2].shape
     size = max(grid.cells, temporal) + 1
     sums = [np.zeros(size), np.zeros(size), np.zeros((durations, size)), np.zeros((durations, size))]
     positions, proposals = np.zeros(size), np.zeros((durations, size))
     held = within(temporal, durations)
-    for window, parts in zip(windows, said, strict=True):
+    for window, parts in zip(windows, predictions, strict=True):
         place = slice(window.first, window.first + temporal)
         for total, part in zip(sums, parts, strict=True):
             total[..., place] += part if part.ndim == 1 else part * held
@@ -97,10 +99,10 @@ def average(windows: list[Window], said: list[tuple[np.ndarray, ...]], grid: Gri
 
 def boundaries(probability: np.ndarray, peak: float) -> np.ndarray:
     """Positions that are local peaks or above `peak` of the highest, bool of the same shape (Lin et al., 4.4)."""
-    chosen = probability > peak * probability.max()
+    likely = probability > peak * probability.max()
     middle = probability[1:-1]
-    chosen[1:-1] |= (middle > probability[:-2]) & (middle > probability[2:])
-    return chosen
+    likely[1:-1] |= (middle > probability[:-2]) & (middle > probability[2:])
+    return likely
 
 
 def candidates(maps: Dense, grid: Grid, duration: float, settings: BmnSettings) -> Proposals:
@@ -117,9 +119,9 @@ def candidates(maps: Dense, grid: Grid, duration: float, settings: BmnSettings) 
     last = first + duration_index + 1
     classification = maps.classification[duration_index, first] ** settings.classification_power
     score = classification * maps.regression[duration_index, first] ** settings.regression_power
-    kept = _best(score, first, last, settings.most, grid.temporal)
-    seconds = (first[kept] * grid.cell, np.minimum(last[kept] * grid.cell, duration))
-    return Proposals(*seconds, score[kept])
+    best = _best(score, first, last, settings.most, grid.temporal)
+    seconds = (first[best] * grid.cell, np.minimum(last[best] * grid.cell, duration))
+    return Proposals(*seconds, score[best])
 
 
 def _best(score: np.ndarray, first: np.ndarray, last: np.ndarray, most: int, temporal: int) -> np.ndarray:
@@ -136,7 +138,7 @@ def _best(score: np.ndarray, first: np.ndarray, last: np.ndarray, most: int, tem
 
 
 _COMPACT = 128
-"""Choices between which the chosen ones stay in the arrays; removing each at once would take longer."""
+"""Steps after which the selected proposals leave the arrays; removing each at once would take longer."""
 
 
 def soft_nms(
@@ -150,10 +152,10 @@ def soft_nms(
     gain: float = 0.65,
     keep: int | None = None,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Proposals from the best on, each weakening those that overlap it and come later.
+    """Select proposals from the best on; each weakens those that overlap it and come later.
 
-    Whenever one is chosen, every other one left that overlaps it by more than `low + gain * width` has its score
-    multiplied by exp(-overlap² / sigma). The width is that of the chosen one as a share of the video, so that long
+    When a proposal is selected, each of the others that overlaps it by more than `low + gain * width` has its score
+    multiplied by exp(-overlap² / sigma). The width is that of the selected one as a share of the video, so that long
     proposals suppress only what is nearly the same.
 
     Args:
@@ -168,7 +170,7 @@ def soft_nms(
         keep: stop after so many; by default all n are returned.
 
     Returns:
-        Indices of the chosen proposals in the order of choice, and the scores they then had.
+        Indices of the selected proposals in the order of selection, and the scores that they had then.
 
     Raises:
         ValueError: arrays of different lengths, a number that is not finite, a negative score, a proposal that ends
@@ -179,18 +181,18 @@ def soft_nms(
     rank = np.lexsort((ends, starts, -scores))
     start, end, left = starts[rank], ends[rank], scores[rank]
     wanted = len(rank) if keep is None else min(keep, len(rank))
-    chosen, final = np.empty(wanted, np.int64), np.empty(wanted)
+    order, final = np.empty(wanted, np.int64), np.empty(wanted)
     for number in range(wanted):
         best = int(np.argmax(left))  # of equal ones the first: those left keep their order
-        chosen[number], final[number] = rank[best], left[best]
+        order[number], final[number] = rank[best], left[best]
         overlap = iou(start, end, start[best], end[best])
         near = np.flatnonzero(overlap > low + gain * (end[best] - start[best]) / duration)
         left[near] *= np.exp(-np.square(overlap[near]) / sigma)
         left[best] = -1.0
         if number % _COMPACT == _COMPACT - 1:
-            open_ = left >= 0
-            rank, start, end, left = rank[open_], start[open_], end[open_], left[open_]
-    return chosen, final
+            others = left >= 0
+            rank, start, end, left = rank[others], start[others], end[others], left[others]
+    return order, final
 
 
 def _check(starts: Floats, ends: Floats, scores: Floats, duration: float) -> None:

@@ -6,7 +6,7 @@ that what they say of the overlaps can be averaged cell by cell.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,7 +143,7 @@ def windows_of(
     return [_window(video, features, grid, first) for first in grid.firsts]
 
 
-class TrainingWindows(Sequence[Window]):
+class TrainingWindows:
     """The windows with at least one action of many videos; the features of each are read when it is asked for."""
 
     def __init__(

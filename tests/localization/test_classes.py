@@ -38,7 +38,8 @@ def test_clips_of_a_proposal_are_spread_over_it():
 def test_proposals_get_the_mean_softmax_of_their_clips(videos, model, clip):
     starts, ends = np.array([4.0, 0.0, 7.0, 0.0]), np.array([8.0, 1.0, 8.3, 8.3])
     proposals = [
-        VideoProposals(video, starts[:count], ends[:count]) for video, count in ((videos[0], 4), (videos[2], 2))
+        VideoProposals(video, starts[:count], ends[:count], np.ones(count))
+        for video, count in ((videos[0], 4), (videos[2], 2))
     ]
     found = classify_proposals(model, proposals, SETTINGS, clips=3, progress=Silent())
     assert found.skipped == {}
@@ -53,7 +54,9 @@ def test_proposals_get_the_mean_softmax_of_their_clips(videos, model, clip):
 
 def test_proposals_of_a_bad_video_are_skipped(videos, model, tmp_path):
     gone = replace(videos[0], name="gone", path=tmp_path / "gone.mp4")
-    proposals = [VideoProposals(video, np.array([0.0]), np.array([1.0])) for video in (gone, videos[1])]
+    proposals = [
+        VideoProposals(video, np.array([0.0]), np.array([1.0]), np.array([0.5])) for video in (gone, videos[1])
+    ]
     found = classify_proposals(model, proposals, SETTINGS, clips=2, progress=Silent())
     assert list(found.scores) == ["b"] and found.skipped == {"gone": "no such file"}
 
