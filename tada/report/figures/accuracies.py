@@ -8,7 +8,7 @@ order of networks holds; right, what TAdaConv adds to each backbone of Table 2, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from tada.report.figures.style import (
     grid,
     say,
 )
+from tada.report.judge.cells import read_cells
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.figures import Accuracies, Point, Series
@@ -97,7 +98,8 @@ def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: 
     handles[_reported(paper, figure, drawn, label=mini)] = "reported in the paper"
     if mini:
         _x_axes(paper, drawn, top=False)
-        paper.axhline(float(figure.baseline.reported), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9)
+        if figure.baseline.reported is not None:
+            paper.axhline(float(figure.baseline.reported), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9)
         paper.margins(y=0.3)
     for axes in {here, paper}:
         axes.set_ylabel(figure.label)
@@ -191,23 +193,6 @@ def _reported(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], label: boo
     return marks
 
 
-@dataclass(frozen=True)
-class Number:
-    """A cell of a table as texts; `reproduced` is empty where there is nothing yet."""
-
-    table: str
-    row: str
-    column: str
-    reported: str
-    reproduced: str
-    verdict: str
-
-    @property
-    def pair(self) -> tuple[float, float]:
-        """Reported and reproduced."""
-        return float(self.reported), float(self.reproduced)
-
-
 def draw_agreement(numbers: pd.DataFrame, scale: Scale) -> Canvas:
     """The README's picture.
 
@@ -233,12 +218,7 @@ def rank_correlation(numbers: pd.DataFrame, table: str) -> tuple[float, int]:
 
 def _pairs(numbers: pd.DataFrame, table: str) -> dict[str, tuple[float, float]]:
     """Reported and reproduced top-1 accuracy of each row that has both."""
-    return {one.row: one.pair for one in _read(numbers, table) if one.column == "top1" and one.reproduced}
-
-
-def _read(numbers: pd.DataFrame, table: str) -> list[Number]:
-    columns = numbers.loc[numbers["table"] == table, [field.name for field in fields(Number)]]
-    return [Number(*map(str, values)) for values in columns.itertuples(index=False)]
+    return {one.row: one.pair for one in read_cells(numbers, table) if one.column == "top1" and one.reproduced}
 
 
 def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
@@ -251,7 +231,8 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
         correlation, rows = rank_correlation(numbers, table)
         label = f"{title} ({correlation:.2f})" if rows > 3 else title
         style: Style = {"marker": MARKERS[number], "color": COLOURS[number], "edgecolors": "white", "linewidths": 0.5}
-        axes.scatter(*zip(*pairs.values(), strict=True), s=28, zorder=3, label=label, gid=table, **style)
+        reported, reproduced = zip(*pairs.values(), strict=True)
+        axes.scatter(reported, reproduced, s=28, zorder=3, label=label, gid=table, **style)
         places |= pairs
     if not places:
         say(axes, "not there yet")
@@ -268,7 +249,7 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
 
 def _gains(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
     axes.set_title("What TAdaConv adds to a backbone", fontsize="medium", loc="left")
-    gains = {(one.row, one.column): one for one in _read(numbers, "table2") if one.column in GAINS}
+    gains = {(one.row, one.column): one for one in read_cells(numbers, "table2") if one.column in GAINS}
     if not any(one.reproduced for one in gains.values()):
         say(axes, "not there yet")
         return

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import FigureBase
 
 from tada.data.catalog import class_names
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, REPORTED, Drawing, grid, say
@@ -53,12 +54,14 @@ def draw(figure: Categories, results: Results, data: str) -> Drawing:
         try:
             base, other = (read_hits([(runs[place],) for runs in seeds], "top1") for place in (0, 1))
             classes = seeds[0][0].run.recipe.classes
+            if isinstance(classes, dict):
+                raise Unusable(f"{figure.dataset} has classes of several tasks, and a video no single category")
             gains = category_gains(base, other, class_names(figure.dataset, data, classes))
         except Unusable as error:
             run = seeds[0][0].run
             problems = (*problems, Problem(str(run), FAILED, str(error), run.file("log.txt")))
-    told = [str(problem) for problem in problems]
-    return Drawing(_canvas(figure, gains, results.scale, told), _to_csv(figure, gains), told)
+    lines = [str(problem) for problem in problems]
+    return Drawing(_canvas(figure, gains, results.scale, lines), _to_csv(figure, gains), lines)
 
 
 def category_gains(base: Hits, other: Hits, names: Sequence[str]) -> list[Gain]:
@@ -82,18 +85,21 @@ def _canvas(figure: Categories, gains: list[Gain], scale: Scale, problems: list[
     line, size = LARGE if columns == 1 else SMALL
     heights = [rows * line + 0.55, len(figure.reported) * LARGE[0] + 0.6 if below else 0.0]
     canvas = Canvas(figsize=(COLUMN_WIDTH * columns, sum(heights) + 0.3), layout="constrained")
-    parts = canvas.subfigures(2, 1, height_ratios=heights) if below else [canvas]
+    parts: list[FigureBase] = [canvas]
+    if below:
+        parts = list(canvas.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0])
     if gains:
         _reproduced(parts[0], figure, gains, scale, columns, size)
     else:
-        axes = parts[0].subplots()
-        say(axes, "\n".join(problem.split(" (log")[0] for problem in problems))
+        say(parts[0].subplots(), "\n".join(problem.split(" (log")[0] for problem in problems))
     if below:
-        _reported(parts[-1], figure)
+        _reported(parts[1], figure)
     return canvas
 
 
-def _reproduced(part: Canvas, figure: Categories, gains: list[Gain], scale: Scale, columns: int, size: float) -> None:
+def _reproduced(
+    part: FigureBase, figure: Categories, gains: list[Gain], scale: Scale, columns: int, size: float
+) -> None:
     rows = -(-len(gains) // columns)
     mean = float(np.mean([gain.value for gain in gains]))
     ends = [end for gain in gains for end in (gain.value - gain.half, gain.value + gain.half)]
@@ -121,7 +127,7 @@ def _reproduced(part: Canvas, figure: Categories, gains: list[Gain], scale: Scal
         axes.set_xlabel(f"{_axis(figure)}\nmean {mean:.1f} (dashed){paper}", loc="right")
 
 
-def _reported(part: Canvas, figure: Categories) -> None:
+def _reported(part: FigureBase, figure: Categories) -> None:
     """The categories that the paper's text names."""
     part.suptitle("paper: the largest gains, as its text names them", fontsize="medium", x=0.01, ha="left")
     axes = part.subplots()

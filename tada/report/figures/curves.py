@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import LineStyleType
 
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, Drawing, grid, say
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.paper.figures import Curves
 from tada.runs.settings import Scale
 
-LINES = ((0, (3, 1.5)), "solid")
+LINES: tuple[LineStyleType, ...] = ((0, (3, 1.5)), "solid")
 """Of the first and the second column."""
 
 

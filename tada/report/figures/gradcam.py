@@ -1,11 +1,10 @@
-"""Where networks look in the frames of validation videos: Grad-CAM over the frames (Figures 4 and A3).
+"""Where networks look in the frames of validation videos (Figures 4 and A3).
 
-Where a trained network looks in the frames of a clip: Grad-CAM (Selvaraju et al., 2017) of one of its stages.
-
-Which validation videos a picture shows: by a rule, never by hand.
+A video is shown by the frames of one clip, and each network by the Grad-CAM (Selvaraju et al., 2017) of one of its
+stages over these frames. A rule selects the videos, never a hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
@@ -24,6 +23,7 @@ from tada.base.errors import TadaError
 from tada.classification.inputs import sampling_of
 from tada.data import catalog
 from tada.data.catalog import Place
+from tada.data.clips import Clip
 from tada.data.dataset import TestClips
 from tada.data.video.timeline import VideoError
 from tada.data.views import TestTransform, normalise
@@ -53,28 +53,28 @@ STRENGTH = 0.75
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and its scores of the chosen videos over all views, [videos, classes]."""
+    """A trained network and its scores of the selected videos over all views, [videos, classes]."""
 
     network: nn.Module
-    scores: np.ndarray
+    scores: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What a network makes of a video: maps [T, H, W] from 0 to 1 of the shown clip, and scores over all views."""
+class Activation:
+    """A network's maps of a clip, [T, H, W] from 0 to 1, and its scores of the video over all views, [classes]."""
 
-    maps: np.ndarray
-    scores: np.ndarray
+    maps: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A video: its name, category and frames [T, H, W, 3], and what each network makes of it (None: not there)."""
+class ShownVideo:
+    """A video: its name, category and frames, uint8 [T, H, W, 3], and the activation of each network that is there."""
 
-    video: str
+    name: str
     category: int
-    frames: np.ndarray
-    looked: tuple[Looked | None, ...]
+    frames: npt.NDArray[np.uint8]
+    activations: tuple[Activation | None, ...]
 
 
 def draw(figure: ActivationMaps, results: Results, data: str) -> Drawing:
@@ -85,59 +85,68 @@ def draw(figure: ActivationMaps, results: Results, data: str) -> Drawing:
         for result in results.runs(figure.dataset, network.model)[:1]
         if result.status != DONE
     ]
-    shown, names = [], ()
+    shown: list[ShownVideo] = []
+    names: tuple[str, ...] = ()
     try:
         if not data:
             raise TadaError(f"the videos of {figure.dataset} are not at hand: set data.{figure.dataset}")
         annotations = catalog.read(figure.dataset, Place.parse(data))
+        if isinstance(annotations.classes, dict):
+            raise TadaError(f"{figure.dataset} has classes of several tasks, and a video no single category")
         names = annotations.classes
         deterministic()
         clips = {clip.name: clip for clip in annotations.validation.clips}
-        shown, failed = _look(figure, results, clips)
+        shown, failed = _show_videos(figure, results, clips)
         problems += failed
     except (TadaError, Unusable, VideoError) as error:
         problems.append(Problem(figure.title, FAILED, str(error).split("\n")[0]))
-    told = list(dict.fromkeys(str(problem) for problem in problems))
-    return Drawing(_canvas(figure, shown, names, results.scale, told), _to_csv(figure, shown, names), told)
+    lines = list(dict.fromkeys(str(problem) for problem in problems))
+    return Drawing(_canvas(figure, shown, names, results.scale, lines), _to_csv(figure, shown, names), lines)
 
 
-def _look(figure: ActivationMaps, results: Results, clips: dict) -> tuple[list[Shown], list[Problem]]:
-    """The chosen videos as the networks of the first seed see them; none while the runs to choose by are missing."""
+def _show_videos(
+    figure: ActivationMaps, results: Results, clips: Mapping[str, Clip]
+) -> tuple[list[ShownVideo], list[Problem]]:
+    """The selected videos with all networks' activations, and what keeps some from being there.
+
+    The networks are those of the first seed of which both that select are there; without one, no video is shown.
+    """
     first, last = figure.networks[0].model, figure.networks[-1].model
-    seeds, problems = finished(figure.dataset, (first, last), results)
+    seeds, missing = finished(figure.dataset, (first, last), results)
     if not seeds:
-        return [], list(problems)
-    base, other = (read_hits([(run,)], "top1") for run in seeds[0])
+        return [], list(missing)
+    base_run, other_run = seeds[0]
+    base, other = read_hits([(base_run,)], "top1"), read_hits([(other_run,)], "top1")
     videos = np.intersect1d(base.videos, other.videos)
     base, other = base.only(videos), other.only(videos)
-    certainty = read_scores(seeds[0][1], videos)[np.arange(len(videos)), other.labels]
-    chosen = choose(figure.rule, figure.videos, base, other, certainty)
-    if not chosen:
+    certainty = read_scores(other_run, videos)[np.arange(len(videos)), other.labels]
+    selected = select_videos(figure.rule, figure.videos, base, other, certainty)
+    if not selected:
         return [], [Problem(figure.title, FAILED, f"no video that {last} gets right and {first} does not")]
-    run = seeds[0][1].run
-    test, frames = run.recipe.test, model_options(last)["frames"]
+    run = other_run.run
+    test, frames = run.classification_recipe.test, model_options(last)["frames"]
     transform = TestTransform(test.short_side, test.crop, crops=1)
     layer = figure.layers[results.scale]
-    networks, problems = _networks(figure, results, run.seed, np.array([name for name, _ in chosen]))
+    networks, problems = _networks(figure, results, run.seed, np.array([name for name, _ in selected]))
     shown = []
-    for number, (name, category) in enumerate(chosen):
+    for number, (name, category) in enumerate(selected):
         if name not in clips:
             raise TadaError(f"video {name}, which was tested, is not in the dataset any more")
         views, _ = TestClips([clips[name]], sampling_of(run, frames), transform, clips_per_video=1)[0]
-        looked = tuple(
-            trained and Looked(activation_maps(trained.network, layer, views[0], category), trained.scores[number])
-            for trained in networks
+        activations = tuple(
+            Activation(activation_maps(one.network, layer, views[0], category), one.scores[number]) if one else None
+            for one in networks
         )
-        shown.append(Shown(name, category, views[0].permute(1, 2, 3, 0).numpy(), looked))
+        shown.append(ShownVideo(name, category, views[0].permute(1, 2, 3, 0).numpy(), activations))
     return shown, problems
 
 
 def _networks(
-    figure: ActivationMaps, results: Results, seed: int, videos: np.ndarray
+    figure: ActivationMaps, results: Results, seed: int, videos: npt.NDArray[np.str_]
 ) -> tuple[list[Trained | None], list[Problem]]:
     """Every network of the figure with its scores of the videos, and what keeps one from being there."""
     networks: list[Trained | None] = []
-    problems = []
+    problems: list[Problem] = []
     for network in figure.networks:
         result = results.runs(figure.dataset, network.model)[seed]
         try:
@@ -150,7 +159,7 @@ def _networks(
 
 
 def _canvas(
-    figure: ActivationMaps, shown: list[Shown], names: tuple[str, ...], scale: Scale, problems: list[str]
+    figure: ActivationMaps, shown: Sequence[ShownVideo], names: Sequence[str], scale: Scale, problems: Sequence[str]
 ) -> Canvas:
     where = "mini scale (rendered videos, small networks)" if scale.renders else "paper scale"
     if not shown:
@@ -180,25 +189,25 @@ def _canvas(
     return canvas
 
 
-def _row(axes: Axes, figure: ActivationMaps, one: Shown, row: int, names: tuple[str, ...]) -> str:
+def _row(axes: Axes, figure: ActivationMaps, one: ShownVideo, row: int, names: Sequence[str]) -> str:
     """Draw the frames (row 0) or what a network sees in them; returns the text beside it."""
     axes.axis("off")
     if row == 0:
         axes.imshow(_strip(one.frames / 255.0), interpolation="nearest", aspect="auto")
         return "frames"
-    network, looked = figure.networks[row - 1], one.looked[row - 1]
-    if looked is None:
+    network, activation = figure.networks[row - 1], one.activations[row - 1]
+    if activation is None:
         say(axes, "not there yet")
         return network.label
-    shares = STRENGTH * looked.maps[..., None]
-    picture = (1 - shares) * one.frames / 255.0 + shares * COLOURS(looked.maps)[..., :3]
-    axes.imshow(_strip(picture), interpolation="nearest", aspect="auto", gid=f"{one.video}-{network.model}")
-    if np.isnan(looked.scores).any():
+    shares = STRENGTH * activation.maps[..., None]
+    picture = (1 - shares) * one.frames / 255.0 + shares * COLOURS(activation.maps)[..., :3]
+    axes.imshow(_strip(picture), interpolation="nearest", aspect="auto", gid=f"{one.name}-{network.model}")
+    if np.isnan(activation.scores).any():
         return f"{network.label}\nnot tested on it"
-    predicted = int(looked.scores.argmax())
+    predicted = int(activation.scores.argmax())
     right = "✓" if predicted == one.category else "✗"
     said = fill(names[predicted].replace("omething", "th."), 26)
-    return f"{network.label} {right} {looked.scores[predicted]:.2f}\n{said}"
+    return f"{network.label} {right} {activation.scores[predicted]:.2f}\n{said}"
 
 
 def _strip(frames: np.ndarray) -> np.ndarray:
@@ -207,35 +216,37 @@ def _strip(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1).clip(0, 1)
 
 
-def _title(one: Shown, names: tuple[str, ...]) -> str:
-    return f"{names[one.category].replace('omething', 'th.')} (video {one.video})"
+def _title(one: ShownVideo, names: Sequence[str]) -> str:
+    return f"{names[one.category].replace('omething', 'th.')} (video {one.name})"
 
 
-def _to_csv(figure: ActivationMaps, shown: list[Shown], names: tuple[str, ...]) -> str:
+def _to_csv(figure: ActivationMaps, shown: Sequence[ShownVideo], names: Sequence[str]) -> str:
     """One line for each frame: its share of the whole clip's activation, and where the map is highest."""
     lines = [
-        _line(one, network, looked, frame, names)
+        _line(one, network, activation, frame, names)
         for one in shown
-        for network, looked in zip(figure.networks, one.looked, strict=True)
-        if looked is not None
-        for frame in range(len(looked.maps))
+        for network, activation in zip(figure.networks, one.activations, strict=True)
+        if activation is not None
+        for frame in range(len(activation.maps))
     ]
     columns = ["video", "category", "model", "predicted", "score", "frame", "share", "row", "column"]
     return pd.DataFrame(lines, columns=columns).to_csv(index=False)
 
 
-def _line(one: Shown, network: DrawnNetwork, looked: Looked, frame: int, names: tuple[str, ...]) -> dict[str, object]:
-    predicted = int(looked.scores.argmax())
-    heat = looked.maps[frame]
+def _line(
+    one: ShownVideo, network: DrawnNetwork, activation: Activation, frame: int, names: Sequence[str]
+) -> dict[str, object]:
+    predicted = int(activation.scores.argmax())
+    heat = activation.maps[frame]
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     return {
-        "video": one.video,
+        "video": one.name,
         "category": names[one.category],
         "model": network.model,
         "predicted": names[predicted],
-        "score": f"{looked.scores[predicted]:.4f}",
+        "score": f"{activation.scores[predicted]:.4f}",
         "frame": frame,
-        "share": f"{heat.sum() / max(looked.maps.sum(), 1e-12):.4f}",
+        "share": f"{heat.sum() / max(activation.maps.sum(), 1e-12):.4f}",
         "row": row,
         "column": column,
     }
@@ -251,7 +262,7 @@ def activation_maps(network: nn.Module, layer: str, clip: Tensor, category: int)
         network: of the resnet family, in evaluation mode.
         layer: "res2" to "res5".
         clip: uint8 [3, T, H, W].
-        category: whose logit is looked at.
+        category: whose logit is explained.
     """
     x = normalise(clip[None]).requires_grad_()
     found = LayerGradCam(network, network.get_submodule(layer)).attribute(x, target=category)  # [1, 1, T, h, w]
@@ -265,7 +276,9 @@ def deterministic() -> None:
     torch.set_num_threads(1)
 
 
-def choose(rule: str, videos: int, base: Hits, other: Hits, certainty: np.ndarray) -> list[tuple[str, int]]:
+def select_videos(
+    rule: str, videos: int, base: Hits, other: Hits, certainty: npt.NDArray[np.floating]
+) -> list[tuple[str, int]]:
     """Names and categories of up to `videos` videos, each of another category.
 
     Args:
@@ -283,12 +296,14 @@ def choose(rule: str, videos: int, base: Hits, other: Hits, certainty: np.ndarra
     else:
         categories = np.unique(labels)
         spread = categories[np.linspace(0, len(categories) - 1, min(videos, len(categories))).round().astype(int)]
-        by_name = sorted(range(len(labels)), key=lambda place: _key(other.videos[place]))
+        by_name = sorted(range(len(labels)), key=lambda place: _by_number(str(other.videos[place])))
         order = [place for category in spread for place in by_name if labels[place] == category]
     return _one_each(order, labels, other.videos, videos)
 
 
-def _one_each(order: Sequence[int], labels: np.ndarray, names: np.ndarray, videos: int) -> list[tuple[str, int]]:
+def _one_each(
+    order: Sequence[int], labels: npt.NDArray[np.integer], names: npt.NDArray[np.str_], videos: int
+) -> list[tuple[str, int]]:
     """The first place of every category, up to so many."""
     first: dict[int, int] = {}
     for place in order:
@@ -296,6 +311,6 @@ def _one_each(order: Sequence[int], labels: np.ndarray, names: np.ndarray, video
     return [(str(names[place]), category) for category, place in list(first.items())[:videos]]
 
 
-def _key(name: str) -> tuple[int, str]:
-    """Numbers in their order, everything else by the alphabet."""
-    return (int(name), "") if str(name).isdigit() else (-1, str(name))
+def _by_number(name: str) -> tuple[int, str]:
+    """Sorts numbers in their order, everything else by the alphabet."""
+    return (int(name), "") if name.isdigit() else (-1, name)

@@ -1,10 +1,11 @@
-"""What all pictures share: sizes, colours, and the parts that a picture is handed over in."""
+"""The look that all pictures share: sizes, colours and markers; and a `Drawing`, the form in which each is returned."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.typing import RcKeyType
 
 Style = dict[str, Any]
 """Keyword arguments of matplotlib."""
@@ -27,7 +28,7 @@ COLUMN_WIDTH = 3.4
 PAGE_WIDTH = 7.0
 
 
-STYLE: Style = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 7.5,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,

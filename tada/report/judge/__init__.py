@@ -4,6 +4,8 @@ All of them come to a `Verdict`. A cell of a table is compared with a number mea
 them, and a number of the audit with other numbers of the paper.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 
@@ -72,3 +74,9 @@ OF_CLAIMS = (
 
 OF_AUDIT = (Verdict.DIFFERS, Verdict.ROUNDING, Verdict.UNCHECKED, Verdict.ADDS_UP)
 """Each kind's in the order in which the pages name and count them; the audit's from worst to best."""
+
+
+def count_verdicts(verdicts: Iterable[str], words: Mapping[Verdict, str]) -> str:
+    """How many there are of each, such as "12 hold, 3 fail", in the words and the order of `words`."""
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])

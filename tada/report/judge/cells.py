@@ -5,8 +5,10 @@ levels of their own, so there it is shown and not judged. A parameter or FLOP co
 digits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
+
+import pandas as pd
 
 from tada.report.judge import Verdict
 from tada.report.measure.results import DONE, Results
@@ -108,3 +110,26 @@ def _extra_decimals(quantity: Quantity) -> int:
     if isinstance(quantity, LayerSize) and quantity.count != "gflops":
         return 0
     return 2 if isinstance(quantity, NetworkSize | LayerSize | LibrarySize) else 0
+
+
+@dataclass(frozen=True)
+class CellTexts:
+    """A filled cell as the CSV files hold it: texts, empty where there is nothing (yet)."""
+
+    row: str
+    column: str
+    reported: str
+    reproduced: str
+    std: str
+    verdict: str
+
+    @property
+    def pair(self) -> tuple[float, float]:
+        """Reported and reproduced number, of a cell that has both."""
+        return float(self.reported), float(self.reproduced)
+
+
+def read_cells(numbers: pd.DataFrame, table: str) -> list[CellTexts]:
+    """The cells of a table, in their order, from the cells of all tables: columns "table", "row", ..., all texts."""
+    columns = numbers.loc[numbers["table"] == table, [field.name for field in fields(CellTexts)]]
+    return [CellTexts(*map(str, values)) for values in columns.itertuples(index=False)]

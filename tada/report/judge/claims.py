@@ -15,8 +15,10 @@ from tada.report.judge import Verdict
 from tada.report.judge.noise import EXACT, Estimate, weighted_sum
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.values import Value, measure
+from tada.report.paper.printed import Interval
 from tada.report.paper.quantities import Quantity
 from tada.report.paper.sentences import Claim, Claims, Statement
+from tada.report.paper.tables import Paper
 from tada.runs.settings import Scale
 
 
@@ -94,3 +96,15 @@ def _weights(statement: Statement) -> tuple[list[float], float]:
     if not math.isclose(at(probe), constant + float(np.dot(weights, list(probe.values()))), abs_tol=1e-6):
         raise TadaError(f"{statement.comparison.text!r}: products and quotients of measurements are not supported")
     return weights, constant
+
+
+def papers_margin(statement: Statement, paper: Paper) -> Interval | None:
+    """By how much the statement holds of the paper's own numbers; None where it does not print all of them."""
+    values: dict[str, Interval] = {}
+    for name, quantity in statement.references.items():
+        value = paper.find(quantity)
+        if value is None:
+            return None
+        values[name] = value
+    margin = statement.comparison.margin.evaluate(values.__getitem__)
+    return margin if isinstance(margin, Interval) else Interval.exact(margin)

@@ -113,6 +113,9 @@ def action_scores(table: Table, results: Results) -> list[Line]:
 
 
 def _shown(value: Value, decimals: int) -> str:
+    """Mean and standard deviation of a metric that is there."""
+    if value.mean is None:
+        raise ValueError(f"a metric that is {value.status} cannot be shown")
     spread = f" ± {show(value.std, decimals)}" if value.std is not None else ""
     return show(value.mean, decimals) + spread
 

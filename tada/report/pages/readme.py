@@ -1,22 +1,23 @@
 """The README's numbers: the part between two markers, made of the snapshot alone."""
 
 import datetime
-import json
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import write_text
-from tada.report.judge import Verdict
+from tada.report.judge import Verdict, count_verdicts
+from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.measure.provenance import rounded_time
 from tada.report.measure.results import DONE
-from tada.report.pages.snapshot import PICTURE, Snapshot
-from tada.report.paper.printed import EMPTY, parse
+from tada.report.pages.snapshot import PICTURE, Snapshot, Target
+from tada.report.paper.printed import parse
 from tada.runs.settings import Scale
 
 README = files.PROJECT / "README.md"
@@ -123,25 +124,25 @@ def _caption(scale: Scale) -> str:
 
 
 def _targets(snapshot: Snapshot) -> str:
-    lines = []
-    for target in snapshot.targets.itertuples():
-        counts = Counter(json.loads(target.verdicts))
-        lines.append(
-            (
-                target.title,
-                textwrap.shorten(target.about, 75, placeholder=" ..."),
-                _reproduced(counts, int(target.runs), int(target.done)),
-                *(str(counts[verdict] or "") for verdict in (Verdict.MATCH, Verdict.OFF, Verdict.MINI)),
-                rounded_time(float(target.seconds)) if int(target.done) else "",
-            )
-        )
     scale = snapshot.scale
+    lines = [_target(target) for target in snapshot.read_targets()]
     heads = ("", "", f"reproduced at {scale}", "match", "off", "mini", "time of its runs")
     shown = [place for place in range(len(heads)) if place != 5 or scale.renders]
     meaning = "`match`: the paper's number to its digits or within the stated tolerance; `off`: another number"
     meaning += "; `mini`: an accuracy at mini scale, which gets no verdict" if scale.renders else ""
     table = _table([heads[place] for place in shown], [[line[place] for place in shown] for line in lines], left=3)
     return f"{table}\n\n{meaning}. Tables share runs, so their times do not add up."
+
+
+def _target(target: Target) -> tuple[str, ...]:
+    counts = Counter(target.verdicts)
+    return (
+        target.title,
+        textwrap.shorten(target.about, 75, placeholder=" ..."),
+        _reproduced(counts, target.runs, target.done),
+        *(str(counts[verdict] or "") for verdict in (Verdict.MATCH, Verdict.OFF, Verdict.MINI)),
+        rounded_time(target.seconds) if target.done else "",
+    )
 
 
 def _reproduced(counts: Counter[str], runs: int, done: int) -> str:
@@ -155,46 +156,38 @@ def _reproduced(counts: Counter[str], runs: int, done: int) -> str:
 def _sentences(snapshot: Snapshot) -> str:
     claims = snapshot.claims.drop_duplicates("claim")
     failing = claims[claims["verdict"] == Verdict.FAILS]
-    lines = [f"- {line.says} ({line.place})" for line in failing.itertuples()]
+    lines = [f"- {says} ({place})" for says, place in zip(failing["says"], failing["place"], strict=True)]
     claimed = (
         f"**Claims.** Of {len(claims)} sentences of the paper as statements on measurements, "
-        f"{_told(claims['verdict'], CLAIMS)}." + (" It is not so here that:" if lines else "")
+        f"{count_verdicts(claims['verdict'], CLAIMS)}." + (" It is not so here that:" if lines else "")
     )
     audited = (
         f"**Audit.** Of {len(snapshot.audit)} numbers and statements that follow from others of the paper's numbers, "
-        f"{_told(snapshot.audit['verdict'], AUDIT)}."
+        f"{count_verdicts(snapshot.audit['verdict'], AUDIT)}."
     )
     return "\n\n".join([claimed, *(["\n".join(lines)] if lines else []), audited])
-
-
-def _told(verdicts: Sequence[str], words: Mapping[Verdict, str]) -> str:
-    """ "12 hold, 3 fail", in the order of `words`."""
-    counts = Counter(verdicts)
-    return ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])
 
 
 def _front_table(snapshot: Snapshot) -> str:
     """The table of the snapshot's numbers, paper beside here."""
     scale = snapshot.scale
-    numbers = snapshot.numbers[snapshot.numbers["table"] == FRONT]
+    cells = read_cells(snapshot.numbers, FRONT)
+    by_place = {(cell.row, cell.column): cell for cell in cells}
     lines = []
-    for _, cells in numbers.groupby("row", sort=False):
-        by_column = {cell.column: cell for cell in cells.itertuples()}
-        texts = [by_column[column].reported for column in COLUMNS]
-        for column in ("top1", "delta"):
-            cell = by_column[column]
-            texts += [cell.reported, _here(cell)]
-        lines.append(texts)
+    for row in _distinct(cell.row for cell in cells):
+        top1, delta = by_place[row, "top1"], by_place[row, "delta"]
+        settings = [by_place[row, column].reported for column in COLUMNS]
+        lines.append([*settings, top1.reported, _here(top1), delta.reported, _here(delta)])
     title = f"Table 3b, {scale} scale"
     return f"*{title}: feature aggregation on Something-Something-V2.*\n\n{_table(HEADS, lines, left=4)}"
 
 
-def _here(cell: object) -> str:
-    if cell.reported in EMPTY or not cell.verdict:
+def _here(cell: CellTexts) -> str:
+    printed = parse(cell.reported)
+    if printed is None or not cell.verdict:
         return ""
     if not cell.reproduced:
         return cell.verdict
-    printed = parse(cell.reported)
     spread = f" ± {printed.show(float(cell.std)).lstrip('+')}" if cell.std else ""
     return printed.show(float(cell.reproduced)) + spread
 
@@ -204,11 +197,11 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], left: int) -> s
     return tabulate(lines, headers=heads, tablefmt="pipe", disable_numparse=True, colalign=aligned)
 
 
-def _distinct(texts: object) -> list[str]:
+def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _machine(hardware: dict[str, object]) -> str:
+def _machine(hardware: Mapping[str, Any]) -> str:
     gpus = Counter(hardware["gpus"])
     return ", ".join([f"{hardware['cpu']}, {hardware['cores']} cores", *(f"{n} × {name}" for name, n in gpus.items())])
 

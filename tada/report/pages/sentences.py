@@ -6,23 +6,22 @@ a line for each column or sentence, what does.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict
+from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict, count_verdicts
 from tada.report.judge.audit import Recomputed, recompute
 from tada.report.judge.cells import fill
-from tada.report.judge.claims import Judged, Margin, judge_claims
+from tada.report.judge.claims import Judged, Margin, judge_claims, papers_margin
 from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import order_of_rows
 from tada.report.measure.provenance import Line, provenance
 from tada.report.measure.results import DONE, Results
 from tada.report.pages import write_page
 from tada.report.pages.page import EMPTY, Grid, Head, Notes, Page, Piece
-from tada.report.paper.printed import Interval, show
+from tada.report.paper.printed import show
 from tada.report.paper.quantities import InitialDifference, LayerSize, Metric, NetworkSize
 from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, Statement, load_audit, load_claims
 from tada.report.paper.tables import TABLES, Paper, load_table
@@ -51,6 +50,7 @@ AUDITED = {
     Verdict.UNCHECKED: "cannot be checked",
     Verdict.ADDS_UP: "add up",
 }
+"""How the audit's caption counts its verdicts, in this order."""
 
 
 def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
@@ -114,11 +114,11 @@ def claims_page(
     heads = [Head("Claim", left=True), Head("Place", left=True), Head("paper's own margin")]
     for name in judged:
         heads += [Head("margin", over=f"{name} scale"), Head("verdict", over=f"{name} scale", left=True)]
+    counted = [f"At {name} scale: {_counted(found)}." for name, found in judged.items() if _has_runs(found)]
     return Page(
         name="claims",
         title=claims.title,
-        caption=f"{claims.caption} "
-        + " ".join(f"At {name} scale: {counts(found)}." for name, found in judged.items() if _said(found)),
+        caption=f"{claims.caption} {' '.join(counted)}",
         place=claims.place,
         grid=Grid(tuple(heads), tuple(lines), frozenset(rules)),
         notes=tuple(notes),
@@ -128,7 +128,12 @@ def claims_page(
     )
 
 
-def _said(judged: Sequence[Judged]) -> bool:
+def _counted(judged: Sequence[Judged]) -> str:
+    """ "12 holds, 3 undecided"."""
+    return count_verdicts((one.verdict for one in judged), {verdict: verdict.value for verdict in OF_CLAIMS})
+
+
+def _has_runs(judged: Sequence[Judged]) -> bool:
     """Whether any verdict hangs on runs of this scale."""
     return any(one.claim.runs and one.margins for one in judged) or not any(one.claim.runs for one in judged)
 
@@ -149,8 +154,8 @@ def _orders(claims: Claims, available: Mapping[Scale, Results]) -> list[str]:
     for name in claims.correlations:
         table = load_table(name)
         found = {scale: order_of_rows(table, fill(table, results)) for scale, results in available.items()}
-        told = [f"{table.title}, {scale} scale: {text}" for scale, texts in found.items() for text in texts]
-        sentences += told or [f"{table.title}: no row is measured yet."]
+        orders = [f"{table.title}, {scale} scale: {text}" for scale, texts in found.items() for text in texts]
+        sentences += orders or [f"{table.title}: no row is measured yet."]
     return sentences
 
 
@@ -175,10 +180,11 @@ def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
 
 def _short(statement: Statement) -> Callable[[str], str]:
     """Names of models alone where all references are accuracies of one dataset and metric."""
-    kinds = {(type(r), getattr(r, "dataset", ""), getattr(r, "name", "")) for r in statement.references.values()}
-    if len(kinds) > 1 or not all(isinstance(r, Metric) for r in statement.references.values()):
+    metrics = {text: one for text, one in statement.references.items() if isinstance(one, Metric)}
+    kinds = {(metric.dataset, metric.name) for metric in metrics.values()}
+    if len(kinds) > 1 or len(metrics) < len(statement.references):
         return str
-    return lambda text: " & ".join(statement.references[text].models)
+    return lambda text: " & ".join(metrics[text].models)
 
 
 def _interval(margin: Margin) -> str:
@@ -231,28 +237,9 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
     return frame[~((frame["scale"] == "any") & frame.duplicated(["claim", "statement"]))]
 
 
-def counts(judged: Sequence[Judged]) -> str:
-    """ "12 holds, 3 undecided", in the order of `OF_CLAIMS`."""
-    found = Counter(one.verdict for one in judged)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in OF_CLAIMS if found[verdict])
-
-
-def papers_margin(statement: Statement, paper: Paper) -> Interval | None:
-    """By how much the statement holds of the paper's own numbers; None where it does not print all of them."""
-    values: dict[str, Interval] = {}
-    for name, quantity in statement.references.items():
-        value = paper.find(quantity)
-        if value is None:
-            return None
-        values[name] = value
-    margin = statement.comparison.margin.evaluate(values.__getitem__)
-    return margin if isinstance(margin, Interval) else Interval.exact(margin)
-
-
 def audit_page(audit: Audit, findings: Sequence[Recomputed]) -> Page:
     """What does not add up line by line, then, a line for each column or sentence, what does."""
-    counts = Counter(finding.verdict for finding in findings)
-    summary = ", ".join(f"{counts[verdict]} {AUDITED[verdict]}" for verdict in OF_AUDIT if counts[verdict])
+    summary = count_verdicts((finding.verdict for finding in findings), AUDITED)
     lines: list[tuple[Piece, ...]] = []
     rules: set[int] = set()
     notes = Notes()

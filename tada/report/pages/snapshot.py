@@ -3,7 +3,7 @@
 import datetime
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from tada.report.measure.provenance import PACKAGES
 from tada.report.measure.results import DONE, FAILED, Results, RunResult
 from tada.report.pages.sentences import audit_data, claims_data
 from tada.report.pages.tables import table_data
-from tada.report.paper.figures import figure_names, load_figure
+from tada.report.paper.figures import Figure, figure_names, load_figure
 from tada.report.paper.sentences import AUDIT, load_audit, load_claims
-from tada.report.paper.tables import Paper, load_table, table_names
+from tada.report.paper.tables import Paper, Table, load_table, table_names
 from tada.runs.record import METRICS
 from tada.runs.settings import Scale
 
@@ -35,6 +35,34 @@ PICTURE = "agreement.svg"
 
 
 FRAMES = ("targets", "runs", "numbers", "claims", "audit")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table or figure of the paper: its runs, the time they took together, and how many numbers have which verdict.
+
+    A line of `targets.csv`; `about` is the first sentence of its caption, and a figure has no `verdicts`.
+    """
+
+    file: str
+    title: str
+    about: str
+    runs: int
+    done: int
+    failed: int
+    seconds: int
+    verdicts: dict[str, int]
+
+    def to_line(self) -> dict[str, object]:
+        """Its values in the CSV file."""
+        return {**vars(self), "verdicts": json.dumps(self.verdicts)}
+
+    @classmethod
+    def from_line(cls, line: Mapping[Any, str]) -> "Target":
+        """The same, from the file's texts."""
+        runs, done, failed, seconds = (int(line[name]) for name in ("runs", "done", "failed", "seconds"))
+        verdicts = json.loads(line["verdicts"])
+        return cls(line["file"], line["title"], line["about"], runs, done, failed, seconds, verdicts)
 
 
 @dataclass(frozen=True)
@@ -57,6 +85,10 @@ class Snapshot:
     def scale(self) -> Scale:
         """That of the runs; raises TadaError where `about` names none."""
         return Scale.named(self.about["scale"])
+
+    def read_targets(self) -> list[Target]:
+        """The lines of `targets`."""
+        return [Target.from_line(line) for line in self.targets.to_dict("records")]
 
 
 def load_snapshot(folder: Path = SNAPSHOT) -> Snapshot:
@@ -114,7 +146,7 @@ def collect(
     ]
     targets += [_target(f"figures/{figure.name}.svg", figure, available) for figure in figures]
     frames = {
-        "targets": pd.DataFrame(targets),
+        "targets": pd.DataFrame([target.to_line() for target in targets]),
         "runs": pd.DataFrame([_line(result, distinct) for result in runs]),
         "numbers": pd.concat(numbers).drop(columns="source"),
         **_sentences(scale, seeds, results),
@@ -134,21 +166,20 @@ def _sentences(scale: Scale, seeds: int, results: Path) -> dict[str, pd.DataFram
     return {"claims": claims[claims["scale"].isin([scale, "any"])], "audit": audit}
 
 
-def _target(file: str, spec: Any, results: Results, verdicts: Sequence[str] = ()) -> dict[str, object]:
-    """A table or figure: its runs, the time they took, and how many of its numbers have which verdict."""
+def _target(file: str, spec: Table | Figure, results: Results, verdicts: Iterable[str] = ()) -> Target:
     runs = results.all_runs(spec.runs)
     done = [result for result in runs if result.status == DONE]
     counts = Counter(verdict for verdict in verdicts if verdict)
-    return {
-        "file": file,
-        "title": spec.title,
-        "about": spec.caption.split(". ")[0].rstrip("."),
-        "runs": len(runs),
-        "done": len(done),
-        "failed": sum(result.status == FAILED for result in runs),
-        "seconds": f"{sum(result.record.cost.wall_seconds for result in done):.0f}",
-        "verdicts": json.dumps(dict(sorted(counts.items()))),
-    }
+    return Target(
+        file=file,
+        title=spec.title,
+        about=spec.caption.split(". ")[0].rstrip("."),
+        runs=len(runs),
+        done=len(done),
+        failed=sum(result.status == FAILED for result in runs),
+        seconds=round(sum(result.record.cost.wall_seconds for result in done)),
+        verdicts=dict(sorted(counts.items())),
+    )
 
 
 def _line(result: RunResult, environments: Sequence[dict[str, Any]]) -> dict[str, object]:

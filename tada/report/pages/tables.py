@@ -164,7 +164,10 @@ def _text(cell: Filled, notes: Notes) -> Piece:
 
 
 def _here(cell: Filled, notes: Notes) -> Piece:
+    """What was reproduced, with a note on what is wrong with it; of a cell that has a verdict."""
     value = cell.value
+    if value is None:
+        return Piece(cell.here, note=notes.number(cell.cell.note))
     # What is pending needs no name: all such cells share a note.
     reasons = list(dict.fromkeys(str(p) if p.log else f"{p.status}: {p.reason}" for p in value.problems))
     if value.numbers and reasons:

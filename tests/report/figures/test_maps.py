@@ -1,4 +1,4 @@
-"""Figures 4 and A3: Grad-CAM against its definition, the choice of videos, and pictures of tiny networks."""
+"""Figures 4 and A3: Grad-CAM against its definition, the selection of videos, and pictures of tiny networks."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -14,7 +14,7 @@ from tada.base.errors import TadaError
 from tada.data.views import normalise
 from tada.models import build_model
 from tada.report.figures import build_figure
-from tada.report.figures.gradcam import activation_maps, choose
+from tada.report.figures.gradcam import activation_maps, select_videos
 from tada.report.measure.samples import Hits
 from tada.runs.checkpoints import load_trained
 from tada.runs.run import Run
@@ -28,12 +28,12 @@ def test_grad_cam_is_what_its_definition_says():
     network = build_model("tada2d", 5, **SMALL).eval()
     clip = torch.randint(0, 256, (3, 8, 32, 32), dtype=torch.uint8)
     maps = activation_maps(network, "res3", clip, 2)
-    kept = {}
-    network.res3.register_forward_hook(lambda module, inputs, output: kept.update(output=output))
+    outputs = {}
+    network.res3.register_forward_hook(lambda module, inputs, output: outputs.update(output=output))
     logits = network(normalise(clip[None]))
-    gradient = torch.autograd.grad(logits[0, 2], kept["output"])[0]
+    gradient = torch.autograd.grad(logits[0, 2], outputs["output"])[0]
     weights = gradient.mean((2, 3, 4), keepdim=True)
-    heat = (weights * kept["output"]).sum(1).clamp(min=0)[0].detach()  # [T, 4, 4]
+    heat = (weights * outputs["output"]).sum(1).clamp(min=0)[0].detach()  # [T, 4, 4]
     assert maps.shape == (8, 32, 32)
     expected = torch.nn.functional.interpolate(heat[:, None], size=(32, 32), mode="bilinear")[:, 0]
     np.testing.assert_allclose(maps, expected / expected.max(), atol=1e-5)
@@ -47,13 +47,13 @@ def hits(right, labels=(0, 0, 1, 1, 2, 2)):
 def test_gained_videos_are_the_most_certain_of_each_category():
     base, other = hits([1, 0, 0, 0, 0, 0]), hits([1, 1, 1, 1, 0, 1])
     certainty = np.array([0.9, 0.5, 0.6, 0.8, 0.99, 0.7])
-    assert choose("gained", 2, base, other, certainty) == [("11", 1), ("6", 2)]
-    assert choose("gained", 9, base, other, certainty) == [("11", 1), ("6", 2), ("2", 0)]
-    assert choose("gained", 2, other, other, certainty) == []
+    assert select_videos("gained", 2, base, other, certainty) == [("11", 1), ("6", 2)]
+    assert select_videos("gained", 9, base, other, certainty) == [("11", 1), ("6", 2), ("2", 0)]
+    assert select_videos("gained", 2, other, other, certainty) == []
 
 
 def test_any_videos_do_not_depend_on_the_networks():
-    names = [choose("any", 2, hits(b), hits(o), np.ones(6)) for b, o in (([0] * 6, [1] * 6), ([1] * 6, [0] * 6))]
+    names = [select_videos("any", 2, hits(b), hits(o), np.ones(6)) for b, o in (([0] * 6, [1] * 6), ([1] * 6, [0] * 6))]
     assert names[0] == names[1] == [("1", 0), ("5", 2)]
 
 

@@ -9,10 +9,10 @@ import pytest
 from tada.base.errors import TadaError
 from tada.models.registry import model_names
 from tada.report.judge import Verdict
-from tada.report.judge.claims import judge_claims
+from tada.report.judge.claims import judge_claims, papers_margin
 from tada.report.measure import layers
 from tada.report.measure.results import Results
-from tada.report.pages.sentences import build_claims, papers_margin
+from tada.report.pages.sentences import build_claims
 from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import Paper
 from tada.runs.settings import Scale

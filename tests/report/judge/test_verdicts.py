@@ -2,7 +2,7 @@
 
 import pytest
 
-from tada.report.judge import OF_AUDIT, OF_CELLS, OF_CLAIMS, Verdict
+from tada.report.judge import OF_AUDIT, OF_CELLS, OF_CLAIMS, Verdict, count_verdicts
 from tada.report.measure.results import FAILED, PENDING
 
 
@@ -18,3 +18,10 @@ def test_every_verdict_is_counted_somewhere_and_explained():
     assert {*OF_CELLS, *OF_CLAIMS, *OF_AUDIT} == set(Verdict)
     assert all(verdict.meaning and verdict.colour in ("good", "bad", "open", "") for verdict in Verdict)
     assert {Verdict.MATCH.colour, Verdict.HOLDS.colour, Verdict.ADDS_UP.colour} == {"good"}
+
+
+def test_counts_stand_in_the_order_of_their_words():
+    words = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail", Verdict.PENDING: "need runs"}
+    found = ["fails", Verdict.HOLDS, "fails", Verdict.ELSEWHERE]
+    assert count_verdicts(found, words) == "1 hold, 2 fail"
+    assert count_verdicts([], words) == ""
