@@ -1,4 +1,4 @@
-"""What BMN is trained on: targets of windows of features, and the losses (Lin et al., 2019; Appendix A.2).
+"""Training of BMN: targets of windows of features, losses and objective (Lin et al., 2019; Appendix A.2).
 
 Lengths are in cells of a window, of which there are T. Boundaries lie between cells: position t is where cell t begins.
 Proposal (d, t) goes from t to t + d + 1.
@@ -35,6 +35,8 @@ BOUNDARY_REGION = 3.0
 
 
 Array = TypeVar("Array", np.ndarray, Tensor)
+
+Windows = Sequence[Window] | TrainingWindows
 
 
 class Targets(NamedTuple, Generic[Array]):
@@ -188,9 +190,7 @@ class BmnObjective:
     accumulation = 1
     sums = Losses._fields
 
-    def __init__(
-        self, windows: Sequence[Window] | TrainingWindows, settings: BmnSettings, channels: int, seed: int
-    ) -> None:
+    def __init__(self, windows: Windows, settings: BmnSettings, channels: int, seed: int) -> None:
         if not len(windows):
             raise TadaError("bmn: no training window holds an action; check the annotation and the length of windows")
         self.dataset = _Examples(windows, channels, settings)
@@ -229,7 +229,7 @@ class BmnObjective:
 class _Examples(torch.utils.data.Dataset[tuple[np.ndarray, Targets[np.ndarray]]]):
     """Features and targets of windows."""
 
-    def __init__(self, windows: Sequence[Window] | TrainingWindows, channels: int, settings: BmnSettings) -> None:
+    def __init__(self, windows: Windows, channels: int, settings: BmnSettings) -> None:
         self.windows, self.shape, self.durations = windows, (channels, settings.temporal), settings.durations
 
     def __len__(self) -> int:

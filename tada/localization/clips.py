@@ -70,18 +70,18 @@ class ClipBatches(torch.utils.data.IterableDataset):
     the reason in `fault`.
 
     Args:
-        readings: what is read of each video.
+        requests: one for each video.
         short_side: of the frames in pixels; they are resized, and nothing is cut off.
         batch: most clips of a batch.
     """
 
-    def __init__(self, readings: Sequence[ClipRequest], short_side: int, batch: int) -> None:
-        self.readings, self.short_side, self.batch = readings, short_side, batch
+    def __init__(self, requests: Sequence[ClipRequest], short_side: int, batch: int) -> None:
+        self.requests, self.short_side, self.batch = requests, short_side, batch
 
     def __iter__(self) -> Iterator[ClipBatch]:
         worker = torch.utils.data.get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for video in range(first, len(self.readings), step):
+        for video in range(first, len(self.requests), step):
             try:
                 yield from _Reader(self, video).batches()
             except VideoError as error:
@@ -100,58 +100,58 @@ class _Reader:
 
     def __init__(self, batches: ClipBatches, video: int) -> None:
         self.video, self.batch, self.short_side = video, batches.batch, batches.short_side
-        self.reading = batches.readings[video]
-        self.times, places = np.unique(self.reading.times, return_inverse=True)
-        places = places.reshape(self.reading.times.shape)
+        self.request = batches.requests[video]
+        self.times, places = np.unique(self.request.times, return_inverse=True)
+        places = places.reshape(self.request.times.shape)
         self.order = np.argsort(places[:, -1], kind="stable")
         self.places = places[self.order]
-        self.kept_from = np.minimum.accumulate(self.places[::-1, 0])[::-1]  # first time that this and later clips need
+        self.needed_from = np.minimum.accumulate(self.places[::-1, 0])[::-1]  # first time of this and later clips
         self.rows = np.empty(len(self.times), np.int64)  # which frame is seen at each time
-        self.frames: deque[Tensor] = deque()  # resized frames, the first of which is number `dropped`
+        self.frames: deque[Tensor] = deque()  # resized, from number `dropped` on
         self.dropped = 0
         self.done = 0  # clips that were handed out
 
     def batches(self) -> Iterator[ClipBatch]:
-        watched = SequentialReader(self.reading.path, self.reading.fps)
+        reader = SequentialReader(self.request.path, self.request.fps)
         decoded: list[np.ndarray] = []
         served = row = 0
-        for count, frame in watched.frames(self.times):
+        for count, frame in reader.frames(self.times):
             if decoded and frame.shape != decoded[0].shape:
-                raise VideoError(self.reading.path, "its frames differ in size")
+                raise VideoError(self.request.path, "its frames differ in size")
             decoded.append(frame)
             self.rows[served : served + count] = row
             served, row = served + count, row + 1
             if len(decoded) == _CHUNK:
                 self._resize(decoded)
                 ready = int(np.searchsorted(self.places[:, -1], served))
-                while ready - self.done > self.batch:  # one clip remains, so that the last batch can be told
+                while ready - self.done > self.batch:  # one clip at least is left for the last batch
                     yield self._next(self.done + self.batch)
         self._resize(decoded)
         behind = len(self.order)
-        if self.reading.centres is not None and watched.ended is not None:
-            self._keep(self.reading.centres[self.order] < watched.ended)
+        if self.request.centres is not None and reader.ended is not None:
+            self._restrict(self.request.centres[self.order] < reader.ended)
             behind = len(self.order)
         while behind - self.done > self.batch:
             yield self._next(self.done + self.batch)
         last = self._next(behind)
-        yield ClipBatch(self.video, last.indices, last.frames, last.places, True, watched.ended, watched.fault)
+        yield ClipBatch(self.video, last.indices, last.frames, last.places, True, reader.ended, reader.fault)
 
-    def _keep(self, wanted: np.ndarray) -> None:
-        """Leave out clips that were not handed out yet."""
+    def _restrict(self, wanted: np.ndarray) -> None:
+        """Leave out the clips that are not `wanted`, of those that were not handed out yet."""
         wanted[: self.done] = True
-        self.order, self.places, self.kept_from = self.order[wanted], self.places[wanted], self.kept_from[wanted]
+        self.order, self.places, self.needed_from = self.order[wanted], self.places[wanted], self.needed_from[wanted]
 
     def _resize(self, decoded: list[np.ndarray]) -> None:
         if decoded:
             self.frames.extend(resize_short_side(np.stack(decoded), self.short_side))
             if len({frame.shape for frame in self.frames}) > 1:
-                raise VideoError(self.reading.path, "its frames differ in size")
+                raise VideoError(self.request.path, "its frames differ in size")
             decoded.clear()
 
     def _next(self, behind: int) -> ClipBatch:
         """The clips up to, not including, place `behind` in the order; frames before them are dropped."""
         if self.done < len(self.order):
-            first = int(self.rows[self.kept_from[self.done]])
+            first = int(self.rows[self.needed_from[self.done]])
             for _ in range(first - self.dropped):
                 self.frames.popleft()
             self.dropped = max(first, self.dropped)

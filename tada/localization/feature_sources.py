@@ -66,11 +66,11 @@ class Extraction:
 
 
 class FeatureSource(ABC):
-    """Where a localization run has its features and the classes of its proposals from.
+    """Gives a localization run its features, and the classes of its proposals.
 
     Attributes:
         initial: where the weights come from, for the run's record.
-        features: which features these are, for the identity of the checkpoint that is trained on them.
+        features: names the features, for the identity of the checkpoint that is trained on them.
     """
 
     initial: Initial
@@ -164,7 +164,7 @@ class NetworkFeatureSource(FeatureSource):
 
 
 class ReleasedFeatureSource(FeatureSource):
-    """Features as the authors have released them, which a linear classifier gives classes; no video is looked at."""
+    """Features that the authors have released. A linear classifier on them gives classes; no video is read."""
 
     def __init__(
         self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup, folder: Path
@@ -269,12 +269,12 @@ def extract(
         folder: of one file per video (`load_features`).
         settings: which clips.
         checkpoint: SHA-256 of the weights that `model` has.
-        progress: told about every video.
+        progress: receives every video.
         group: this process's place among those that share the work.
         stop: asked after every batch; once true, `Interrupted` is raised, and the videos that are finished stay so.
 
     Returns:
-        what became of all videos; in other processes than the first, of this process's share.
+        the extraction of all videos; in other processes than the main one, that of this process's share.
 
     Raises:
         Interrupted: `stop` said so, in whichever process.

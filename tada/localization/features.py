@@ -44,26 +44,31 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureStamp:
-    """What a file of features tells of itself: what they were computed with, and what was wrong with the video."""
+    """Part of a file of features.
+
+    Attributes:
+        identity: hash of what the features were computed from.
+        note: fault of the video, if it has one.
+    """
 
     identity: str
     note: str | None
 
 
 def file_of(folder: Path, video: str) -> Path:
-    """Where the features of a video lie."""
+    """The file of a video's features."""
     return folder / f"{video}.npy"
 
 
-def save_features(folder: Path, video: str, features: Features, kept: FeatureStamp) -> None:
-    """Write a video's features in one step: a file of three arrays, the values, the times and what it was made from."""
+def save_features(folder: Path, video: str, features: Features, stamp: FeatureStamp) -> None:
+    """Write a video's features in one step: a file of three arrays, the values, the times and the stamp."""
     with replacing(file_of(folder, video)) as temporary, temporary.open("wb") as file:
-        for array in (features.values, features.times, [kept.identity, kept.note or ""]):
+        for array in (features.values, features.times, [stamp.identity, stamp.note or ""]):
             np.save(file, array)
 
 
 def read_stamp(folder: Path, video: str) -> FeatureStamp | None:
-    """What a video's file tells of itself; None where there is none, or a damaged one."""
+    """The stamp of a video's file; None where there is no file, or a damaged one."""
     try:
         return _read(file_of(folder, video))[1]
     except (OSError, ValueError, EOFError):

@@ -90,7 +90,7 @@ def test_means_of_the_clips_inside():
     assert (mean_features(Features(values[:1], times[:1]), starts, ends) == values[0]).all()
 
 
-def test_what_can_be_told_apart_is_told_apart(examples):
+def test_separable_classes_are_separated(examples):
     features, labels = examples
     found = probabilities(fit_linear(features, labels, 3), features)
     assert found.shape == (60, 3) and found.sum(1) == pytest.approx(1)

@@ -33,16 +33,16 @@ def case(duration: float, channels: int = 8, **changes):
 def averaged(duration: float, **changes):
     model, video, features, settings = case(duration, **changes)
     windows = windows_of(video, features, settings.window, settings.stride, settings.temporal)
-    said = predict(model, windows, settings.batch)
+    predictions = predict(model, windows, settings.batch)
     grid = grid_of(duration, settings.window, settings.stride, settings.temporal)
-    return windows, said, grid, average(windows, said, grid)
+    return windows, predictions, grid, average(windows, predictions, grid)
 
 
 @pytest.mark.parametrize("duration", [3.0, 8.0, 8.3, 21.3, 24.0])
 def test_overlaps_are_averaged(duration):
-    windows, said, grid, dense = averaged(duration)
+    windows, predictions, grid, dense = averaged(duration)
     for t in range(grid.cells):
-        seen = [(w.first, s) for w, s in zip(windows, said, strict=True) if w.first <= t < w.first + 16]
+        seen = [(w.first, s) for w, s in zip(windows, predictions, strict=True) if w.first <= t < w.first + 16]
         assert dense.start[t] == pytest.approx(np.mean([parts[0][t - first] for first, parts in seen]))
         assert dense.end[t] == pytest.approx(np.mean([parts[1][t - first] for first, parts in seen]))
         for d in range(10):
@@ -100,7 +100,7 @@ def test_no_proposal_leaves_the_video(duration, window):
     assert len(set(zip(found.starts, found.ends, strict=True))) == len(found.starts)
 
 
-def test_the_best_of_every_part_of_the_video_are_kept():
+def test_every_part_of_the_video_has_its_best_proposals():
     model, video, features, settings = case(60.0)
     everything = propose(model, video, features, replace(settings, most=10**6))
     some = propose(model, video, features, replace(settings, most=5))

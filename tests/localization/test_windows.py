@@ -67,11 +67,11 @@ def test_one_clip_is_features_of_all_of_a_short_video():
     assert window.segments == pytest.approx(np.array([[0.4, 1.4]]))
 
 
-def test_actions_are_kept_in_windows_that_hold_all_of_them():
+def test_windows_have_the_actions_that_they_hold_as_a_whole():
     windows = windows_of(video(40.0, (2, 4), (8, 12), (9, 31), (20, 30)), features_of(40.0), 20.0, 10.0, 40)
     assert [window.begin for window in windows] == [0, 10, 20]
-    kept = [(window.segments * window.cell + window.begin).tolist() for window in windows]
-    assert kept == [[[2, 4], [8, 12]], [[20, 30]], [[20, 30]]]
+    seconds = [(window.segments * window.cell + window.begin).tolist() for window in windows]
+    assert seconds == [[[2, 4], [8, 12]], [[20, 30]], [[20, 30]]]
 
 
 def test_training_windows_without_actions_are_left_out():
