@@ -10,7 +10,6 @@ from typing import Any
 from tada.base import typed_json
 from tada.base.errors import TadaError, unknown
 from tada.base.files import PAPER
-from tada.base.yaml_files import validate
 from tada.models.registry import model_options
 from tada.report.paper.figures import Figure, load_figure
 from tada.report.paper.sentences import Claims, load_claims
@@ -33,7 +32,7 @@ def check_config(config: dict[str, Any]) -> None:
         SystemExit: with a message that names the key; snakemake would bury an exception in a traceback.
     """
     try:
-        validate(config, "config", where="config/config.yaml or --config")
+        recipes.check_config(config)
     except TadaError as error:
         sys.exit(f"Error: {error}")
     if config.get("weights") == Scale.RELEASED:

@@ -115,10 +115,10 @@ class Sources:
 
 
 def _read(run: Run, data: str) -> Annotations:
-    if not data and run.dataset in catalog.READERS:
+    if not data and run.dataset in catalog.DATASETS:
         raise TadaError(
             f"scale {run.scale} needs the videos of {run.dataset}: set data.{run.dataset} in config/config.yaml to "
-            f"their folder; {catalog.READERS[run.dataset].EXPECTED}"
+            f"their folder; {catalog.find(run.dataset).load_reader().EXPECTED}"
         )
     annotations = catalog.read(run.dataset, Place.parse(data))
     check_classes(annotations.classes, run, annotations.layout)

@@ -1,20 +1,213 @@
-"""The datasets by name, and where a user has them.
+"""Every fact about the datasets, once: schemas, help texts, plans, checks and readers ask here.
 
-Names of a dataset's classes, as far as its annotations are at hand.
+A new dataset is one entry of `_ENTRIES` and one reader. Imports neither torch nor numpy, so that plans are made at
+once; readers and renderers are named here and imported where they are used.
 """
 
 import inspect
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from tada.base.errors import TadaError, unknown
 from tada.data.clips import Annotations
-from tada.data.readers import ek100, hacs, k400, ssv2
 
-READERS: dict[str, ModuleType] = {"ssv2": ssv2, "k400": k400, "ek100": ek100, "hacs": hacs}
-"""Each has `read(root, ...) -> Annotations` and says in EXPECTED which files it looks for."""
+Renderer = Callable[[Path, Any, int], dict[str, Any]]
+"""Renders a whole dataset into an empty folder, by a `RenderSpec`, with so many processes; returns counts for the
+manifest."""
+
+
+@dataclass(frozen=True)
+class ReleasedClips:
+    """Of what clips the authors released features, and how the files are called.
+
+    Attributes:
+        stride: frames from clip to clip.
+        fps: frames per second that the clips were taken at.
+        pieces: a file is about a part of a video and called `{video}_{start}_{end}` (milliseconds); else about all of
+            it and called `{video}`.
+        prefix: what may stand before a video's name there.
+    """
+
+    stride: int
+    fps: float
+    pieces: bool = False
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Localization:
+    """Facts about a dataset of untrimmed videos in which actions are located (section 6).
+
+    Attributes:
+        annotated: whose official files have the form of its ground truth.
+        protocol: whose evaluation it has, as the notes below a table say it.
+        videos: number of videos of each split.
+        hours: of the training and validation videos together.
+        clips: of the released features.
+        exact_durations: a video's file has to last as long as the annotations say; else another was annotated.
+    """
+
+    annotated: str
+    protocol: str
+    videos: Mapping[str, int]
+    hours: float
+    clips: ReleasedClips
+    exact_durations: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known about a published dataset, wherever a user has it.
+
+    Attributes:
+        name: in recipes, targets and folders.
+        title: as the paper prints it.
+        classes: their number, or that of each of its labels.
+        reader: module with `read(root, ...) -> Annotations`, and EXPECTED, which says what files it looks for; where
+            actions are located, also with `read_annotated`, `durations` and `video_name`, and where durations have to
+            be exact, `disagreement`.
+        clips: annotated clips of each split as published; empty where only whole videos are counted.
+        layouts: forms of the dataset that its reader tells apart, and that a user can name.
+        renderer: "module:function" that renders the mini version (see `Renderer`); None: there is none.
+        rendering: raised whenever the renderer makes other videos of the same spec.
+        localization: facts about it where actions are located in its videos; None: clips are classified only.
+    """
+
+    name: str
+    title: str
+    classes: int | Mapping[str, int]
+    reader: str
+    clips: Mapping[str, int] = field(default_factory=dict)
+    layouts: tuple[str, ...] = ()
+    renderer: str | None = None
+    rendering: int = 1
+    localization: Localization | None = None
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """Names of its recipes: that of classification is its own."""
+        return (self.name, f"{self.name}-localization") if self.localization else (self.name,)
+
+    @property
+    def validation_size(self) -> int:
+        """Clips of the validation split, or videos where only these are counted; 0 where neither is known."""
+        counts = self.clips or (self.localization.videos if self.localization else {})
+        return counts.get("validation", 0)
+
+    def load_reader(self) -> Any:
+        """The module that reads it."""
+        return import_module(self.reader)
+
+    def load_renderer(self) -> Renderer:
+        """The function that renders its mini version.
+
+        Raises:
+            TadaError: it has none.
+        """
+        if self.renderer is None:
+            raise TadaError(f"{self.name}: there is no mini version of this dataset")
+        module, _, function = self.renderer.partition(":")
+        renderer: Renderer = getattr(import_module(module), function)
+        return renderer
+
+
+_ENTRIES = (
+    Dataset(
+        name="ssv2",
+        title="Something-Something-V2",
+        classes=174,
+        reader="tada.data.readers.ssv2",
+        clips={"train": 168_913, "validation": 24_777},
+        renderer="tada.data.mini.trimmed:write_ssv2",
+    ),
+    Dataset(
+        name="k400",
+        title="Kinetics-400",
+        classes=400,
+        reader="tada.data.readers.k400",
+        # Of the official lists. The copies that users have lack some of these videos: check-data names them.
+        clips={"train": 246_534, "validation": 19_906},
+        layouts=("csv", "list", "folders"),
+        renderer="tada.data.mini.trimmed:write_k400",
+    ),
+    Dataset(
+        name="ek100",
+        title="EPIC-KITCHENS-100",
+        classes={"verb": 97, "noun": 300},
+        reader="tada.data.readers.ek100",
+        clips={"train": 67_217, "validation": 9_668},
+        layouts=("videos", "frames"),
+        renderer="tada.data.mini.untrimmed:write_ek100",
+        rendering=2,
+        localization=Localization(
+            annotated="EPIC-KITCHENS-100",
+            protocol="EPIC-KITCHENS-100's, in which verbs, nouns and actions are ranked by the same scores",
+            videos={"train": 495, "validation": 138},
+            hours=87,  # 100 with the test videos
+            clips=ReleasedClips(stride=8, fps=60.0, pieces=True),
+            exact_durations=True,
+        ),
+    ),
+    Dataset(
+        name="hacs",
+        title="HACS Segments",
+        classes=200,
+        reader="tada.data.readers.hacs",
+        renderer="tada.data.mini.untrimmed:write_hacs",
+        localization=Localization(
+            annotated="HACS or ActivityNet",
+            protocol="ActivityNet's",
+            videos={"train": 37_613, "validation": 5_981},
+            hours=1_900,  # a video lasts about 157 s
+            clips=ReleasedClips(stride=16, fps=30.0, prefix="v_"),
+        ),
+    ),
+)
+
+
+DATASETS: Mapping[str, Dataset] = {entry.name: entry for entry in _ENTRIES}
+"""The datasets by name."""
+
+
+RECIPES = tuple(recipe for entry in _ENTRIES for recipe in entry.recipes)
+"""Names that recipes can have, e.g. "hacs" and "hacs-localization"; a run calls its own its dataset."""
+
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "dataset": tuple(DATASETS),
+    "recipe": RECIPES,
+    "one_label": tuple(entry.name for entry in _ENTRIES if isinstance(entry.classes, int)),
+}
+"""What schemas of YAML files leave open (see `tada.base.yaml_files.validate`): all datasets, all recipes, and the
+datasets whose clips have one label each."""
+
+
+def find(name: str) -> Dataset:
+    """The dataset of a name.
+
+    Raises:
+        TadaError: there is none of this name; says the nearest.
+    """
+    if name not in DATASETS:
+        raise unknown("dataset", name, DATASETS)
+    return DATASETS[name]
+
+
+def localization_of(name: str) -> Localization:
+    """Facts about a dataset in whose videos actions are located.
+
+    Raises:
+        TadaError: there is no such dataset, or its videos are not annotated so.
+    """
+    facts = find(name).localization
+    if facts is None:
+        annotated = ", ".join(entry.name for entry in _ENTRIES if entry.localization)
+        raise TadaError(f"{name}: not annotated for localization; annotated: {annotated}")
+    return facts
 
 
 @dataclass(frozen=True)
@@ -37,17 +230,16 @@ def read(dataset: str, place: Place) -> Annotations:
     """The annotations of a dataset.
 
     Raises:
-        TadaError: a dataset without a reader, an option that its reader does not have, or as the reader itself.
+        TadaError: an unknown dataset, an option that its reader does not have, or as the reader itself.
     """
-    if dataset not in READERS:
-        raise TadaError(f"{dataset}: this dataset cannot be read yet; readable: {', '.join(READERS)}")
-    reader = READERS[dataset].read
+    reader = find(dataset).load_reader().read
     valid = list(inspect.signature(reader).parameters)[1:]
     for option in place.options:
         if option not in valid:
             raise unknown("option", option, valid, where=f"data.{dataset}")
     options = {key: value if key == "layout" else Path(value) for key, value in place.options.items()}
-    return reader(place.root, **options)
+    annotations: Annotations = reader(place.root, **options)
+    return annotations
 
 
 def class_names(dataset: str, data: str, classes: int) -> tuple[str, ...]:

@@ -16,17 +16,8 @@ from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.clips import Clip, Split
 from tada.data.inspection import Finding, OnProgress, inspect_files, summarise, unusable
-from tada.data.readers import ek100
 
 Classes = tuple[str, ...] | dict[str, tuple[str, ...]]
-
-
-OFFICIAL = {
-    "ssv2": {"train": 168_913, "validation": 24_777},
-    "k400": {"train": 246_534, "validation": 19_906},
-    "ek100": {"train": 67_217, "validation": 9_668},
-}
-"""Annotated clips of the published datasets."""
 
 
 KINDS = {
@@ -55,7 +46,7 @@ def check(
     """Everything that is wrong with a dataset, as plain values for JSON.
 
     Args:
-        dataset: "ssv2", "k400", "ek100" or "hacs".
+        dataset: a name of `tada.data.catalog`.
         place: where it lies.
         record: file of JSON lines that remembers what was found (`tada.data.inspection.inspect_files`).
         workers: processes that inspect.
@@ -97,10 +88,13 @@ def count_faults(report: Mapping[str, Any]) -> int:
     return wrong + named + len(report["unlisted"]) + len(report.get("durations", {}))
 
 
-def _expected(dataset: str, root: Path) -> dict[str, int]:
+def _expected(dataset: str, root: Path) -> Mapping[str, int]:
     """Clips that the annotations should list: as rendered, if it is a mini dataset, else as published."""
     manifest = root / "manifest.json"
-    return read_json(manifest)["counts"] if manifest.exists() else OFFICIAL.get(dataset, {})
+    if not manifest.exists():
+        return catalog.find(dataset).clips
+    counts: dict[str, int] = read_json(manifest)["counts"]
+    return counts
 
 
 def _account(
@@ -200,16 +194,18 @@ def check_data(
 
 
 def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
-    """Videos of EPIC-KITCHENS-100 that last longer or shorter than its list of videos says."""
-    if dataset != "ek100":
+    """Videos that last longer or shorter than the annotations say, where these have to be exact."""
+    entry = catalog.find(dataset)
+    if entry.localization is None or not entry.localization.exact_durations:
         return {}
+    reader = entry.load_reader()
     folder = place.options.get("annotations")
-    stated = ek100.durations(place.root, Path(folder) if folder else None)
+    stated = reader.durations(place.root, Path(folder) if folder else None)
     annotations = catalog.read(dataset, place)
     clips = [*annotations.train.clips, *annotations.validation.clips]
     files = inspect_files(clips, record)  # looks at none again: `check` has left what it found in `record`
     reasons = {
-        path.stem: ek100.disagreement(found.seconds, stated[path.stem], found.fps)
+        path.stem: reader.disagreement(found.seconds, stated[path.stem], found.fps)
         for path, found in files.items()
         if found.reason is None and path.stem in stated
     }

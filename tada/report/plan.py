@@ -15,10 +15,11 @@ from rich.table import Table
 
 from tada.base.errors import TadaError, unknown
 from tada.base.files import CONFIG, read_json
-from tada.base.yaml_files import load_yaml, validate
+from tada.base.yaml_files import load_yaml
+from tada.data import catalog
 from tada.report.paper.figures import figure_names, load_figure
 from tada.report.paper.tables import load_table, table_names
-from tada.runs.recipes import is_runnable, precomputed_features
+from tada.runs.recipes import check_config, is_runnable, precomputed_features
 from tada.runs.record import is_finished, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -36,14 +37,6 @@ TESTING = 0.01
 
 FEATURE_BYTES = 2048 * 4
 """Of a clip's feature from a ResNet-50."""
-
-
-HOURS_OF_VIDEO = {"ek100": 87, "hacs": 1_900}
-"""Training and validation together: EPIC-KITCHENS-100 has 100 hours with its test videos; a video of HACS lasts about
-157 s."""
-
-
-VALIDATION_VIDEOS = {"ssv2": 24_777, "k400": 19_900, "ek100": 9_668, "hacs": 5_981}
 
 
 @dataclass
@@ -129,11 +122,11 @@ class Plan:
     def _gigabytes(self, run: Run) -> float:
         recipe = run.recipe
         if recipe.task == "localization":
-            seconds = 0 if run.scale.renders else HOURS_OF_VIDEO[recipe.initial] * 3600
+            seconds = 0 if run.scale.renders else catalog.localization_of(recipe.videos).hours * 3600
             return seconds * recipe.clips.target_fps / recipe.clips.stride * FEATURE_BYTES / 1e9
         small = (recipe.network.get("width", 64) / 64) ** 2 * sum(recipe.network.get("depth", [16])) / 16
         classes = sum(recipe.classes.values()) if isinstance(recipe.classes, dict) else recipe.classes
-        videos = 0 if run.scale.renders else VALIDATION_VIDEOS[run.dataset]
+        videos = 0 if run.scale.renders else catalog.find(recipe.videos).validation_size
         scores = videos * classes * (2 * recipe.test.clips * recipe.test.crops + 4)
         return (self._size(run.model)[1] * small * 8 + scores) / 1e9
 
@@ -209,12 +202,12 @@ def _same_but_seed(run: Run, other: Run) -> bool:
 
 
 def _config(changes: Sequence[str]) -> dict[str, Any]:
-    config = load_yaml(CONFIG / "config.yaml", "config") if (CONFIG / "config.yaml").exists() else {}
+    config = load_yaml(CONFIG / "config.yaml", "config", catalog.NAMES) if (CONFIG / "config.yaml").exists() else {}
     config = {"scale": Scale.MINI.value, "seeds": 1, "data": {}, **config}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise TadaError(f"--config {change}: KEY=VALUE is expected, e.g. scale=paper")
         config[key] = yaml.safe_load(value)
-    validate(config, "config", where="config/config.yaml or --config")
+    check_config(config)
     return config | ({"scale": Scale.RELEASED, "seeds": 1} if config.get("weights") == Scale.RELEASED else {})

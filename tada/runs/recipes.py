@@ -13,7 +13,8 @@ from typing import Any
 
 from tada.base import files
 from tada.base.errors import unknown
-from tada.base.yaml_files import load_yaml
+from tada.base.yaml_files import load_yaml, validate
+from tada.data import catalog
 from tada.models.registry import model_options
 from tada.runs.settings import (
     BmnSettings,
@@ -34,13 +35,34 @@ from tada.runs.settings import (
 
 @cache
 def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
-    return load_yaml(folder / "recipes" / Scale.named(scale).recipe_file, "recipes")
+    return load_yaml(folder / "recipes" / Scale.named(scale).recipe_file, "recipes", catalog.NAMES)
 
 
 @cache
 def released_checkpoints(folder: Path = files.CONFIG) -> dict[str, Any]:
     """The authors' checkpoints, dataset -> model -> published accuracies, and the tolerance of their verdicts."""
-    return load_yaml(folder / "released.yaml", "released")
+    return load_yaml(folder / "released.yaml", "released", catalog.NAMES)
+
+
+def check_config(config: Mapping[str, Any], folder: Path = files.CONFIG) -> None:
+    """Check the content of config.yaml, with all that --config has changed.
+
+    Raises:
+        TadaError: it breaks its schema, there are features of a dataset without localization, or a checkpoint
+            that the authors have not released.
+    """
+    where = "config/config.yaml or --config"
+    validate(config, "config", where, catalog.NAMES)
+    for dataset, place in (config.get("data") or {}).items():
+        if isinstance(place, Mapping) and "features" in place and catalog.find(dataset).localization is None:
+            raise unknown("key", "features", place.keys() - {"features"}, f"{where}: data.{dataset}")
+    for dataset, given in (config.get("released") or {}).items():
+        published = released_checkpoints(folder)["checkpoints"]
+        if dataset not in published:
+            raise unknown("key", dataset, published, f"{where}: released")
+        for model in given:
+            if model not in published[dataset]:
+                raise unknown("key", model, published[dataset], f"{where}: released.{dataset}")
 
 
 def recipe_names(scale: str = Scale.PAPER, folder: Path = files.CONFIG) -> tuple[str, ...]:

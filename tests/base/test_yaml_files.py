@@ -6,41 +6,66 @@ import yaml
 from tada.base import files
 from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml, validate
+from tada.data.catalog import NAMES
 
 CONFIG = yaml.safe_load((files.CONFIG / "config.yaml").read_text())
 
 
 def test_committed_files_are_valid():
-    load_yaml(files.CONFIG / "config.yaml", "config")
+    load_yaml(files.CONFIG / "config.yaml", "config", NAMES)
     for scale in ("mini", "paper"):
-        load_yaml(files.CONFIG / "recipes" / f"{scale}.yaml", "recipes")
+        load_yaml(files.CONFIG / "recipes" / f"{scale}.yaml", "recipes", NAMES)
 
 
 def test_typo_names_file_key_and_nearest_key():
     with pytest.raises(TadaError, match=r"config\.yaml: unknown key 'seed'; did you mean 'seeds'\?"):
-        validate({**CONFIG, "seed": 3}, "config", where="config.yaml")
+        validate({**CONFIG, "seed": 3}, "config", where="config.yaml", names=NAMES)
 
 
 def test_typo_deep_inside_names_its_path():
     recipes = yaml.safe_load((files.CONFIG / "recipes" / "mini.yaml").read_text())
     recipes["ssv2"]["train"]["warmup_epoch"] = 1
     with pytest.raises(TadaError, match=r"mini\.yaml: ssv2\.train: unknown key 'warmup_epoch'.*'warmup_epochs'"):
-        validate(recipes, "recipes", where="mini.yaml")
+        validate(recipes, "recipes", where="mini.yaml", names=NAMES)
 
 
 def test_unknown_dataset_in_recipes_is_named():
     with pytest.raises(TadaError, match="unknown key 'ssv3'; did you mean 'ssv2'"):
-        validate({"ssv3": {}}, "recipes", where="mini.yaml")
+        validate({"ssv3": {}}, "recipes", where="mini.yaml", names=NAMES)
+
+
+@pytest.mark.parametrize("keys", [("hacs-localization", "videos"), ("ek100", "train", "initial")])
+def test_unknown_dataset_deep_inside_is_named(keys):
+    recipes = yaml.safe_load((files.CONFIG / "recipes" / "mini.yaml").read_text())
+    holder = recipes
+    for key in keys[:-1]:
+        holder = holder[key]
+    for name, nearest in (("k40", "k400"), ("hasc", "hacs")):
+        holder[keys[-1]] = name
+        with pytest.raises(TadaError, match=rf"{'[.]'.join(keys)}: unknown value '{name}'; did you mean '{nearest}'"):
+            validate(recipes, "recipes", where="mini.yaml", names=NAMES)
+
+
+def test_initial_weights_are_those_of_a_file_or_of_a_dataset():
+    recipes = yaml.safe_load((files.CONFIG / "recipes" / "mini.yaml").read_text())
+    recipes["k400"]["train"]["initial"] = "imagnet"
+    with pytest.raises(TadaError, match=r"k400\.train\.initial: unknown value 'imagnet'; did you mean 'imagenet'"):
+        validate(recipes, "recipes", where="mini.yaml", names=NAMES)
+
+
+def test_names_that_a_schema_leaves_open_have_to_be_given():
+    with pytest.raises(TadaError, match="unknown key 'ssv2'"):
+        validate({"ssv2": {}}, "recipes", where="mini.yaml")
 
 
 def test_wrong_value_names_the_nearest():
     with pytest.raises(TadaError, match=r"scale: unknown value 'papers'; did you mean 'paper'\?"):
-        validate({**CONFIG, "scale": "papers"}, "config", where="config.yaml")
+        validate({**CONFIG, "scale": "papers"}, "config", where="config.yaml", names=NAMES)
 
 
 def test_all_faults_are_told_at_once():
     with pytest.raises(TadaError) as error:
-        validate({**CONFIG, "seeds": 0, "scael": "mini"}, "config", where="config.yaml")
+        validate({**CONFIG, "seeds": 0, "scael": "mini"}, "config", where="config.yaml", names=NAMES)
     assert len(str(error.value).splitlines()) == 2
 
 

@@ -98,5 +98,5 @@ def test_folders_of_frames(kitchen):
 
 
 def test_a_dataset_of_trimmed_videos_is_refused(tmp_path):
-    with pytest.raises(TadaError, match="ssv2: not annotated for localization; annotated: hacs, ek100"):
+    with pytest.raises(TadaError, match="ssv2: not annotated for localization; annotated: ek100, hacs"):
         read_untrimmed("ssv2", Place(tmp_path))

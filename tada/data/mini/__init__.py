@@ -6,32 +6,16 @@ A folder is rendered whole beside its place and moved there; its manifest, writt
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from tada.base.errors import TadaError, unknown
+from tada.base.errors import TadaError
 from tada.base.files import read_json, write_json, write_text
-from tada.data.mini import trimmed, untrimmed
+from tada.data import catalog
 from tada.data.mini.rendering import RenderSpec
-
-Renderer = Callable[[Path, RenderSpec, int], dict[str, Any]]
-"""Renders a whole dataset into an empty folder by a spec with so many processes; returns counts for the manifest."""
-
-
-RENDERERS: dict[str, Renderer] = {
-    "ssv2": trimmed.write_ssv2,
-    "k400": trimmed.write_k400,
-    "ek100": untrimmed.write_ek100,
-    "hacs": untrimmed.write_hacs,
-}
-
-
-FORMATS = {"ssv2": 1, "k400": 1, "ek100": 2, "hacs": 1}
-"""A dataset's number is raised whenever the same spec renders other videos."""
-
 
 MARK = ".rendered"
 
@@ -46,15 +30,16 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
         root: folder of the dataset; other than rendered files, it must not hold any.
         spec: what to render.
         workers: processes that render.
-        dataset: whose layout and contents: "ssv2", "k400", "ek100" or "hacs".
+        dataset: whose layout and contents; a name of `tada.data.catalog`.
 
     Raises:
-        TadaError: a dataset or spec that cannot be rendered, or a folder with files that were not rendered.
+        TadaError: an unknown dataset, one without a mini version, a spec that cannot be rendered, or a folder with
+            files that were not rendered.
     """
     spec = spec if isinstance(spec, RenderSpec) else RenderSpec.of(spec)
-    if dataset not in RENDERERS:
-        raise unknown("dataset", dataset, RENDERERS)
-    wanted = {"format": FORMATS[dataset], "dataset": dataset, "spec": _jsonable(spec)}
+    entry = catalog.find(dataset)
+    renderer = entry.load_renderer()
+    wanted = {"format": entry.rendering, "dataset": dataset, "spec": _jsonable(spec)}
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
         manifest = root / "manifest.json"
@@ -62,10 +47,10 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
             return read_json(manifest)
         _empty(root)
         unfinished = root / ".unfinished"
-        counts = RENDERERS[dataset](unfinished, spec, workers)
+        counts = renderer(unfinished, spec, workers)
         content = {**wanted, "counts": counts, "sha256": _hash(unfinished)}
-        for entry in unfinished.iterdir():
-            entry.replace(root / entry.name)
+        for made in unfinished.iterdir():
+            made.replace(root / made.name)
         unfinished.rmdir()
         write_json(manifest, content)
         return content

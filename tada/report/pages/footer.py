@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tada.base.devices import environment
 from tada.base.provenance import Environment
+from tada.data.catalog import localization_of
 from tada.report.measure.provenance import Line, about_code, about_runs
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
@@ -120,12 +121,6 @@ def _shown(value: Value, decimals: int) -> str:
     return show(value.mean, decimals) + spread
 
 
-_PROTOCOLS = {
-    "hacs-localization": "ActivityNet's",
-    "ek100-localization": "EPIC-KITCHENS-100's, in which verbs, nouns and actions are ranked by the same scores",
-}
-
-
 _PRECISION = "the mean over classes of the interpolated average precision"
 
 
@@ -150,7 +145,7 @@ def localization(table: Table, results: Results) -> list[Line]:
         if recipe.task != "localization":
             continue
         printed = {what.name.partition("@")[2] for what in metrics if what.dataset == dataset} - {""}
-        lines.append((f"Protocol, {dataset}", _protocol(dataset, recipe.thresholds, len(printed))))
+        lines.append((f"Protocol, {dataset}", _protocol(recipe.videos, recipe.thresholds, len(printed))))
         lines += _proposals(dataset, models, recipe.recall_at, results)
         lines += _given(dataset, models, results)
     return lines
@@ -159,8 +154,8 @@ def localization(table: Table, results: Results) -> list[Line]:
 def _protocol(dataset: str, thresholds: Sequence[float], printed: int) -> str:
     step = round(thresholds[1] - thresholds[0], 6)
     text = (
-        f"{_PROTOCOLS[dataset]}: {_PRECISION} at intersections over union of {thresholds[0]:g} to {thresholds[-1]:g} "
-        f"in steps of {step:g}; Avg. is the mean over all {len(thresholds)}"
+        f"{localization_of(dataset).protocol}: {_PRECISION} at intersections over union of {thresholds[0]:g} to "
+        f"{thresholds[-1]:g} in steps of {step:g}; Avg. is the mean over all {len(thresholds)}"
     )
     return text + (f", of which {printed} are shown." if printed < len(thresholds) else ".")
 

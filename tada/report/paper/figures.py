@@ -11,6 +11,7 @@ import yaml
 from tada.base import files
 from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml
+from tada.data import catalog
 from tada.report.paper.printed import parse
 
 FIGURES = files.PAPER / "figures"
@@ -141,7 +142,7 @@ def load_figure(name: str, folder: Path = FIGURES) -> Figure:
     if not path.exists():
         raise unknown("figure", name, figure_names(folder), where=str(folder))
     kind = _kind(path)
-    spec = load_yaml(path, f"figure-{kind}")
+    spec = load_yaml(path, f"figure-{kind}", catalog.NAMES)
     about = (name, spec["title"], " ".join(spec["caption"].split()), spec["place"])
     return _READERS[kind](about, spec, path)
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tada.base.errors import TadaError, unknown
+from tada.data.catalog import RECIPES
 from tada.models.registry import model_names
-
-DATASETS = ("ssv2", "k400", "ek100", "hacs", "ek100-localization", "hacs-localization")
-
 
 CLASSES, RESOLUTION = 400, 256
 """Classes and pixels of the input's sides at which networks are counted where nothing else is said (Table 2)."""
@@ -211,6 +209,6 @@ def _model(name: str, where: str) -> str:
 
 
 def _dataset(name: str, where: str) -> str:
-    if name not in DATASETS:
-        raise unknown("dataset", name, [*DATASETS, "complexity", "layer", "start", "curve"], where)
+    if name not in RECIPES:
+        raise unknown("dataset", name, [*RECIPES, "complexity", "layer", "start", "curve"], where)
     return name

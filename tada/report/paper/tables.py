@@ -13,6 +13,7 @@ from typing import Any
 from tada.base import files
 from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml
+from tada.data import catalog
 from tada.report.paper.expressions import evaluate_formula
 from tada.report.paper.printed import EMPTY, Interval, Printed, parse
 from tada.report.paper.quantities import (
@@ -155,7 +156,7 @@ def load_table(name: str, folder: Path = TABLES) -> Table:
     path = folder / f"{name}.yaml"
     if not path.exists():
         raise unknown("table", name, table_names(folder), where=str(folder))
-    return _Reader(path, load_yaml(path, "table")).table()
+    return _Reader(path, load_yaml(path, "table", catalog.NAMES)).table()
 
 
 class _Reader:

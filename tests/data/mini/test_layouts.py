@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tada.base.errors import TadaError
-from tada.data import catalog, mini, validation
+from tada.data import mini, validation
 from tada.data.catalog import Place
 from tada.data.mini import trimmed, untrimmed
 from tada.data.mini.rendering import RenderSpec
@@ -128,4 +128,3 @@ def test_long_segments_repeat_the_activity(tmp_path, monkeypatch):
 def test_unknown_dataset(tmp_path):
     with pytest.raises(TadaError, match="unknown dataset 'k600'; did you mean 'k400'"):
         mini.render(tmp_path / "k600", SPECS["k400"], dataset="k600")
-    assert catalog.READERS.keys() == mini.RENDERERS.keys()

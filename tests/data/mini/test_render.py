@@ -4,6 +4,7 @@ import pytest
 
 from tada.base.errors import TadaError
 from tada.data import mini
+from tada.data.mini import trimmed
 from tada.data.mini.rendering import RenderSpec
 from tada.data.readers import ssv2
 from tada.data.video.random_access import Video
@@ -65,24 +66,24 @@ def test_another_seed_gives_other_videos(rendered, tmp_path):
 
 
 def test_nothing_is_done_twice(rendered, monkeypatch):
-    monkeypatch.setitem(mini.RENDERERS, "ssv2", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setattr(trimmed, "write_ssv2", lambda *_: pytest.fail("rendered again"))
     assert mini.render(rendered[0], SPEC) == rendered[1]
 
 
 def test_interrupted_rendering_is_begun_anew(tmp_path, monkeypatch, rendered):
-    real = mini.RENDERERS["ssv2"]
+    real = trimmed.write_ssv2
 
     def interrupted(folder, spec, workers):
         real(folder, spec, workers)
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(mini.RENDERERS, "ssv2", interrupted)
+    monkeypatch.setattr(trimmed, "write_ssv2", interrupted)
     with pytest.raises(KeyboardInterrupt):
         mini.render(tmp_path / "ssv2", SPEC)
     assert not (tmp_path / "ssv2" / "manifest.json").exists()
     with pytest.raises(TadaError, match="no annotations"):
         ssv2.read(tmp_path / "ssv2")
-    monkeypatch.setitem(mini.RENDERERS, "ssv2", real)
+    monkeypatch.setattr(trimmed, "write_ssv2", real)
     assert mini.render(tmp_path / "ssv2", SPEC) == rendered[1]
 
 

@@ -228,5 +228,5 @@ def test_place_of_a_dataset_in_words_or_as_a_mapping(tmp_path):
     assert len(catalog.read("ek100", place).train.clips) == 2
     with pytest.raises(TadaError, match=r"data\.ek100: unknown option 'annotation'; did you mean 'annotations'"):
         catalog.read("ek100", Place(root, {"annotation": "x"}))
-    with pytest.raises(TadaError, match="thumos: this dataset cannot be read"):
+    with pytest.raises(TadaError, match="unknown dataset 'thumos'"):
         catalog.read("thumos", Place(root))
