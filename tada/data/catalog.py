@@ -88,6 +88,11 @@ class Dataset:
     localization: Localization | None = None
 
     @property
+    def labels(self) -> Mapping[str, int]:
+        """Number of classes of each label of a clip; where there is one, it is called "label"."""
+        return {"label": self.classes} if isinstance(self.classes, int) else self.classes
+
+    @property
     def recipes(self) -> tuple[str, ...]:
         """Names of its recipes: that of classification is its own."""
         return (self.name, f"{self.name}-localization") if self.localization else (self.name,)

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from tada.base.errors import TadaError, unknown
+from tada.base.errors import TadaError
 from tada.base.files import replacing
+from tada.data.catalog import localization_of
 from tada.localization.videos import Untrimmed
 from tada.models.weights import read_checkpoint
 
@@ -155,10 +156,6 @@ def check_finite(features: Features, video: Untrimmed, where: Path) -> None:
         raise TadaError(f"{where}: features of {video.name}: those at {first:.2f} s are not finite")
 
 
-CLIPS = {"ek100": (8, 60.0), "hacs": (16, 30.0)}
-"""Stride in frames, and frames per second."""
-
-
 SUFFIXES = (".pkl", ".pth", ".pt")
 
 
@@ -185,7 +182,7 @@ class ReleasedFeatures:
     """The released features of a dataset's videos.
 
     Args:
-        dataset: "ek100" or "hacs".
+        dataset: a name of `tada.data.catalog`, of a dataset of untrimmed videos.
         folder: of the files; they may lie in folders of it.
         channels: C that they must have; None: the same for all, whatever the first has.
 
@@ -194,16 +191,14 @@ class ReleasedFeatures:
     """
 
     def __init__(self, dataset: str, folder: Path, channels: int | None = None) -> None:
-        if dataset not in CLIPS:
-            raise unknown("dataset", dataset, CLIPS)
-        self.dataset, self.folder, self.channels = dataset, folder, channels
-        self.stride, self.fps = CLIPS[dataset]
+        self.folder, self.channels = folder, channels
+        self.clips = localization_of(dataset).clips
         self._pieces: dict[str, list[_Piece]] = defaultdict(list)
         for path in folder.rglob("*"):
             if path.suffix in SUFFIXES:
                 self._add(path)
         if not self._pieces:
-            names = "{video}_{start}_{end}.pkl" if dataset == "ek100" else "{video}.pkl"
+            names = "{video}_{start}_{end}.pkl" if self.clips.pieces else "{video}.pkl"
             raise TadaError(f"{folder}: no released features there; expected files {names}")
 
     def __contains__(self, video: str) -> bool:
@@ -223,11 +218,11 @@ class ReleasedFeatures:
         pieces = sorted(self._of(video.name))
         if not pieces:
             raise TadaError(f"{self.folder}: no released features of {video.name}")
-        if self.dataset == "hacs":
+        if not self.clips.pieces:
             pieces = [_Piece(0.0, video.duration, pieces[0].path)]
         values, times, reached = [], [], 0.0
         for piece in pieces:
-            if abs(piece.start - reached) > 0.5 / self.fps:
+            if abs(piece.start - reached) > 0.5 / self.clips.fps:
                 raise TadaError(
                     f"{piece.path}: begins at {piece.start:.3f} s of {video.name}, and the files before it end at "
                     f"{reached:.3f} s"
@@ -249,17 +244,17 @@ class ReleasedFeatures:
         return features
 
     def _add(self, path: Path) -> None:
-        if self.dataset == "hacs":
+        if not self.clips.pieces:
             self._pieces[path.stem].append(_Piece(0.0, float("inf"), path))
         elif match := _PIECE.fullmatch(path.stem):
             self._pieces[match["video"]].append(_Piece(int(match["start"]) / 1000, int(match["end"]) / 1000, path))
 
     def _of(self, video: str) -> list[_Piece]:
-        prefixed = self._pieces.get(f"v_{video}", []) if self.dataset == "hacs" else []
-        return prefixed or self._pieces.get(video, [])
+        return self._pieces.get(f"{self.clips.prefix}{video}", []) or self._pieces.get(video, [])
 
     def _centres(self, count: int) -> np.ndarray:
-        return (self.stride - 1 + self.stride * np.arange(count)) / self.fps
+        stride, fps = self.clips.stride, self.clips.fps
+        return (stride - 1 + stride * np.arange(count)) / fps
 
     def _values(self, piece: _Piece, video: Untrimmed) -> np.ndarray:
         """The values in a file, checked against the time that it is about."""
@@ -273,10 +268,11 @@ class ReleasedFeatures:
                 f"{piece.path}: features of {video.name} have {found.shape[1]} channels, and {self.channels} are "
                 "expected"
             )
+        stride, fps = self.clips.stride, self.clips.fps
         lasts = piece.end - piece.start
-        expected = max(ceil((lasts * self.fps - self.stride + 1) / self.stride), 0)
-        slack = max(_SLACK, _SHARE * lasts) if self.dataset == "hacs" else self.stride / self.fps
-        if abs(len(found) - expected) > ceil(slack * self.fps / self.stride):
+        expected = max(ceil((lasts * fps - stride + 1) / stride), 0)
+        slack = stride / fps if self.clips.pieces else max(_SLACK, _SHARE * lasts)
+        if abs(len(found) - expected) > ceil(slack * fps / stride):
             raise TadaError(
                 f"{piece.path}: {len(found)} features of {video.name}, and {expected} are expected of the "
                 f"{lasts:.2f} s that it is about"

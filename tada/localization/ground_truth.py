@@ -15,9 +15,6 @@ from tada.data.readers.ek100 import seconds
 from tada.data.readers.listing import rows
 from tada.metrics.average_precision import check_table, describe
 
-NAMES = {"hacs": "HACS or ActivityNet", "ek100": "EPIC-KITCHENS-100"}
-
-
 _TOLERANCE = 0.05
 """Seconds by which a segment may leave its video before it is counted: about a frame, as times are rounded."""
 

@@ -25,9 +25,8 @@ from tabulate import tabulate
 
 from tada.base.errors import TadaError, unknown
 from tada.base.files import write_text
-from tada.data.readers.ek100 import TASKS
+from tada.data.catalog import DATASETS, localization_of
 from tada.localization.ground_truth import (
-    NAMES,
     GroundTruth,
     check,
     label_name,
@@ -118,7 +117,7 @@ def write_ek100(path: Path, predictions: pd.DataFrame) -> None:
     """
     check_table(predictions, "predictions", ("video", "verb", "noun", "start", "end", "score"))
     ordered = predictions.sort_values(["video", "score"], ascending=[True, False], kind="stable")
-    verbs, nouns = (ordered[task].astype(int).tolist() for task in TASKS)
+    verbs, nouns = (ordered[task].astype(int).tolist() for task in DATASETS["ek100"].labels)
     entries = (
         {"verb": verb, "noun": noun, "action": f"{verb},{noun}", "score": score, "segment": [start, end]}
         for verb, noun, score, start, end in zip(verbs, nouns, *_values(ordered), strict=True)
@@ -197,9 +196,10 @@ def _check_kind(path: Path, entry: Any, truth: GroundTruth) -> None:
     keys = set(entry) if isinstance(entry, dict) else set()
     kind = {"verb": "ek100", "label": "hacs"}.get("".join(keys & {"verb", "label"}))  # none if both
     if kind and kind != truth.kind:
+        found, expected = (localization_of(name).annotated for name in (kind, truth.kind))
         raise TadaError(
-            f"{path}: these are predictions for {NAMES[kind]} (keys {', '.join(sorted(keys))}), but {truth.path} is "
-            f"ground truth of {NAMES[truth.kind]}"
+            f"{path}: these are predictions for {found} (keys {', '.join(sorted(keys))}), but {truth.path} is ground truth "
+            f"of {expected}"
         )
 
 
@@ -212,7 +212,7 @@ def _labels(reader: _Columns) -> dict[str, list[str]]:
 
 
 def _classes(reader: _Columns) -> dict[str, npt.NDArray[np.int64]]:
-    verb, noun = (reader.whole_numbers(task, below) for task, below in TASKS.items())
+    verb, noun = (reader.whole_numbers(task, below) for task, below in DATASETS["ek100"].labels.items())
 
     pairs = (f"{v},{n}" for v, n in zip(verb.tolist(), noun.tolist(), strict=True))
     agree = [str(action).replace(" ", "") == pair for action, pair in zip(reader.values("action"), pairs, strict=True)]
@@ -302,7 +302,9 @@ class Score:
         lines = [["mAP" if task == "label" else task, *row.values()] for task, row in values.items()]
         counts = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
         table = tabulate(lines, headers=["%", *heads], floatfmt=".2f")
-        return "\n".join([f"{NAMES[self.kind]}: {counts}", "", table, *(f"note: {text}" for text in self.notes)])
+        return "\n".join(
+            [f"{localization_of(self.kind).annotated}: {counts}", "", table, *(f"note: {text}" for text in self.notes)]
+        )
 
 
 def score_files(ground_truth: Path, predictions: Path, subset: str = "validation") -> Score:

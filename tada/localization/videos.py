@@ -1,19 +1,15 @@
 """Whole videos with the actions that happen in them, as localization needs them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tada.base.errors import TadaError
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.clips import Clip, Label, Split
-from tada.data.readers import ek100, hacs
 from tada.data.readers.listing import fault, inside
 from tada.data.video.random_access import open_video
 from tada.data.video.timeline import VideoError, stated_seconds
-
-_READERS = {"hacs": hacs, "ek100": ek100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +52,13 @@ class UntrimmedSplits:
 
 
 def read_untrimmed(dataset: str, place: Place, files: bool = True) -> UntrimmedSplits:
-    """The whole videos of "hacs" or "ek100" that have a segment that can be used; these in the order of time.
+    """A dataset's whole videos that have a segment that can be used; these in the order of time.
 
     A video lasts as long as the annotations say (HACS: its entry, EPIC-KITCHENS-100: EPIC_100_video_info.csv), and
     where they do not, as long as its file says. A segment outside its video is skipped by name.
 
     Args:
-        dataset: "hacs" or "ek100".
+        dataset: a name of `tada.data.catalog`, of a dataset of untrimmed videos.
         place: where it lies.
         files: the videos are there; otherwise only their annotations are read, for those who have features, and paths
             lead nowhere.
@@ -70,13 +66,14 @@ def read_untrimmed(dataset: str, place: Place, files: bool = True) -> UntrimmedS
     Raises:
         TadaError: a dataset that is not annotated for localization, or as its reader.
     """
-    if dataset not in _READERS:
-        raise TadaError(f"{dataset}: not annotated for localization; annotated: {', '.join(_READERS)}")
-    reader, folder = _READERS[dataset], place.options.get("annotations")
-    folder = Path(folder) if folder else None
+    catalog.localization_of(dataset)
+    reader, annotated = catalog.find(dataset).load_reader(), place.options.get("annotations")
+    folder = Path(annotated) if annotated else None
     annotations = catalog.read(dataset, place) if files else reader.read_annotated(place.root, folder)
     durations = reader.durations(place.root, folder)
-    train, validation = (_videos(dataset, split, durations) for split in (annotations.train, annotations.validation))
+    train, validation = (
+        _videos(split, durations, reader.video_name) for split in (annotations.train, annotations.validation)
+    )
     return UntrimmedSplits(
         train=train[0],
         validation=validation[0],
@@ -86,14 +83,14 @@ def read_untrimmed(dataset: str, place: Place, files: bool = True) -> UntrimmedS
     )
 
 
-def _videos(dataset: str, split: Split, durations: Mapping[str, float]) -> tuple[tuple[Untrimmed, ...], dict[str, str]]:
+def _videos(
+    split: Split, durations: Mapping[str, float], video_name: Callable[[Clip], str]
+) -> tuple[tuple[Untrimmed, ...], dict[str, str]]:
     """The videos of a split, and why others, and segments, cannot be used."""
     skipped = dict(split.skipped)
     clips_of: dict[str, list[Clip]] = {}
     for clip in split.clips:
-        # A segment of HACS is called after its video, that of a kitchen need not be; its file always is.
-        name = clip.name.rpartition("_")[0] if dataset == "hacs" else clip.path.stem
-        clips_of.setdefault(name, []).append(clip)
+        clips_of.setdefault(video_name(clip), []).append(clip)
     videos = []
     for name, clips in clips_of.items():
         try:

@@ -21,9 +21,8 @@ from tada.base.errors import TadaError
 from tada.base.files import sha256
 from tada.base.processes import Interrupted
 from tada.data import mini
-from tada.data.catalog import Place
+from tada.data.catalog import Place, localization_of
 from tada.execute import execute
-from tada.localization.features import CLIPS
 from tada.localization.ground_truth import read_ground_truth
 from tada.localization.submission import read_submission, score_files
 from tada.localization.videos import read_untrimmed
@@ -307,7 +306,8 @@ def give_features(root, dataset, folder):
     for file in [*root.glob("*.csv"), *root.glob("*.json")]:
         shutil.copy(file, annotations)
     splits = read_untrimmed(dataset, Place(root))
-    stride, fps = CLIPS[dataset]
+    clips = localization_of(dataset).clips
+    stride, fps = clips.stride, clips.fps
     for video in [*splits.train, *splits.validation]:
         pieces = [(0.0, video.duration)]
         if dataset == "ek100":

@@ -58,7 +58,7 @@ def test_a_video_that_is_not_there(kitchen):
 def test_no_files(tmp_path):
     with pytest.raises(TadaError, match=r"no released features there; expected files \{video\}_\{start\}_\{end\}.pkl"):
         ReleasedFeatures("ek100", tmp_path)
-    with pytest.raises(TadaError, match="unknown dataset 'ssv2'"):
+    with pytest.raises(TadaError, match="ssv2: not annotated for localization"):
         ReleasedFeatures("ssv2", tmp_path)
 
 

@@ -8,15 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from tada.base.errors import TadaError
+from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
 from tada.data.readers.listing import check_layout, check_root, rows, walk
 from tada.data.video.random_access import IMAGE, count_images
 
-TASKS = {"verb": 97, "noun": 300}
-"""Classes of each task where EPIC_100_{verb,noun}_classes.csv, which names them, is not there."""
-
-
-LAYOUTS = ("videos", "frames")
+LAYOUTS = DATASETS["ek100"].layouts
 
 
 EXPECTED = f"""expected there:
@@ -96,6 +93,11 @@ def read_annotated(root: Path, annotations: Path | None = None) -> Annotations:
     tables = _tables(folder)
     found = {row["video_id"]: root / f"{row['video_id']}.MP4" for table in tables.values() for row in table}
     return _annotations(folder, tables, found, {}, layout=f"annotations as {folder / _TRAIN}, without videos")
+
+
+def video_name(clip: Clip) -> str:
+    """The identifier of a segment's video: segments need not be called after it, and its file always is."""
+    return clip.path.stem
 
 
 def durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
@@ -196,7 +198,7 @@ def _annotations(
     layout: str,
     unlisted: tuple[Path, ...] = (),
 ) -> Annotations:
-    classes = {task: _classes(folder, task) for task in TASKS}
+    classes = {task: _classes(folder, task) for task in DATASETS["ek100"].labels}
     train, validation = (_split(split, table, found, rates, classes) for split, table in tables.items())
     return Annotations(train, validation, classes, mirror={}, layout=layout, unlisted=unlisted)
 
@@ -259,7 +261,7 @@ def _classes(folder: Path, task: str) -> tuple[str, ...]:
     """Names of a task's classes in their order; their numbers where no file has names."""
     path = folder / f"EPIC_100_{task}_classes.csv"
     if not path.exists():
-        return tuple(str(number) for number in range(TASKS[task]))
+        return tuple(str(number) for number in range(DATASETS["ek100"].labels[task]))
     try:
         names = {int(row["id"]): row["key"] for row in rows(path, ("id", "key"))}
     except ValueError:

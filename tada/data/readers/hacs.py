@@ -74,6 +74,11 @@ def read_annotated(root: Path, annotations: Path | None = None) -> Annotations:
     return _annotations(file, entries, {video: root / f"v_{video}.mp4" for video in entries}, "without them", ())
 
 
+def video_name(clip: Clip) -> str:
+    """The identifier of a segment's video: its segments are called after it."""
+    return clip.name.rpartition("_")[0]
+
+
 def durations(root: Path, annotations: Path | None = None) -> dict[str, float]:
     """Seconds of each annotated video, by its identifier; raises TadaError as `read` does."""
     entries, _ = _entries(_annotation_file(annotations, root))

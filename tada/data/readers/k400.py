@@ -6,15 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tada.base.errors import TadaError
+from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
 from tada.data.readers.listing import check_layout, check_root, read_text, rows, walk
-
-CLASSES = 400
-"""Labels of a list, which has no names of classes, run from 0 to this number less one."""
-
-
-LAYOUTS = ("csv", "list", "folders")
-
 
 EXPECTED = """expected there:
   annotations: train.csv and val.csv with label, youtube_id, time_start, time_end (or lists of "path label"), there or
@@ -58,7 +52,7 @@ def read(
     Raises:
         TadaError: the folder, the annotations or all videos are missing, or an annotation file is malformed.
     """
-    check_layout(layout, LAYOUTS)
+    check_layout(layout, DATASETS["k400"].layouts)
     check_root(root, EXPECTED)
     tables = {} if layout == "folders" else _annotation_files(annotations, root, layout)
     if not tables:
@@ -186,6 +180,8 @@ def _from_tables(tables: dict[str, Path], files: _Files) -> Annotations:
 
 
 def _from_lists(lists: dict[str, Path], files: _Files) -> Annotations:
+    """A list has no names of classes: its labels run from 0 to their number less one."""
+    classes = DATASETS["k400"].labels["label"]
     splits = {split: SplitRows(split) for split in lists}
     for split, source in lists.items():
         for number, line in enumerate(read_text(source).splitlines(), start=1):
@@ -197,13 +193,13 @@ def _from_lists(lists: dict[str, Path], files: _Files) -> Annotations:
                 continue
             name, label = match["path"].strip().strip("\"'"), int(match["label"])
             path = files.at(name, source.parent)
-            if not 0 <= label < CLASSES:
-                splits[split].skip(name, f"label {label} is not one of the {CLASSES} classes")
+            if not 0 <= label < classes:
+                splits[split].skip(name, f"label {label} is not one of the {classes} classes")
             elif path is None:
                 splits[split].skip(name, "no video file")
             else:
                 splits[split].use(Clip(name, path, label))
-    return _annotations(splits, [str(number) for number in range(CLASSES)], f"lists as {lists['train']}", files)
+    return _annotations(splits, [str(number) for number in range(classes)], f"lists as {lists['train']}", files)
 
 
 def _from_folders(root: Path) -> Annotations:
