@@ -198,8 +198,8 @@ def _check_kind(path: Path, entry: Any, truth: GroundTruth) -> None:
     if kind and kind != truth.kind:
         found, expected = (localization_of(name).annotated for name in (kind, truth.kind))
         raise TadaError(
-            f"{path}: these are predictions for {found} (keys {', '.join(sorted(keys))}), but {truth.path} is ground truth "
-            f"of {expected}"
+            f"{path}: these are predictions for {found} (keys {', '.join(sorted(keys))}), but {truth.path} is "
+            f"ground truth of {expected}"
         )
 
 
