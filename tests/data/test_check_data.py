@@ -154,4 +154,4 @@ def test_wrong_words_and_folders(tmp_path):
     code, output = check(tmp_path, "k400", "--layout", "lists", cwd=tmp_path)
     assert code == 1 and "unknown layout 'lists'; did you mean 'list'" in output
     code, output = check(tmp_path, "thumos", cwd=tmp_path)
-    assert code == 1 and "thumos: this dataset cannot be read" in output
+    assert code == 1 and "unknown dataset 'thumos'" in output
