@@ -4,8 +4,7 @@ Forward pass, backward pass and SGD step on clips of 8x224x224, compiled, of
 
 - R2D: ResNet-50 without temporal modelling;
 - TAda2D: as the suite trains it;
-- TAda2D, layer by layer: without `tada.models.fused`;
-- TAda2D, kernel per frame: the published form of TAdaConv, which builds the kernel of every frame, layer by layer.
+- TAda2D, kernel per frame: the published form of TAdaConv, which builds the kernel of every frame.
 
 Each network lives in a process of its own. They compile at the same time, and are then measured in turns, one at a
 time, so that whatever else the machine does meets all of them. Times are medians over the rounds; ratios are medians of
@@ -29,10 +28,10 @@ from benchmarks.tadaconv import awaken
 from tada.base.files import write_json
 from tada.base.provenance import git_state
 from tada.complexity import PerFrameTAdaConv2d
-from tada.models import build_model, fused
+from tada.models import build_model
 from tada.models.blocks import Bottleneck
 
-FORMS = ("R2D", "TAda2D", "TAda2D, layer by layer", "TAda2D, kernel per frame")
+FORMS = ("R2D", "TAda2D", "TAda2D, kernel per frame")
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": None}
 """Name in recipes -> type of autocast; float32 multiplies in TF32 inside of convolutions."""
 
@@ -58,8 +57,6 @@ class Step:
     """A training step of a network on one batch that stays where it is."""
 
     def __init__(self, form: str, precision: str, mode: str, clips: int, device: str = "cuda") -> None:
-        if form.startswith("TAda2D,"):
-            fused.AVAILABLE = False
         torch.backends.cuda.matmul.allow_tf32 = True
         self.device, self.type = device, PRECISIONS[precision]
         self.model = network(form).to(device).to(memory_format=torch.channels_last_3d).train()

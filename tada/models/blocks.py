@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from tada.base.errors import TadaError, unknown
 from tada.conv import Calibration, TAdaConv1d, TAdaConv2d, TAdaConv3d, VideoConv, merged_space, split_space
-from tada.models import fused
 
 EXPANSION = 4  # a bottleneck's output is four times as wide as its middle
 POOLS = ("avg", "max", "mix")
@@ -153,8 +152,7 @@ class Bottleneck(nn.Module):
         """`[N, channels, T, H, W] -> [N, 4 * middle, T, H / stride, W / stride]`."""
         y = temporal_shift(x) if self.shift else x
         y = self.relu(self.bn1(self.conv1(y)))
-        y = self.conv2(y)
-        y = fused.aggregate(y, self.bn2) if fused.aggregates(y, self.bn2) else self.relu(self.bn2(y))
+        y = self.relu(self.bn2(self.conv2(y)))
         if self.temporal is not None:
             y = self.temporal(y)
         y = self.bn3(self.conv3(y))

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import training
 from tada.complexity import PerFrameTAdaConv2d
-from tada.models import build_model, fused
+from tada.models import build_model
 from tada.models.blocks import Bottleneck
 
 
@@ -14,7 +14,6 @@ from tada.models.blocks import Bottleneck
 def small(monkeypatch):
     monkeypatch.setattr(training, "SIDE", 32)
     monkeypatch.setattr(training, "build_model", functools.partial(build_model, depth=[1, 1, 1, 1], width=16))
-    monkeypatch.setattr(fused, "AVAILABLE", fused.AVAILABLE)  # a step layer by layer switches it off
 
 
 @pytest.mark.parametrize("form", training.FORMS)
