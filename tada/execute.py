@@ -7,7 +7,6 @@ import sys
 import time
 import traceback
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,21 @@ from filelock import FileLock
 
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
 from tada.base.errors import TadaError
-from tada.base.files import replacing, sha256, write_arrays
+from tada.base.files import replacing
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
 from tada.base.progress import Progress, Silent, reporting
-from tada.classification import evaluation
-from tada.classification.evaluation import accuracies, evaluate
-from tada.classification.inputs import Sources
-from tada.classification.training import ClassificationObjective
-from tada.data.clips import Counts
-from tada.models import build_model
-from tada.runs.checkpoints import TrainingState, released_network, set_initial_weights
+from tada.classification.pipeline import classify
 from tada.runs.record import (
-    Checkpoint,
     Cost,
-    HalfPrecision,
-    Initial,
     RunName,
     RunRecord,
+    TaskResult,
     is_finished,
     last_outcome,
     record_outcome,
     write_record,
 )
 from tada.runs.run import Run
-from tada.runs.settings import Scale
-from tada.runs.trainer import train
 
 
 def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
@@ -70,171 +59,62 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
             return
         if run.scale.renders:
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
+        began = time.monotonic()
         try:
-            if run.recipe.task == "localization":
-                _localize(run, data_root, stop, progress, group)
-            else:
-                _train_and_test(run, data_root, weights, stop, progress, group)
+            result = _execute_task(run, data_root, weights, stop, progress, group)
+            if result:
+                _record(run, result, time.monotonic() - began, group)
+                progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in result.metrics.items()))
         except Exception as error:
             clear = isinstance(error, TadaError | Interrupted)
             progress.say(str(error) if clear else traceback.format_exc())
             raise
 
 
-def _train_and_test(
+def _execute_task(
     run: Run, data_root: str, weights: str, stop: StopFlag, progress: Progress, group: ProcessGroup
-) -> None:
-    began = time.monotonic()
-    recipe, file = run.classification_recipe, Path(weights) if weights else None
-    trained = run.scale.trains
-    torch.manual_seed(run.seed)
-    model = build_model(run.model, recipe.classes, **recipe.network) if trained else released_network(run, file)
-    with group.main_first():
-        splits = ("train", "validation") if trained else ("validation",)
-        sources = Sources(run, data_root, frames=model.frames, progress=progress, splits=splits)
-        initial = set_initial_weights(model, run, file) if trained else Initial(Scale.RELEASED)
-    progress.say(sources.describe())
-    common = {"group": group, "workers": recipe.data.workers, "stop": stop}
-    if trained:
-        state = _train(run, model, sources, progress, **common)
-        digest = group.broadcast(sha256(run.file("checkpoint.pt")) if group.is_main else "")
-        checkpoint = Checkpoint("checkpoint.pt", digest)
-    else:
-        state = TrainingState()
-        checkpoint = Checkpoint(model.loaded.file, model.loaded.sha256)
-    precision = {"precision": recipe.test.precision}
-    changed = None
-    if group.is_main and recipe.test.precision != "float32":
-        views = {"batch": recipe.test.batch, "workers": recipe.data.workers}
-        changed = evaluation.compare_precisions(model, sources.all_views(), group=group, **views, **precision)
-        progress.say(evaluation.describe_comparison(changed))
-    scores = evaluate(
-        model,
-        sources.all_views(),
-        videos=sources.validation_names,
-        batch=recipe.test.batch,
-        **precision,
-        progress=progress,
-        partial=run.file("scores.partial.npz"),
-        identity=checkpoint.sha256,
-        **common,
-    )
-    if not group.is_main:
-        return
-    write_arrays(run.file("scores.npz"), scores)
-    _write_results(
-        run,
-        metrics=accuracies(scores),
-        dataset=sources.counts(),
-        initial=initial,
-        checkpoint=checkpoint,
-        state=state,
-        cost=_cost(state, time.monotonic() - began, group),
-        progress=progress,
-        half_precision=changed,
-    )
+) -> TaskResult | None:
+    if run.recipe.task == "localization":
+        from tada.localization.pipeline import localize  # imports pandas, which classification does without
+
+        return localize(run, data_root, stop, progress, group)
+    return classify(run, data_root, Path(weights) if weights else None, stop, progress, group)
 
 
-def _localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
-    from tada.localization.pipeline import localize
-
-    began = time.monotonic()
-    found = localize(run, data_root, stop, progress, group)
-    if found:
-        cost = _cost(found.state, time.monotonic() - began, group)
-        hours = cost.wall_seconds * group.size / 3600  # extracting features takes the most
-        _write_results(
-            run,
-            metrics=found.metrics,
-            dataset=found.counts,
-            initial=found.initial,
-            checkpoint=found.checkpoint,
-            state=found.state,
-            cost=replace(cost, device_hours=hours),
-            progress=progress,
-        )
-
-
-def _train(
-    run: Run,
-    model: torch.nn.Module,
-    sources: Sources,
-    progress: Progress,
-    group: ProcessGroup,
-    workers: int,
-    stop: StopFlag,
-) -> TrainingState:
-    recipe = run.classification_recipe
-
-    def validate(network: torch.nn.Module) -> dict[str, float]:
-        scores = evaluate(
-            network,
-            sources.single_view(),
-            videos=sources.validation_names,
-            batch=recipe.test.batch,
-            progress=Silent(),
-            group=group,
-            workers=workers,
-        )
-        return {f"val_{name}": value for name, value in accuracies(scores).items()} if scores else {}
-
-    return train(
-        model,
-        ClassificationObjective(sources.training(), recipe.train, run.seed, validate),
-        seed=run.seed,
-        checkpoint=run.file("checkpoint.pt"),
-        identity={"signature": run.signature, "seed": run.seed},
-        progress=progress,
-        group=group,
-        workers=workers,
-        stop=stop,
-    )
-
-
-def _cost(state: TrainingState, seconds: float, group: ProcessGroup) -> Cost:
-    return Cost(
-        wall_seconds=seconds,
-        training_seconds=state.seconds,
-        device_hours=(state.seconds or seconds) * group.size / 3600,  # of a run that only tests, the test's
-        devices=group.size,
-        peak_memory_bytes=peak_memory_bytes(),
-        resumes=state.resumes,
-        requeues=int(os.environ.get("TADA_RESTARTS", "0")),
-    )
-
-
-def _write_results(
-    run: Run,
-    *,
-    metrics: dict[str, float],
-    dataset: dict[str, Counts],
-    initial: Initial,
-    checkpoint: Checkpoint,
-    state: TrainingState,
-    cost: Cost,
-    progress: Progress,
-    half_precision: HalfPrecision | None = None,
-) -> None:
+def _record(run: Run, result: TaskResult, seconds: float, group: ProcessGroup) -> None:
     """Write curves.csv, then the record, which says that the run is finished."""
-    if state.curves:
+    if result.curves:
         with replacing(run.file("curves.csv")) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=_columns(state.curves))
+            writer = csv.DictWriter(file, fieldnames=_columns(result.curves))
             writer.writeheader()
-            writer.writerows(state.curves)
+            writer.writerows(result.curves)
     record = RunRecord(
         run=RunName(run.scale, run.dataset, run.model, run.seed),
         signature=run.signature,
-        metrics=metrics,
-        dataset=dataset,
+        metrics=result.metrics,
+        dataset=result.dataset,
         environment=environment(),
-        cost=cost,
-        initial=initial,
-        checkpoint=checkpoint,
+        cost=_cost(run, result, seconds, group),
+        initial=result.initial,
+        checkpoint=result.checkpoint,
         config=run.configuration,
-        half_precision=half_precision,
+        half_precision=result.half_precision,
     )
     write_record(run, record)
-    progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+
+
+def _cost(run: Run, result: TaskResult, seconds: float, group: ProcessGroup) -> Cost:
+    # Most of it is training, or testing where nothing is trained; in localization, extracting features.
+    most = seconds if run.recipe.task == "localization" else result.training_seconds or seconds
+    return Cost(
+        wall_seconds=seconds,
+        training_seconds=result.training_seconds,
+        device_hours=most * group.size / 3600,
+        devices=group.size,
+        peak_memory_bytes=peak_memory_bytes(),
+        resumes=result.resumes,
+        requeues=int(os.environ.get("TADA_RESTARTS", "0")),
+    )
 
 
 def _columns(curves: list[dict[str, float]]) -> list[str]:

@@ -1,7 +1,6 @@
 """Localization by a trained network: features, proposals, classes, evaluation (section 6, Appendix A.2)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from tada.localization.windows import TrainingWindows
 from tada.metrics.average_precision import action_precision, jackknife, mean_average_precision, units_of
 from tada.metrics.recall import average_recall, uniform_proposals
 from tada.runs.checkpoints import TrainingState
-from tada.runs.record import Checkpoint, Initial
+from tada.runs.record import Checkpoint, TaskResult
 from tada.runs.run import Run, check_classes
 from tada.runs.trainer import train
 
@@ -33,27 +32,7 @@ LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Quantiles of the training segments' lengths that the uniform windows have, which proposals are compared with."""
 
 
-@dataclass(frozen=True)
-class Located:
-    """Results of a localization run.
-
-    Attributes:
-        metrics: in percent. mAP at every threshold and their mean, per task if there are several; average recall of the
-            proposals after soft-NMS, and of as many uniform windows.
-        counts: segments of each split, listed and used, and the names of those that could not be.
-        initial: the classification run whose network was used, or the released features that stand in for it.
-        state: how the network of proposals was trained.
-        checkpoint: its file and SHA-256.
-    """
-
-    metrics: dict[str, float]
-    counts: dict[str, Counts]
-    initial: Initial
-    state: TrainingState
-    checkpoint: Checkpoint
-
-
-def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group: ProcessGroup) -> Located | None:
+def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group: ProcessGroup) -> TaskResult | None:
     """Locate actions in whole videos with the network that another run has trained to classify them, or with features.
 
     Beside the run's checkpoint, which is the proposal network's, it writes the features of every video, which are
@@ -68,7 +47,8 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group
         group: this process's place among those that share the videos. The main process alone trains.
 
     Returns:
-        the results; None in other processes than the main one.
+        The results, in the main process alone: mAP at every threshold and their mean, per task if there are several;
+        average recall of the proposals after soft-NMS, and of as many uniform windows. Counts are of segments.
 
     Raises:
         TadaError: the classification run is not done; or data, features or settings that do not fit.
@@ -91,7 +71,7 @@ class _Localization:
         self.source, self.run, self.recipe = source, source.run, source.recipe
         self.stop, self.progress, self.group = stop, progress, group
 
-    def run_all(self) -> Located | None:
+    def run_all(self) -> TaskResult | None:
         splits = self.source.read()
         check_classes(splits.classes, self.run, splits.layout)
         self.progress.say(splits.layout)
@@ -111,7 +91,7 @@ class _Localization:
         metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
         checkpoint = Checkpoint("checkpoint.pt", sha256(self.run.file("checkpoint.pt")))
-        return Located(metrics, counts, self.source.initial, state, checkpoint)
+        return TaskResult(metrics, counts, self.source.initial, checkpoint, state.curves, state.seconds, state.resumes)
 
     def _train(self, videos: Sequence[Untrimmed]) -> TrainingState:
         """Train the network of proposals, `bmn`; in the main process alone."""

@@ -188,6 +188,7 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, num_classes: int | Mapping[str, int], dropout: float) -> None:
         super().__init__()
+        self.classes = dict(num_classes) if isinstance(num_classes, Mapping) else num_classes
         self.dropout = nn.Dropout(dropout)
         self.linear: nn.Linear | nn.ModuleDict
         if isinstance(num_classes, Mapping):

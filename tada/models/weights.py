@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tada.base.errors import TadaError
 from tada.base.files import sha256
+from tada.models.blocks import Network
 from tada.models.registry import build_model
 from tada.models.slowfast import SlowFast
 
@@ -158,12 +159,30 @@ def load_backbone(network: nn.Module, path: Path) -> Loaded:
     return fill(network, found, {name for name in network.state_dict() if not name.startswith("head.")}, path, [])
 
 
-def load_released(path: Path, frames: int | None = None) -> nn.Module:
-    """The TAda2D network of a checkpoint that the authors released, in evaluation mode.
+@dataclass(frozen=True)
+class Released:
+    """A network that the authors released.
 
-    Classes are read from the file, and so is the number of frames unless it is given (8 if the file does not say). The
-    returned network's `loaded` tells file and SHA-256, since the published links carry no hashes to compare with; its
-    `released_frames` tells the number of frames that the file says, or None.
+    Attributes:
+        network: in evaluation mode.
+        loaded: file and SHA-256, since the published links carry no hashes to compare with.
+        frames: number of frames that the file says, or None.
+    """
+
+    network: Network
+    loaded: Loaded
+    frames: int | None
+
+
+def load_released(path: Path, frames: int | None = None) -> Network:
+    """The network alone of `read_released`."""
+    return read_released(path, frames).network
+
+
+def read_released(path: Path, frames: int | None = None) -> Released:
+    """The TAda2D network of a checkpoint that the authors released.
+
+    Classes are read from the file, and so is the number of frames unless it is given (8 if the file does not say).
 
     Raises:
         TadaError: the file is refused, has another layout, or is of another architecture: each name and shape that
@@ -179,10 +198,10 @@ def load_released(path: Path, frames: int | None = None) -> nn.Module:
             unknown.append(key)
         else:
             found[name] = value
-    network: Any = build_model("tada2d", _classes(found), frames=frames or _released_frames(content) or 8)
-    network.released_frames = _released_frames(content)
-    network.loaded = fill(network, found, _without_counters(network.state_dict()), path, unknown)
-    return network.eval()
+    said = _released_frames(content)
+    network = build_model("tada2d", _classes(found), frames=frames or said or 8)
+    loaded = fill(network, found, _without_counters(network.state_dict()), path, unknown)
+    return Released(network.eval(), loaded, said)
 
 
 _BLOCK_LAYER = re.compile(r"(conv[123]|bn[123]|downsample\.[01])\.(weight|bias|running_mean|running_var)")

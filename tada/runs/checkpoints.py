@@ -18,7 +18,7 @@ from tada.base.files import replacing
 from tada.models import build_model
 from tada.models.blocks import Network
 from tada.models.registry import model_options
-from tada.models.weights import load_backbone, load_imagenet, load_released
+from tada.models.weights import Released, load_backbone, load_imagenet, read_released
 from tada.runs.recipes import describe_classes
 from tada.runs.record import Initial, RunRecord, last_outcome, read_record
 from tada.runs.run import Run
@@ -137,8 +137,8 @@ def load_trained(run: Run) -> Network:
     return network.eval()
 
 
-def released_network(run: Run, checkpoint: Path | None) -> nn.Module:
-    """The network of a run at scale released; its `loaded` tells file and SHA-256.
+def released_network(run: Run, checkpoint: Path | None) -> Released:
+    """The network of a run at scale released.
 
     Raises:
         TadaError: no file is given, or it is refused, of another architecture, of another dataset or for another
@@ -150,15 +150,13 @@ def released_network(run: Run, checkpoint: Path | None) -> nn.Module:
             "the file"
         )
     frames = model_options(run.model)["frames"]
-    network = load_released(checkpoint, frames)
-    if network.released_frames not in (None, frames):
-        raise TadaError(f"{checkpoint}: a network for {network.released_frames} frames, and {run.model} takes {frames}")
-    heads = network.head.linear
-    tasks = {task: head.out_features for task, head in heads.items()} if isinstance(heads, nn.ModuleDict) else {}
-    classes = tasks or heads.out_features
-    if classes != run.recipe.classes:
-        wanted = describe_classes(run.recipe.classes)
+    released = read_released(checkpoint, frames)
+    if released.frames not in (None, frames):
+        raise TadaError(f"{checkpoint}: a network for {released.frames} frames, and {run.model} takes {frames}")
+    classes, wanted = released.network.head.classes, run.recipe.classes
+    if classes != wanted:
         raise TadaError(
-            f"{checkpoint}: a network for {describe_classes(classes)} classes, and {run.dataset} has {wanted}"
+            f"{checkpoint}: a network for {describe_classes(classes)} classes, and {run.dataset} has "
+            f"{describe_classes(wanted)}"
         )
-    return network
+    return released

@@ -84,6 +84,31 @@ class HalfPrecision:
 
 
 @dataclass(frozen=True)
+class TaskResult:
+    """What a run's task gives, classification or localization; with cost and environment it becomes the record.
+
+    Attributes:
+        metrics: in percent, by name.
+        dataset: what was listed and used of each split.
+        initial: weights that training started from.
+        checkpoint: the file of weights that was tested.
+        curves: a row an epoch; none where nothing was trained.
+        training_seconds: of all attempts together.
+        resumes: how often training went on from a checkpoint.
+        half_precision: what testing in it changed, where that was done.
+    """
+
+    metrics: dict[str, float]
+    dataset: dict[str, Counts]
+    initial: Initial
+    checkpoint: Checkpoint
+    curves: list[dict[str, float]] = field(default_factory=list)
+    training_seconds: float = 0.0
+    resumes: int = 0
+    half_precision: HalfPrecision | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """metrics.json. `metrics` are percentages by name, `dataset` counts by split, `config` the resolved recipe."""
 

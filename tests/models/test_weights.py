@@ -12,6 +12,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from tada.base.errors import TadaError
 from tada.base.files import sha256
 from tada.models import build_model, load_backbone, load_imagenet, load_released, weights
+from tada.models.weights import read_released
 
 SHALLOW = {"depth": [1, 1, 1, 1]}
 
@@ -205,11 +206,11 @@ def test_released_layout_is_the_published_one(released):
 
 def test_released_checkpoint_gives_the_logits_of_weights_set_by_hand(released):
     network, path, _ = released
-    loaded = load_released(path)
-    assert loaded.frames == 16
-    assert loaded.loaded.sha256 == sha256(path)
-    assert loaded.loaded.fresh == ()
-    assert not loaded.training
+    found = read_released(path)
+    assert found.network.frames == found.frames == 16
+    assert found.loaded.sha256 == sha256(path)
+    assert found.loaded.fresh == ()
+    assert not found.network.training
     eight = load_released(path, frames=8)
     x = torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
