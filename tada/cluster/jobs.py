@@ -78,12 +78,12 @@ def load_cluster(path: Path) -> ClusterSettings:
 
 
 def fitting_processes(recipe: Recipe, most: int) -> int:
-    """Most processes, up to `most`, among which the groups of a batch can be shared out evenly.
+    """Most processes, up to `most`, that the micro-batches of a step can be shared among evenly.
 
-    The batch stays the recipe's: the fewer the processes, the more groups each of them accumulates.
+    The batch stays the recipe's: the fewer the processes, the more micro-batches each of them accumulates.
     """
-    fitting = range(1, max(most, 1) + 1)
-    return max(number for number in fitting if recipe.groups is None or recipe.groups % number == 0)
+    numbers, micro_batches = range(1, max(most, 1) + 1), recipe.micro_batches
+    return max(number for number in numbers if micro_batches is None or micro_batches % number == 0)
 
 
 def allocate(recipe: Recipe, cluster: ClusterSettings) -> Allocation:

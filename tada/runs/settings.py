@@ -250,8 +250,8 @@ class ClassificationRecipe:
         return self.train.epochs
 
     @property
-    def groups(self) -> int | None:
-        """Parts of a step that can be computed side by side; None: any number of processes can share the work."""
+    def micro_batches(self) -> int | None:
+        """Those of a step, which can be computed side by side; None: any number of processes can share the work."""
         return max(self.train.batch // self.train.batch_per_device, 1)
 
     def identity(self) -> dict[str, Any]:
@@ -309,7 +309,7 @@ class LocalizationRecipe:
         return self.bmn.epochs
 
     @property
-    def groups(self) -> None:
+    def micro_batches(self) -> None:
         """Any number of processes can share the work."""
         return None
 
