@@ -1,10 +1,11 @@
-"""Files that are either whole or absent: written under a temporary name, then renamed.
+"""Files: where the suite's own stand, whole or absent ones, and those that grow.
 
-Where the suite's own files stand: at the top level of a checkout, under share/ of an installation.
+Where they stand: at the top level of a checkout, under share/ of an installation.
 
-The end of a text file, and what is added to it.
+Whole or absent: written under a temporary name, then renamed, so that no reader ever meets half a file.
 
-Files of JSON lines: appended to by several processes, readable even where one was killed in the middle of a line.
+Growing: lines of JSON that several processes append, readable even where one was killed in the middle of a line; and
+the new end of a log.
 """
 
 import hashlib
@@ -15,6 +16,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+PROJECT = Path(__file__).parents[2]
+CHECKOUT = (PROJECT / "pyproject.toml").exists()
+
+_SHARE = Path(sys.prefix) / "share" / "tada"
+# TADA_CONFIG names another folder of models.yaml and recipes/, for a study of one's own.
+CONFIG = Path(os.environ.get("TADA_CONFIG") or (PROJECT / "config" if CHECKOUT else _SHARE / "config"))
+SCHEMAS = PROJECT / "workflow" / "schemas" if CHECKOUT else _SHARE / "schemas"
+# What the paper reports; TADA_PAPER names the folder of another paper.
+PAPER = Path(os.environ.get("TADA_PAPER") or (PROJECT / "paper" if CHECKOUT else _SHARE / "paper"))
 
 
 @contextmanager
@@ -65,15 +76,22 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-PROJECT = Path(__file__).parents[2]
-CHECKOUT = (PROJECT / "pyproject.toml").exists()
+def append_line(path: Path, value: Any) -> None:
+    """Add `value` as a line of JSON; lines of several processes do not mix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:  # one write, at whatever is the end of the file by then
+        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
 
-_SHARE = Path(sys.prefix) / "share" / "tada"
-# TADA_CONFIG names another folder of models.yaml and recipes/, for a study of one's own.
-CONFIG = Path(os.environ.get("TADA_CONFIG") or (PROJECT / "config" if CHECKOUT else _SHARE / "config"))
-SCHEMAS = PROJECT / "workflow" / "schemas" if CHECKOUT else _SHARE / "schemas"
-# What the paper reports; TADA_PAPER names the folder of another paper.
-PAPER = Path(os.environ.get("TADA_PAPER") or (PROJECT / "paper" if CHECKOUT else _SHARE / "paper"))
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """The values of all whole lines of JSON; none if there is no file."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            yield json.loads(line)
+        except ValueError:  # empty, or cut off
+            continue
 
 
 class Tail:
@@ -85,7 +103,7 @@ class Tail:
         self._read: int | None = None
 
     def read(self) -> str:
-        """What was not read before."""
+        """The text since the last call; of the first call the last `lines` lines."""
         try:
             with self.file.open("rb") as file:
                 if self._read is not None:
@@ -96,21 +114,3 @@ class Tail:
             return ""
         shown = text.decode("utf-8", errors="replace")
         return "".join(shown.splitlines(keepends=True)[-self.lines :] if first else shown)
-
-
-def append(path: Path, value: Any) -> None:
-    """Add a line; lines of several processes do not mix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", buffering=0) as file:  # one write, at whatever is the end of the file by then
-        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
-
-
-def read(path: Path) -> Iterator[Any]:
-    """The values of all whole lines; none if there is no file."""
-    if not path.exists():
-        return
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            yield json.loads(line)
-        except ValueError:  # empty, or cut off
-            continue

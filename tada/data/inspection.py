@@ -79,7 +79,7 @@ def inspect_files(
         found = ordered_map(partial(_inspect_file, decode=decode), [(path, rates[path]) for path in new], workers)
         for done, (path, finding) in enumerate(zip(new, found, strict=True), start=1):
             known[keys[path]] = finding
-            files.append(record, {"file": keys[path], "format": FORMAT, **asdict(finding)})
+            files.append_line(record, {"file": keys[path], "format": FORMAT, **asdict(finding)})
             on_progress(done, len(new))
     return {path: known[key] for path, key in keys.items()}
 
@@ -94,7 +94,7 @@ def unusable(clip: Clip, finding: Finding) -> str | None:
 def _read(record: Path) -> dict[str, Finding]:
     """Every file's last finding."""
     findings: dict[str, Finding] = {}
-    for line in files.read(record):
+    for line in files.read_lines(record):
         try:
             file, written = line.pop("file"), line.pop("format")
             if written == FORMAT:
@@ -153,10 +153,10 @@ class SkipLog:
         """
         noted = self.read()
         if name not in noted:
-            files.append(self.path, {"name": name, "reason": reason})
+            files.append_line(self.path, {"name": name, "reason": reason})
             noted[name] = reason
         too_many(self._split, {**self._before, **noted}, self._listed, self.max_skipped)
 
     def read(self) -> dict[str, str]:
         """The reason for every clip noted so far, by any process."""
-        return {line["name"]: line["reason"] for line in files.read(self.path)}
+        return {line["name"]: line["reason"] for line in files.read_lines(self.path)}

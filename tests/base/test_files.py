@@ -1,8 +1,9 @@
 import hashlib
 
+import numpy as np
 import pytest
 
-from tada.base.files import read_json, replacing, sha256, write_json
+from tada.base.files import Tail, append_line, read_json, read_lines, replacing, sha256, write_arrays, write_json
 
 
 def test_json_comes_back_as_it_went(tmp_path):
@@ -29,3 +30,54 @@ def test_nan_is_refused(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc" * 100_000)
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_arrays_come_back_as_they_went(tmp_path):
+    arrays = {"names": np.array(["a", "βγ"]), "scores": np.float16([[0.5, 0.25]]), "identity": np.array("x")}
+    write_arrays(tmp_path / "new" / "scores.npz", arrays)
+    with np.load(tmp_path / "new" / "scores.npz") as found:
+        assert set(found) == set(arrays)
+        for name, values in arrays.items():
+            assert found[name].dtype == values.dtype and np.array_equal(found[name], values)
+
+
+def test_arrays_that_cannot_be_written_leave_the_old_file(tmp_path):
+    class Unwritable:
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("no array")
+
+    file = tmp_path / "scores.npz"
+    write_arrays(file, {"a": np.arange(3)})
+    with pytest.raises(RuntimeError, match="no array"):
+        write_arrays(file, {"a": np.arange(9), "b": Unwritable()})
+    assert list(tmp_path.iterdir()) == [file]
+    with np.load(file) as found:
+        assert found["a"].tolist() == [0, 1, 2]
+
+
+def test_lines_of_json(tmp_path):
+    file = tmp_path / "new" / "a.jsonl"
+    assert list(read_lines(file)) == []
+    append_line(file, {"a": "ü\n"})
+    append_line(file, 2)
+    assert list(read_lines(file)) == [{"a": "ü\n"}, 2]
+
+
+def test_a_line_that_was_cut_off_is_left_out(tmp_path):
+    file = tmp_path / "a.jsonl"
+    append_line(file, 1)
+    with file.open("ab") as cut:
+        cut.write(b'{"a": "\xc3\n')
+    append_line(file, 2)
+    assert list(read_lines(file)) == [1, 2]
+
+
+def test_a_tail_goes_on_where_it_stopped(tmp_path):
+    tail = Tail(tmp_path / "log.txt", lines=2)
+    assert tail.read() == ""
+    (tmp_path / "log.txt").write_text("a\nb\nc\n")
+    assert tail.read() == "b\nc\n"
+    with (tmp_path / "log.txt").open("a") as log:
+        log.write("d\ne\nf")
+    assert tail.read() == "d\ne\nf"
+    assert tail.read() == ""

@@ -83,16 +83,8 @@ def test_what_was_decoded_is_known_to_be_readable_but_not_the_other_way_round(tm
 def test_records_of_older_versions_are_ignored(tmp_path, split):
     record = tmp_path / "record.jsonl"
     for line in ({"video": "x", "reason": None}, {"file": "x", "why": 3}, [1], {"file": "x", "reason": None}):
-        files.append(record, line)
+        files.append_line(record, line)
     assert len(inspect(split, record).clips) == 6
-
-
-def test_json_lines(tmp_path):
-    file = tmp_path / "new" / "a.jsonl"
-    assert list(files.read(file)) == []
-    files.append(file, {"a": "ü\n"})
-    files.append(file, 2)
-    assert list(files.read(file)) == [{"a": "ü\n"}, 2]
 
 
 def test_ordered_map_keeps_order_and_hands_on_errors():
