@@ -1,11 +1,12 @@
-"""Features of a whole video: one vector for each of many short clips, and the files that hold them.
+"""Features of a whole video, one vector for each of many short clips: as values, and in files.
 
-The feature files that the authors have released, read as they are; nothing in them is executed.
+A run writes a file for each video, which is read in parts (`save_features`, `load_features`). `ReleasedFeatures` reads
+the files that the authors have released, as they are; nothing in them is executed.
 
-EPIC-KITCHENS-100: `{video}_{start}_{end}.pkl` for every five seconds, in milliseconds of the video. HACS: a file for
-every video, called after it, with "v_" before its identifier or without. Each holds a tensor [n, C]. The k-th clip of a
-file is centred at (s - 1 + s k) / fps seconds from the file's start, where s is the stride: 8 frames at 60 per second
-(EPIC-KITCHENS-100), 16 at 30 (HACS; Appendix A.2).
+Released files of EPIC-KITCHENS-100 are `{video}_{start}_{end}.pkl`, one for every five seconds, with start and end in
+milliseconds of the video. HACS has a file for each video, called after it, with "v_" before its identifier or without.
+Each file holds a tensor [n, C]. Clip k of a file is centred at (s - 1 + s k) / fps seconds from the file's start, where
+s is the stride: 8 frames at 60 per second (EPIC-KITCHENS-100), 16 at 30 (HACS; Appendix A.2).
 """
 
 import re

@@ -100,10 +100,12 @@ def _videos(
             continue
         segments = []
         for clip in clips:
-            if reason := fault(clip.start, clip.end, duration):
+            start = 0.0 if clip.start is None else clip.start
+            end = duration if clip.end is None else clip.end
+            if reason := fault(start, end, duration):
                 skipped[clip.name] = reason
             else:
-                segments.append(Segment(*inside(clip.start, clip.end, duration), clip.label))
+                segments.append(Segment(*inside(start, end, duration), clip.label))
         if segments:
             segments.sort(key=lambda segment: (segment.start, segment.end))
             videos.append(Untrimmed(name, clips[0].path, duration, tuple(segments), clips[0].fps))

@@ -1,8 +1,8 @@
-"""Windows of a video's features, which BMN looks at one by one (Appendix A.2; Qing et al., 2021a).
+"""Windows of a video's features, which BMN takes one by one (Appendix A.2; Qing et al., 2021a).
 
-A video is divided into cells of equal length, and a window is `temporal` of them: of the whole video (HACS), or of a
-fixed length in seconds, sliding (EPIC-KITCHENS-100: 53.33 s, every 26.67 s). Windows begin on the video's own cells, so
-that what they say of the overlaps can be averaged cell by cell.
+A video is divided into cells of equal length, and a window is `temporal` of them. One window is the whole video (HACS);
+or windows of a fixed length slide over it (EPIC-KITCHENS-100: 53.33 s, every 26.67 s). Each begins where a cell of the
+video begins, so that predictions on overlapping windows can be averaged cell by cell.
 """
 
 import math
@@ -16,7 +16,7 @@ from tada.localization.features import Features, check_features
 from tada.localization.videos import Untrimmed
 
 INSIDE = 0.999
-"""Share of an action that must lie within a window for the window to know it; less than 1 for rounding only."""
+"""Share of an action that must lie within a window to count as inside; less than 1 for rounding only."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a video as BMN sees it.
+    """A part of a video, as BMN takes it.
 
     Attributes:
         video: the video's name.
@@ -133,7 +133,7 @@ def windows_of(
     temporal: int,
     channels: int | None = None,
 ) -> list[Window]:
-    """All windows of a video, in the order of time; its features must have `channels` if given.
+    """All windows of a video, in the order of time. Where `channels` is not None, the features must have as many.
 
     Raises:
         TadaError: as `grid_of`, `check_features` and `resample`.
@@ -144,7 +144,7 @@ def windows_of(
 
 
 class TrainingWindows:
-    """The windows with at least one action of many videos; the features of each are read when it is asked for."""
+    """The windows of many videos that hold an action; `windows[i]` reads the features of its video."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class TrainingWindows:
         temporal: int,
         channels: int | None = None,
     ) -> None:
-        """Windows as in `windows_of`; `load` gives a video's features, which must have `channels` if given."""
+        """Windows as in `windows_of`; `load` reads a video's features."""
         self.load, self.channels = load, channels
         self.places = [
             (video, grid, first)
