@@ -117,7 +117,7 @@ def project(tmp_path_factory, tiny_config) -> Path:
     recipes = yaml.safe_load((tiny_config / "recipes/mini.yaml").read_text())
     del recipes["ssv2"]
     for name, content in {**SPECS, "config/recipes/mini.yaml": recipes}.items():
-        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(yaml.safe_dump(content, sort_keys=False))
     snakemake(root, "all")
     snakemake(root, "--report", "report.html")

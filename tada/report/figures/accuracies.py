@@ -30,6 +30,8 @@ from tada.report.figures.style import (
     say,
 )
 from tada.report.judge.cells import read_cells
+from tada.report.judge.noise import rank_correlation
+from tada.report.judge.remarks import ENOUGH
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.figures import Accuracies, Point, Series
@@ -209,13 +211,6 @@ def draw_agreement(numbers: pd.DataFrame, scale: Scale) -> Canvas:
     return canvas
 
 
-def rank_correlation(numbers: pd.DataFrame, table: str) -> tuple[float, int]:
-    """Spearman's correlation of a table's reported and reproduced top-1 accuracies, and the number of rows."""
-    pairs = list(_pairs(numbers, table).values())
-    reported, reproduced = (pd.Series([pair[place] for pair in pairs], dtype=float).rank() for place in (0, 1))
-    return reported.corr(reproduced), len(pairs)
-
-
 def _pairs(numbers: pd.DataFrame, table: str) -> dict[str, tuple[float, float]]:
     """Reported and reproduced top-1 accuracy of each row that has both."""
     return {one.row: one.pair for one in read_cells(numbers, table) if one.column == "top1" and one.reproduced}
@@ -228,10 +223,10 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
         pairs = _pairs(numbers, table)
         if not pairs:
             continue
-        correlation, rows = rank_correlation(numbers, table)
-        label = f"{title} ({correlation:.2f})" if rows > 3 else title
         style: Style = {"marker": MARKERS[number], "color": COLOURS[number], "edgecolors": "white", "linewidths": 0.5}
         reported, reproduced = zip(*pairs.values(), strict=True)
+        correlation = rank_correlation(reported, reproduced) if len(pairs) >= ENOUGH else None
+        label = title if correlation is None else f"{title} ({correlation:.2f})"
         axes.scatter(reported, reproduced, s=28, zorder=3, label=label, gid=table, **style)
         places |= pairs
     if not places:

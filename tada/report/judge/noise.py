@@ -147,12 +147,12 @@ def _variance_over_seeds(noisy: Sequence[tuple[float, npt.NDArray[np.float64]]])
     return float(sum(weight**2 * pooled / len(numbers) for weight, numbers in noisy)), freedom
 
 
-def rank_correlation(reported: Sequence[float], values: Sequence[Value]) -> float | None:
-    """Spearman's rank correlation of reported numbers and means over seeds, ties at their mean rank.
+def rank_correlation(reported: Sequence[float], reproduced: Sequence[float]) -> float | None:
+    """Spearman's rank correlation of two or more numbers with as many others, ties at their mean rank.
 
     It is None where all numbers of a side are equal.
     """
-    ranks = [stats.rankdata(numbers) for numbers in (reported, [float(value.mean or 0) for value in values])]
+    ranks = [stats.rankdata(numbers) for numbers in (reported, reproduced)]
     if any(np.ptp(numbers) == 0 for numbers in ranks):
         return None
     return float(np.corrcoef(*ranks)[0, 1])

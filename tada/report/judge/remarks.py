@@ -17,6 +17,7 @@ from pathlib import Path
 from tada.report.judge import Verdict
 from tada.report.judge.cells import Filled, Key
 from tada.report.judge.noise import UNKNOWN, rank_correlation, weighted_sum
+from tada.report.measure.provenance import Line
 from tada.report.measure.values import Value
 from tada.report.paper.expressions import Expression
 from tada.report.paper.printed import Printed, show
@@ -30,10 +31,6 @@ ENOUGH = 4
 
 SHOWN = 10
 """How many pairs of rows in another order are named, first those that are furthest apart in the paper."""
-
-
-Line = tuple[str, str]
-"""What a line is about, and what it says."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ def _pairs(rows: Sequence[Compared]) -> list[Pair]:
 
 
 def _correlation(rows: Sequence[Compared]) -> str:
-    found = rank_correlation([one.reported for one in rows], [one.value for one in rows])
+    found = rank_correlation([one.reported for one in rows], [one.here for one in rows])
     return "undefined, since all are equal" if found is None else f"{found:.2f}"
 
 

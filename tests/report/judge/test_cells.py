@@ -2,9 +2,10 @@
 
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 
-from tada.report.judge.cells import compared
+from tada.report.judge.cells import CellTexts, compared, read_cells
 from tada.report.paper.printed import parse
 from tada.report.paper.quantities import Difference, LibrarySize, Metric, NetworkSize
 from tada.report.paper.tables import Cell, Tolerance
@@ -50,3 +51,14 @@ def test_counts_match_at_the_printed_digits(reproduced, printed, verdict, scale)
 def test_another_librarys_network_is_not_judged():
     peers = cell(LibrarySize("torchvision.s3d", 64, 224))
     assert compared(Decimal("71.9"), parse("71.4"), peers, Scale.PAPER) == "library"
+
+
+def test_cells_are_read_as_the_texts_they_are():
+    columns = ["table", "row", "column", "reported", "reproduced", "std", "verdict", "source"]
+    first = ["table1", "tsn", "top1", "32.0", "40.5", "0.1", "mini", "there"]
+    second = ["table1", "peer", "params", "10M", "", "", "", ""]
+    frame = pd.DataFrame([first, ["table2", *first[1:]], second], columns=columns)
+    found = read_cells(frame, "table1")
+    assert found == [CellTexts(*first[1:-1]), CellTexts(*second[1:-1])]
+    assert found[0].pair == (32.0, 40.5)
+    assert read_cells(frame, "table3") == []

@@ -100,6 +100,6 @@ def test_one_of_many_is_below_zero_by_chance():
 
 def test_rank_correlation_against_scipys():
     reported, here = [32.0, 37.5, 37.5, 56.5, 59.2], [40.0, 30.0, 95.0, 94.0, 94.0]
-    found = rank_correlation(reported, [value(number) for number in here])
+    found = rank_correlation(reported, here)
     assert found == pytest.approx(stats.spearmanr(reported, here).statistic)
-    assert rank_correlation(reported, [value(50.0)] * 5) is None
+    assert rank_correlation(reported, [50.0] * 5) is None

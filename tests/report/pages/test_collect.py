@@ -63,7 +63,9 @@ def test_targets_and_numbers(collected):
     targets = collected.targets.set_index("title")
     line = targets.loc["Table 3b"]
     assert (line.file, line.runs, line.done, line.failed, line.seconds) == ("tables/table3b.md", "10", "2", "1", "120")
-    assert json.loads(line.verdicts) == {"failed": 2, "mini": 3, "pending": 14}
+    found = {target.title: target for target in collected.read_targets()}["Table 3b"]
+    assert (found.runs, found.done, found.failed, found.seconds) == (10, 2, 1, 120)
+    assert found.verdicts == json.loads(line.verdicts) == {"failed": 2, "mini": 3, "pending": 14}
     assert targets.loc["Figure A2"].runs == "4" and targets.loc["Figure A2"].done == "2"
     numbers = collected.numbers.set_index(["table", "row", "column"])
     delta = numbers.loc["table3b", "tada2d", "delta"]

@@ -10,7 +10,6 @@ from tada.base.errors import TadaError
 from tada.base.files import PROJECT
 from tada.cli import app
 from tada.report.figures import build_agreement
-from tada.report.figures.accuracies import rank_correlation
 from tada.report.measure.results import DONE, PENDING
 from tada.report.pages.readme import BEGIN, END, README, block, build_readme, replaced
 from tada.report.pages.snapshot import PICTURE, SNAPSHOT, load_snapshot
@@ -90,13 +89,16 @@ def test_nothing_is_there_yet(committed, picture):
     assert picture(empty).startswith("<?xml")
 
 
-def test_rank_correlation(committed):
-    numbers = committed.numbers.copy()
-    rows = (numbers["table"] == "table4") & (numbers["column"] == "top1")
-    numbers.loc[rows, "reproduced"] = ["4", "2", "3", "1"]  # the paper: Cin, Cin x Cout, Cout, k²
-    assert rank_correlation(numbers, "table4") == (pytest.approx(1.0), 4)
-    numbers.loc[rows, "reproduced"] = ["1", "3", "2", "4"]
-    assert rank_correlation(numbers, "table4") == (pytest.approx(-1.0), 4)
+def test_the_picture_names_the_rank_correlation(committed, picture):
+    def top1(lines):
+        return (lines["table"] == "table4") & (lines["column"] == "top1")
+
+    same = changed(committed, "numbers", top1, "reproduced", ["4", "2", "3", "1"])  # Cin, Cin x Cout, Cout, k²
+    assert "Table 4 (1.00)" in picture(same)
+    turned = changed(committed, "numbers", top1, "reproduced", ["1", "3", "2", "4"])
+    assert "Table 4 (-1.00)" in picture(turned)
+    equal = changed(committed, "numbers", top1, "reproduced", "50")
+    assert "Table 4 (" not in picture(equal)
 
 
 def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
