@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tada.data.catalog import DATASETS, RECIPES
 from tada.runs.settings import Scale
 
 ScaleOption = Annotated[
@@ -20,12 +21,20 @@ ScaleOption = Annotated[
 ]
 
 
+DatasetArgument = Annotated[
+    str, typer.Argument(help="; ".join(f"{name}: {entry.title}" for name, entry in DATASETS.items()) + ".")
+]
+
+
 ResultsOption = Annotated[Path, typer.Option(help="Folder of all results.")]
 
 
 RunsArgument = Annotated[
     list[str] | None, typer.Argument(help="E.g. ssv2/tada2d, paper/ssv2/tsn/seed0 or the folder of a run.")
 ]
+
+
+_LAYOUTS = "; ".join(f"{name}: {', '.join(entry.layouts)}" for name, entry in DATASETS.items() if entry.layouts)
 
 
 WATCH_SECONDS = 5.0
@@ -35,7 +44,7 @@ WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at scale rele
 
 
 def render(
-    dataset: Annotated[str, typer.Argument(help="ssv2, k400 or ek100")],
+    dataset: DatasetArgument,
     out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/mini/DATASET.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
 ) -> None:
@@ -47,15 +56,13 @@ def render(
 
 
 def check_data(
-    dataset: Annotated[str, typer.Argument(help="ssv2, k400 or ek100")],
+    dataset: DatasetArgument,
     data: Annotated[Path, typer.Option(help="Folder of videos and annotations.")],
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of the annotations, where they are not there.")
     ] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos, where they are not there.")] = None,
-    layout: Annotated[
-        str, typer.Option(help="Where it is mistaken. k400: csv, list, folders; ek100: videos, frames.")
-    ] = "",
+    layout: Annotated[str, typer.Option(help=f"Where it is mistaken. {_LAYOUTS}.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
     min_frames: Annotated[int, typer.Option(help="Videos with fewer frames are short.")] = 8,
     workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
@@ -77,7 +84,7 @@ def check_data(
 
 
 def run(
-    dataset: Annotated[str, typer.Argument(help="ssv2, k400, ek100 or hacs")],
+    dataset: Annotated[str, typer.Argument(help=f"A recipe: {', '.join(RECIPES)}.")],
     model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
     scale: ScaleOption = Scale.MINI,
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,

@@ -1,6 +1,7 @@
 """The catalog agrees with readers, renderers, recipes and paper, and is loaded without them."""
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -55,6 +56,12 @@ def test_labels_and_names_by_their_number():
     assert find("hacs").labels == {"label": 200}
     assert NAMES["one_label"] == ("ssv2", "k400", "hacs")
     assert RECIPES == ("ssv2", "k400", "ek100", "ek100-localization", "hacs", "hacs-localization")
+
+
+@pytest.mark.parametrize(("command", "names"), [("render", DATASETS), ("check-data", DATASETS), ("run", RECIPES)])
+def test_help_names_them_all(command, names):
+    printed = subprocess.check_output([sys.executable, "-m", "tada", command, "--help"], text=True)
+    assert set(names) <= set(re.findall(r"[a-z0-9-]+", printed))
 
 
 def test_faults_are_named():
