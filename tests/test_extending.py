@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+import yaml
 from contract import check_contract
 
 from tada.base import files
@@ -31,6 +33,7 @@ SCHEDULER = '''"""A scheduler of one's own: jobs are processes, and notes are fi
 
 import json
 import os
+import shutil
 import subprocess
 
 from tada.cluster.jobs import job_output
@@ -101,3 +104,110 @@ def test_a_new_scheduler(desk, tmp_path):
     scheduler = load_scheduler(desk, tmp_path / "results")
     assert scheduler.title == "Desk"
     check_contract(scheduler, tmp_path)
+
+
+READER = '''"""Jester as users have it on disk: a list of videos for each split."""
+
+from tada.data.clips import Annotations, Clip, SplitRows
+from tada.data.readers.listing import check_root, rows
+
+EXPECTED = "expected there: train.csv and validation.csv with the columns video and label, and <video>.mp4"
+
+
+def read(root, annotations=None, videos=None):
+    """Clips with the labels that the lists give them; a row without a video is skipped."""
+    check_root(root, EXPECTED)
+    splits = {}
+    for name in ("train", "validation"):
+        split = SplitRows(name)
+        for row in rows((annotations or root) / f"{name}.csv", ("video", "label")):
+            path = (videos or root) / f"{row['video']}.mp4"
+            if path.is_file():
+                split.use(Clip(row["video"], path, int(row["label"])))
+            else:
+                split.skip(row["video"], "no video file")
+        splits[name] = split.split()
+    return Annotations(**splits, classes=("Swiping", "Waving"), mirror={}, layout=f"lists in {root}")
+'''
+
+
+ENTRY = """    Dataset(
+        name="jester",
+        title="Jester",
+        classes=2,
+        reader="tada.data.readers.jester",
+        clips={"train": 3, "validation": 1},
+    ),
+"""
+
+
+RECIPE = {
+    "classes": 2,
+    "sampling": {"kind": "segment"},
+    "train": {
+        "epochs": 2,
+        "warmup_epochs": 0,
+        "base_lr": 0.1,
+        "warmup_lr": 0.1,
+        "batch": 8,
+        "batch_per_device": 8,
+        "scale": [32, 32],
+        "crop": 32,
+        "flip": True,
+        "initial": "k400",
+    },
+    "test": {"clips": 1, "crops": 3, "short_side": 32, "crop": 32},
+    "data": {},
+}
+
+
+TABLE = {
+    "title": "Table J",
+    "caption": "One row.",
+    "place": "A test",
+    "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
+    "columns": {
+        "name": {"header": "Model"},
+        "top1": {"header": "Jester", "metric": "top1", "dataset": "jester", "tolerance": "top1"},
+    },
+    "rows": [{"model": "tada2d", "cells": {"name": "TAda2D", "top1": "95.0"}}],
+}
+
+
+@pytest.mark.slow
+def test_a_new_dataset(tmp_path):
+    """One reader, one entry of the catalog and one recipe are a dataset: a table plans it, and commands know it."""
+    project, data = tmp_path / "project", tmp_path / "jester"
+    for name in ("tada", "workflow", "config", "paper"):
+        shutil.copytree(files.PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "pyproject.toml", "environment.yml"):
+        shutil.copy(files.PROJECT / name, project)
+    (project / "tada/data/readers/jester.py").write_text(READER)
+    catalog = project / "tada/data/catalog.py"
+    before, after = catalog.read_text().split(")\n\n\nDATASETS")
+    catalog.write_text(f"{before}{ENTRY})\n\n\nDATASETS{after}")
+    with (project / "config/recipes/paper.yaml").open("a") as recipes:
+        recipes.write("\n" + yaml.safe_dump({"jester": RECIPE}))
+    (project / "paper/tables/small.yaml").write_text(yaml.safe_dump(TABLE, sort_keys=False))
+    data.mkdir()
+    (data / "train.csv").write_text("video,label\n1,0\n2,1\n")
+    (data / "validation.csv").write_text("video,label\n3,1\n")
+
+    def call(*arguments):
+        environment = {key: value for key, value in os.environ.items() if key != "TADA_CONFIG"}
+        environment |= {"PYTHONPATH": str(project)}
+        command = [sys.executable, "-m", *map(str, arguments)]
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    config = ("scale=paper", f"data={{jester: {data}}}")
+    code, output = call("snakemake", "-n", "-p", "--config", *config, "--", "tables/small.md")
+    assert code == 0, output
+    assert "results/paper/jester/tada2d/seed0/outcome.json" in output
+    assert "results/paper/k400/tada2d/seed0/outcome.json" in output  # whose weights it begins with
+    assert f"--data={data}" in output
+    code, output = call("tada", "check-data", "jester", "--data", data)
+    assert code == 1 and "train: 2 clips annotated, and 3 expected" in output, output
+    assert "validation: 1 clips annotated as expected" in output and "1 missing" in output
+    code, output = call("tada", "check-data", "jestre", "--data", data)
+    assert "unknown dataset 'jestre'; did you mean 'jester'?" in output

@@ -72,8 +72,8 @@ def _messages(error: jsonschema.ValidationError, where: str) -> Iterable[str]:
         return [str(unknown(what, str(error.instance), map(str, error.validator_value), place))]
     if error.validator in ("oneOf", "anyOf") and error.context:
         if all(inner.validator == "enum" for inner in error.context):
-            valid = [str(value) for inner in error.context for value in inner.validator_value]
-            return [str(unknown("value", str(error.instance), valid, place))]
+            names = [str(value) for inner in error.context for value in inner.validator_value]
+            return [str(unknown("value", str(error.instance), names, place))]
         # Of the alternatives, the one that fits best: whose fault lies deepest, or that is at least of the right type.
         deepest = max(error.context, key=lambda inner: (len(inner.absolute_path), inner.validator != "type"))
         return _messages(deepest, where)
