@@ -150,7 +150,7 @@ def check_features(
 
 
 def check_finite(features: Features, video: Untrimmed, where: Path) -> None:
-    """Raise a TadaError where a value, of which every one is looked at, is not finite; says at what time."""
+    """Look at every value; raises a TadaError with the time of the first that is not finite."""
     finite = np.isfinite(features.values).all(1)
     if not finite.all():
         first = features.times[np.flatnonzero(~finite)[0]]
@@ -159,15 +159,10 @@ def check_finite(features: Features, video: Untrimmed, where: Path) -> None:
 
 SUFFIXES = (".pkl", ".pth", ".pt")
 
-
 _PIECE = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
 
-
-_SLACK = 1.0
-
-
-_SHARE = 0.02
-"""A video's features may be this many seconds, or this share of it, shorter or longer than its annotation says."""
+_SLACK, _SHARE = 1.0, 0.02
+"""Seconds, or share of the video, by which released features may be shorter or longer than its annotation says."""
 
 
 @dataclass(frozen=True, order=True)

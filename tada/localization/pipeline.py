@@ -33,15 +33,15 @@ LENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group: ProcessGroup) -> TaskResult | None:
-    """Locate actions in whole videos with the network that another run has trained to classify them, or with features.
+    """Locate actions in whole videos, by features of a network that another run has trained, or by released ones.
 
-    Beside the run's checkpoint, which is the proposal network's, it writes the features of every video, which are
-    computed once, and detections.json, the dataset's official submission file.
+    It writes the run's checkpoint, which is of the proposal network; the features of every video, which are computed
+    once; and detections.json, the dataset's official submission file.
 
     Args:
-        run: on "hacs-localization" or "ek100-localization".
-        data_root: folder of videos and annotations, as `Place.parse` takes it; if it has "features", the folder of
-            those that the authors have released for this network, the videos and the classification run need not be.
+        run: on a dataset that the catalog has for localization.
+        data_root: folder of videos and annotations, as `Place.parse` takes it. With "features", the folder of those
+            that the authors have released for this network, neither videos nor a classification run are needed.
         stop: asked after every step.
         progress: receives every phase and its steps.
         group: this process's place among those that share the videos. The main process alone trains.
@@ -88,7 +88,7 @@ class _Localization:
         probabilities = self.source.classify(train, validation, proposals)
         if state is None:  # the main process alone trains, and has the results
             return None
-        metrics = self._evaluate(ground_truth(validation), self._detections(proposals, probabilities), splits.classes)
+        metrics = self._evaluate(segment_table(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
         checkpoint = Checkpoint("checkpoint.pt", sha256(self.run.file("checkpoint.pt")))
         return TaskResult(metrics, counts, self.source.initial, checkpoint, state.curves, state.seconds, state.resumes)
@@ -119,16 +119,16 @@ class _Localization:
         self.progress.start(total=len(videos), unit="video", phase="proposals")
         proposals = []
         for done, video in enumerate(videos, 1):
-            dense = propose(self.bmn, video, self.source.load(video), self.recipe.bmn)
+            found = propose(self.bmn, video, self.source.load(video), self.recipe.bmn)
             order, scores = soft_nms(
-                *dense,
+                *found,
                 duration=video.duration,
                 sigma=suppression.sigma,
                 low=suppression.low,
                 gain=suppression.gain,
                 keep=suppression.keep,
             )
-            proposals.append(VideoProposals(video, dense.starts[order], dense.ends[order], scores))
+            proposals.append(VideoProposals(video, found.starts[order], found.ends[order], scores))
             self.progress.step(done)
         return proposals
 
@@ -196,7 +196,7 @@ class _Localization:
         )
         lengths = np.quantile([segment.end - segment.start for video in train for segment in video.segments], LENGTHS)
         uniform = uniform_proposals({video.name: video.duration for video in validation}, lengths.tolist())
-        truth, at, thresholds = ground_truth(validation), self.recipe.recall_at, self.recipe.thresholds
+        truth, at, thresholds = segment_table(validation), self.recipe.recall_at, self.recipe.thresholds
         return {
             f"ar@{at}{suffix}": float(100.0 * average_recall(truth, table, (at,), thresholds).average[0])
             for suffix, table in (("", ours), ("_uniform", uniform))
@@ -212,7 +212,7 @@ def average_precisions(truth: pd.DataFrame, predictions: pd.DataFrame, threshold
     return {name: value for of_task in named for name, value in of_task.items()}
 
 
-def ground_truth(videos: Sequence[Untrimmed]) -> pd.DataFrame:
+def segment_table(videos: Sequence[Untrimmed]) -> pd.DataFrame:
     """Segments of videos as a table: video, start, end (seconds), and label, or verb and noun."""
     rows = [
         {"video": video.name, "start": segment.start, "end": segment.end}

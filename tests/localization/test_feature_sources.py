@@ -59,7 +59,7 @@ def test_a_video_is_decoded_once_and_its_frames_move_once(videos, model, tmp_pat
 
     opened, moved = [], []
     real = clips.SequentialReader
-    monkeypatch.setattr(clips, "SequentialReader", lambda *given: opened.append(given[0]) or real(*given))
+    monkeypatch.setattr(clips, "SequentialReader", lambda *request: opened.append(request[0]) or real(*request))
     real_clips = clips.ClipBatch.clips
     count = lambda self, device: moved.append(len(self.frames)) or real_clips(self, device)  # noqa: E731
     monkeypatch.setattr(clips.ClipBatch, "clips", count)

@@ -180,13 +180,14 @@ def test_a_run_leaves_a_full_account(finished):
     assert all(f" {phase}: " in log for phase in PHASES[: 2 if dataset == "hacs" else 3])
 
 
-def test_what_each_video_adds_is_kept(finished, data):
+def test_contributions_of_videos_are_written(finished, data):
     """By the jackknife; checked for one video, which is left out of the official files."""
     dataset, run = finished
     metrics = {name: value for name, value in read_record(run).metrics.items() if name.startswith("map")}
-    with np.load(run.file("scores.npz")) as kept:
-        assert set(kept.files) == {"videos", *(f"shares_{name}" for name in metrics)}
-        videos, shares = kept["videos"], kept["shares_map" if dataset == "hacs" else "shares_map_action"]
+    with np.load(run.file("scores.npz")) as contributions:
+        assert set(contributions.files) == {"videos", *(f"shares_{name}" for name in metrics)}
+        videos = contributions["videos"]
+        shares = contributions["shares_map" if dataset == "hacs" else "shares_map_action"]
     truth = read_ground_truth(data / dataset / ANNOTATION[dataset])
     predictions, _ = read_submission(run.file("detections.json"), truth)
     assert videos.tolist() == sorted(set(truth.segments["video"]))
@@ -267,12 +268,12 @@ def videos_of(root):
 
 def test_unreadable_videos_are_counted_and_named(locate, data, tmp_path):
     root = shutil.copytree(data / "hacs", tmp_path / "data")
-    (lost, *kept), (lost_too, *kept_too) = videos_of(root)
+    (lost, *others), (lost_too, *others_too) = videos_of(root)
     break_videos(root, [lost[0], lost_too[0]])
     run = locate("hacs", tmp_path / "results", root)
-    for part, (name, segments), others in (("train", lost, kept), ("validation", lost_too, kept_too)):
+    for part, (name, segments), rest in (("train", lost, others), ("validation", lost_too, others_too)):
         counts = read_record(run).dataset[part]
-        used = sum(count for _, count in others)
+        used = sum(count for _, count in rest)
         assert (counts.listed, counts.used) == (used + segments, used)
         assert len(counts.skipped) == segments
         assert all(one.startswith(name.removeprefix("v_")) for one in counts.skipped)
@@ -291,17 +292,17 @@ def test_the_classification_run_comes_first(data, tmp_path):
         execute(run, str(data / "hacs"), lambda: False)
 
 
-def test_a_folder_must_be_given(locate, tmp_path):
+def test_a_folder_is_needed(locate, tmp_path):
     run = Run("mini", "hacs-localization", "tada2d", 0, tmp_path)
     classify(run.initial)
     with pytest.raises(TadaError, match="needs the videos of hacs: set their folder in config"):
         execute(run, "", lambda: False)
 
 
-def give_features(root, dataset, folder):
+def release_features(root, dataset, folder):
     """Features in the layout of the released ones that tell actions and classes, and nothing else of the dataset."""
-    annotations, given = folder / "annotations", folder / "given"
-    for path in (annotations, given):
+    annotations, released = folder / "annotations", folder / "released"
+    for path in (annotations, released):
         path.mkdir(parents=True)
     for file in [*root.glob("*.csv"), *root.glob("*.json")]:
         shutil.copy(file, annotations)
@@ -323,13 +324,13 @@ def give_features(root, dataset, folder):
                 if dataset == "ek100":
                     values[inside, 9 + segment.label["noun"]] = 1
             name = video.name if dataset == "hacs" else f"{video.name}_{round(start * 1000)}_{round(end * 1000)}"
-            torch.save(values, given / f"{name}.pkl")
-    return json.dumps({"root": str(annotations), "features": str(given)})
+            torch.save(values, released / f"{name}.pkl")
+    return json.dumps({"root": str(annotations), "features": str(released)})
 
 
 @pytest.mark.parametrize("dataset", ["hacs", "ek100"])
-def test_given_features_need_neither_videos_nor_a_classification_run(dataset, data, tmp_path):
-    place = give_features(data / dataset, dataset, tmp_path / "data")
+def test_released_features_need_neither_videos_nor_a_classification_run(dataset, data, tmp_path):
+    place = release_features(data / dataset, dataset, tmp_path / "data")
     run = Run("mini", f"{dataset}-localization", "tada2d", 0, tmp_path / "results")
     phase = "linear classifier"
     with pytest.raises(Interrupted):
@@ -350,11 +351,11 @@ def test_given_features_need_neither_videos_nor_a_classification_run(dataset, da
             assert best["label"] == names[truth[video]]
 
 
-def test_given_features_that_are_damaged_are_counted(data, tmp_path):
-    place = give_features(data / "hacs", "hacs", tmp_path / "data")
+def test_released_features_that_are_damaged_are_counted(data, tmp_path):
+    place = release_features(data / "hacs", "hacs", tmp_path / "data")
     run = Run("mini", "hacs-localization", "tada2d", 0, tmp_path / "results")
     cut = videos_of(data / "hacs")[0][0][0].removeprefix("v_")
-    path = tmp_path / "data" / "given" / f"{cut}.pkl"
+    path = tmp_path / "data" / "released" / f"{cut}.pkl"
     path.write_bytes(path.read_bytes()[:100])
     execute(run, place, lambda: False)
     skipped = read_record(run).dataset["train"].skipped
