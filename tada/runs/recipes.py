@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tada.base import files
-from tada.base.errors import unknown
+from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml, validate
 from tada.data import catalog
 from tada.models.registry import model_options
@@ -127,6 +127,9 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) 
 
     Left out, since they change speed and not numbers: workers, caching, cluster resources, videos per forward pass,
     the share of unusable videos that is tolerated.
+
+    Raises:
+        TadaError: as `load_recipe`, or a run of localization, which trains, at a scale that does not.
     """
     recipe = load_recipe(scale, dataset, model, folder)
     values = recipe.identity()
@@ -138,6 +141,8 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) 
         "recipe": values,
     }
     if not Scale.named(scale).trains:
+        if recipe.task != ClassificationRecipe.task:
+            raise TadaError(f"{dataset} cannot be run at scale {scale}, which trains nothing")
         del values["train"]
     elif recipe.initial:
         configuration["initial"] = signature(resolved(scale, recipe.initial, model, folder))

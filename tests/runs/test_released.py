@@ -162,3 +162,8 @@ def test_rows_without_a_checkpoint_are_only_shown(tmp_path):
     problems = build_table("table2", Scale.RELEASED, 1, tmp_path / "results", tmp_path)
     assert problems and all("complexity" in problem for problem in problems)
     assert "74.56" in (tmp_path / "table2.md").read_text()
+
+
+def test_localization_cannot_be_run_without_training():
+    with pytest.raises(TadaError, match="hacs-localization cannot be run at scale released, which trains nothing"):
+        recipes.resolved("released", "hacs-localization", "tada2d")

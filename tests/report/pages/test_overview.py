@@ -56,6 +56,15 @@ def test_what_it_says(built, plant):
     assert "mini: rendered videos and small networks" in text
 
 
+def test_released_checkpoints_of_which_none_is_tested_yet(plant, monkeypatch):
+    monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
+    page = plant.folder / "overview.html"
+    build_overview(Scale.RELEASED, 1, plant.results, plant.folder, page)
+    text = page.read_text(encoding="utf-8")
+    assert "released: the authors" in text
+    assert re.search(r"<dt>Runs</dt><dd>\d+ pending</dd>", text)
+
+
 def test_claims_that_fail_are_named():
     claims = load_claims().claims
     verdicts = (Verdict.HOLDS, Verdict.FAILS, Verdict.HOLDS)
