@@ -15,20 +15,21 @@ from rich.progress import Progress as RichProgress
 from tada.base import typed_json
 
 STATUS_SECONDS = 5.0
-
+"""Least time from one state of the status file to the next."""
 
 LINE_SECONDS = 30.0
+"""Least time from one line about steps to the next, where no bar is shown."""
 
 
 class Progress:
-    """Tells one run's progress to a terminal or a log, and to `status` (a JSON file) if given."""
+    """Shows one run's progress on a terminal or in a log, and writes it to `status` (a JSON file) if given."""
 
     def __init__(self, title: str, log: TextIO | None = None, status: Path | None = None) -> None:
         """Write lines beginning with `title` to `log` and, where stderr is no terminal, to stderr."""
         self.title, self.log, self.status = title, log, status
         self.phase, self.total, self.first, self.began = "", 0, 0, time.monotonic()
         self.facts: dict[str, Any] = {}
-        self._told = self._noted = 0.0
+        self._printed = self._noted = 0.0
         self._bar: RichProgress | None = None
         if sys.stderr.isatty():
             columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
@@ -49,7 +50,7 @@ class Progress:
     def start(self, total: int, done: int = 0, unit: str = "step", phase: str = "training") -> None:
         """A phase of `total` units begins, `done` of which an earlier attempt did."""
         self.phase, self.total, self.first, self.began = phase, total, done, time.monotonic()
-        self._told = self._noted = self.began
+        self._printed = self._noted = self.began
         self.say(f"{phase}: {total - done} {unit}s" + (f", {done} done before" if done else ""))
         if self._bar:
             self._bar.update(self._task, description=f"{self.title} {phase}", total=total, completed=done)
@@ -60,8 +61,8 @@ class Progress:
         now = time.monotonic()
         if self._bar:
             self._bar.update(self._task, completed=done)
-        elif now - self._told > LINE_SECONDS:
-            self._told = now
+        elif now - self._printed > LINE_SECONDS:
+            self._printed = now
             shown = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
             self.say(f"{self.phase} {done}/{self.total}, {hours_and_minutes(self._left(done, now))} left; {shown}")
         if self.status and now - self._noted > STATUS_SECONDS:
@@ -74,7 +75,7 @@ class Progress:
         self.facts.update(row)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "lr"))
         self.say(f"epoch {epoch}/{epochs}: {shown}")
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
 
     def close(self) -> None:
         """The bar goes; the status file stays as it was."""
@@ -111,7 +112,7 @@ def read_progress(path: Path) -> ProgressNote | None:
 
 
 class Silent(Progress):
-    """Progress of something too short to be told, or told by another process."""
+    """Progress of something too short to be shown, or shown by another process."""
 
     def __init__(self) -> None:
         pass

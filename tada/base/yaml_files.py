@@ -62,18 +62,16 @@ def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable
 def _messages(error: jsonschema.ValidationError, where: str) -> Iterable[str]:
     place = ": ".join([where, *([".".join(map(str, error.absolute_path))] if error.absolute_path else [])])
     if error.validator == "additionalProperties" and error.validator_value is False:
-        valid = set(error.schema.get("properties", {}))
-        patterns = error.schema.get("patternProperties")
-        extra = set(error.instance) - valid
-        if not patterns:
-            return [str(unknown("key", str(key), valid, place)) for key in sorted(extra, key=str)]
+        keys = set(error.schema.get("properties", {}))
+        if not error.schema.get("patternProperties"):
+            return [str(unknown("key", str(key), keys, place)) for key in sorted(set(error.instance) - keys, key=str)]
     if error.validator == "enum":
-        what = "key" if "propertyNames" in error.absolute_schema_path else "value"
-        return [str(unknown(what, str(error.instance), map(str, error.validator_value), place))]
+        kind = "key" if "propertyNames" in error.absolute_schema_path else "value"
+        return [str(unknown(kind, str(error.instance), map(str, error.validator_value), place))]
     if error.validator in ("oneOf", "anyOf") and error.context:
         if all(inner.validator == "enum" for inner in error.context):
-            names = [str(value) for inner in error.context for value in inner.validator_value]
-            return [str(unknown("value", str(error.instance), names, place))]
+            values = [str(value) for inner in error.context for value in inner.validator_value]
+            return [str(unknown("value", str(error.instance), values, place))]
         # Of the alternatives, the one that fits best: whose fault lies deepest, or that is at least of the right type.
         deepest = max(error.context, key=lambda inner: (len(inner.absolute_path), inner.validator != "type"))
         return _messages(deepest, where)

@@ -27,7 +27,7 @@ class Sources:
         run: dataset, recipe and folder.
         data: folder of videos and annotations, or more about them (see `Place.parse`); empty where there is none.
         frames: frames of a clip.
-        progress: told about work that takes long.
+        progress: receives work that takes long.
         splits: those that are needed.
 
     Raises:

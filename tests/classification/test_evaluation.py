@@ -184,19 +184,19 @@ def test_a_shared_pass_goes_on_with_whatever_number_of_processes(tmp_path, later
 
 
 @pytest.mark.parametrize("tasks", [False, True], ids=["one task", "verbs and nouns"])
-def test_half_precision_is_near_float32_and_the_difference_is_told(tasks):
+def test_half_precision_is_near_float32_and_the_difference_is_found(tasks):
     full, half = (run(Noise(tasks), Net(tasks), precision=name) for name in ("float32", "bfloat16"))
-    told = evaluation.compare_precisions(
+    found = evaluation.compare_precisions(
         Net(tasks), Noise(tasks), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=VIDEOS
     )
     suffixes = [name.removeprefix("views") for name in full if name.startswith("views")]
     differences = [np.abs(full[f"views{s}"].astype(float) - half[f"views{s}"]).max() for s in suffixes]
-    assert 1e-4 < told.largest_difference < 0.05
-    assert told.largest_difference == pytest.approx(max(differences), abs=1e-3)  # views are kept in float16
+    assert 1e-4 < found.largest_difference < 0.05
+    assert found.largest_difference == pytest.approx(max(differences), abs=1e-3)  # views are kept in float16
     moved = [full[f"scores{s}"].argmax(1) != half[f"scores{s}"].argmax(1) for s in suffixes]
-    assert told.changed_top1 == np.any(moved, axis=0).sum()
-    assert (told.precision, told.videos) == ("bfloat16", VIDEOS)
-    words = evaluation.describe_comparison(told)
+    assert found.changed_top1 == np.any(moved, axis=0).sum()
+    assert (found.precision, found.videos) == ("bfloat16", VIDEOS)
+    words = evaluation.describe_comparison(found)
     assert words.startswith("testing in bfloat16: on 11 videos the scores are within 0.0")
     assert words.endswith("top-1 changes for 0")
     assert accuracies(half)
@@ -215,10 +215,10 @@ def test_changed_videos_are_counted():
             values = self.linear(torch.ones(len(x), 1))
             return 100 * values.float() + torch.tensor([0.0, 0.05])
 
-    told = evaluation.compare_precisions(
+    found = evaluation.compare_precisions(
         Fragile(), Noise(), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=5
     )
-    assert (told.videos, told.changed_top1) == (5, 5)
+    assert (found.videos, found.changed_top1) == (5, 5)
 
 
 def test_scores_beyond_the_range_of_float16_are_an_error():
