@@ -109,7 +109,7 @@ def test_a_new_scheduler(desk, tmp_path):
 READER = '''"""Jester as users have it on disk: a list of videos for each split."""
 
 from tada.data.clips import Annotations, Clip, SplitRows
-from tada.data.readers.listing import check_root, rows
+from tada.data.readers import check_root, rows
 
 EXPECTED = "expected there: train.csv and validation.csv with the columns video and label, and <video>.mp4"
 

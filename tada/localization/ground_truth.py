@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from tada.base.errors import TadaError, unknown
+from tada.data.readers import rows
 from tada.data.readers.ek100 import seconds
-from tada.data.readers.listing import rows
 from tada.metrics.average_precision import check_table, describe
 
 _TOLERANCE = 0.05

@@ -7,7 +7,7 @@ from pathlib import Path
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.clips import Clip, Label, Split
-from tada.data.readers.listing import fault, inside
+from tada.data.readers import fault, inside
 from tada.data.video.random_access import open_video
 from tada.data.video.timeline import VideoError, stated_seconds
 

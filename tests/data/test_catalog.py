@@ -13,6 +13,7 @@ from tada.runs.recipes import load_recipe, recipe_names
 from tada.runs.settings import Scale
 
 
+@pytest.mark.slow
 def test_the_catalog_loads_nothing_heavy():
     code = "import sys; import tada.data.catalog; print({'torch', 'numpy', 'pandas', 'av'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
@@ -58,6 +59,7 @@ def test_labels_and_names_by_their_number():
     assert RECIPES == ("ssv2", "k400", "ek100", "ek100-localization", "hacs", "hacs-localization")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "names"), [("render", DATASETS), ("check-data", DATASETS), ("run", RECIPES)])
 def test_help_names_them_all(command, names):
     printed = subprocess.check_output([sys.executable, "-m", "tada", command, "--help"], text=True)

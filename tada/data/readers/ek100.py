@@ -10,7 +10,7 @@ import numpy as np
 from tada.base.errors import TadaError
 from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
-from tada.data.readers.listing import check_layout, check_root, rows, walk
+from tada.data.readers import check_layout, check_root, rows, walk
 from tada.data.video.random_access import IMAGE, count_images
 
 LAYOUTS = DATASETS["ek100"].layouts

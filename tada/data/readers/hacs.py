@@ -9,7 +9,7 @@ from typing import Any
 
 from tada.base.errors import TadaError
 from tada.data.clips import Annotations, Clip, SplitRows
-from tada.data.readers.listing import check_root, fault, inside, read_annotations, walk
+from tada.data.readers import check_root, fault, inside, read_annotations, walk
 
 EXPECTED = """expected there:
   annotations: HACS_segments_v1.1.1.json, there or one or two folders below

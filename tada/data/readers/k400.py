@@ -8,7 +8,7 @@ from pathlib import Path
 from tada.base.errors import TadaError
 from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
-from tada.data.readers.listing import check_layout, check_root, read_text, rows, walk
+from tada.data.readers import check_layout, check_root, read_text, rows, walk
 
 EXPECTED = """expected there:
   annotations: train.csv and val.csv with label, youtube_id, time_start, time_end (or lists of "path label"), there or

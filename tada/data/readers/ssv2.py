@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tada.base.errors import TadaError
 from tada.data.clips import Annotations, Clip, Split, SplitRows, mirror_classes
-from tada.data.readers.listing import check_root, read_annotations
+from tada.data.readers import check_root, read_annotations
 
 ANNOTATION_NAMES = ("something-something-v2-{}.json", "labels/{}.json", "{}.json")
 

@@ -2,7 +2,7 @@ from math import nan
 
 import pytest
 
-from tada.data.readers.listing import fault, inside
+from tada.data.readers import fault, inside
 
 
 @pytest.mark.parametrize(

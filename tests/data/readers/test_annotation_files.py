@@ -6,7 +6,7 @@ import pytest
 
 from tada.base.errors import TadaError
 from tada.data.catalog import Place, read
-from tada.data.readers.listing import read_annotations, read_text, rows
+from tada.data.readers import read_annotations, read_text, rows
 
 TEXT = 'id,name\n1,"café, \u4e2d"\n'
 
