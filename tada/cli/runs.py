@@ -75,8 +75,8 @@ def check_data(
     from tada.data.catalog import Place
     from tada.data.validation import check_data
 
-    given = {"annotations": annotations, "videos": videos, "layout": layout}
-    place = Place(data, {name: str(value) for name, value in given.items() if value})
+    options = {"annotations": annotations, "videos": videos, "layout": layout}
+    place = Place(data, {name: str(value) for name, value in options.items() if value})
     workers = workers or os.cpu_count() or 1
     raise SystemExit(
         check_data(dataset, place, results=results, out=out, workers=workers, decode=not quick, min_frames=min_frames)

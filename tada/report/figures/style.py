@@ -11,7 +11,7 @@ Style = dict[str, Any]
 """Keyword arguments of matplotlib."""
 
 
-# Okabe and Ito's colours, told apart by every kind of colour vision, and markers and lines that tell without colour.
+# Okabe and Ito's colours, distinct for every kind of colour vision, and markers and lines that differ without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 

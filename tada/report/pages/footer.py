@@ -127,7 +127,7 @@ _PRECISION = "the mean over classes of the interpolated average precision"
 _MAP_DECIMALS = 1
 
 
-_GIVEN = (
+_PRECOMPUTED = (
     "were given, as the authors released them; no network was trained for them. Actions were classified by a linear "
     "classifier on the given features"
 )
@@ -147,7 +147,7 @@ def localization(table: Table, results: Results) -> list[Line]:
         printed = {what.name.partition("@")[2] for what in metrics if what.dataset == dataset} - {""}
         lines.append((f"Protocol, {dataset}", _protocol(recipe.videos, recipe.thresholds, len(printed))))
         lines += _proposals(dataset, models, recipe.recall_at, results)
-        lines += _given(dataset, models, results)
+        lines += _precomputed(dataset, models, results)
     return lines
 
 
@@ -176,8 +176,12 @@ def _proposals(dataset: str, models: Sequence[str], count: int, results: Results
     return [(f"Proposals, {dataset}", text)]
 
 
-def _given(dataset: str, models: Sequence[str], results: Results) -> list[Line]:
+def _precomputed(dataset: str, models: Sequence[str], results: Results) -> list[Line]:
     """Networks whose features were not extracted, if any."""
     done = [result for model in models for result in results.runs(dataset, model) if result.status == DONE]
-    given = dict.fromkeys(of.run.model for of in done if of.record.initial.kind == "features")
-    return [(f"Features, {dataset}", f"those of {', '.join(given)} {_GIVEN}.")] if given else []
+    models_of_features = dict.fromkeys(of.run.model for of in done if of.record.initial.kind == "features")
+    return (
+        [(f"Features, {dataset}", f"those of {', '.join(models_of_features)} {_PRECOMPUTED}.")]
+        if models_of_features
+        else []
+    )

@@ -54,7 +54,7 @@ AUDIT = {
     Verdict.ROUNDING: "differ by rounding",
     Verdict.UNCHECKED: "cannot be checked",
 }
-"""How many have a verdict, in words."""
+"""`CLAIMS` and `AUDIT` are the words in which their verdicts are counted, in this order."""
 
 
 def build_readme(snapshot: Snapshot, readme: Path = README) -> None:
