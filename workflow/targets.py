@@ -13,7 +13,7 @@ from tada.base.files import PAPER
 from tada.models.registry import model_options
 from tada.report.paper.figures import Figure, load_figure
 from tada.report.paper.sentences import Claims, load_claims
-from tada.report.paper.tables import Table, load_table
+from tada.report.paper.tables import PAGES, Table, load_table
 from tada.runs import recipes
 from tada.runs.record import OUTCOME, Outcome
 from tada.runs.run import Run
@@ -47,20 +47,19 @@ def use_this_python() -> None:
 
 
 def names(kind: str) -> list[str]:
-    """Names of the specs of a kind: "tables", "figures", or "sentences", pages on the paper's text."""
-    folder = PAPER if kind == "sentences" else PAPER / kind
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """Names of the specs of a kind, "tables" or "figures"."""
+    return sorted(path.stem for path in (PAPER / kind).glob("*.yaml"))
 
 
 def everything() -> list[str]:
     """Every table and figure, as the file a person opens first, and the page that holds them all."""
-    tables = [f"tables/{name}.md" for name in [*names("tables"), *names("sentences")]]
+    tables = [f"tables/{name}.md" for name in [*names("tables"), *PAGES]]
     return [*tables, *(f"figures/{name}.svg" for name in names("figures")), "results/overview.html"]
 
 
 def overview_inputs(wildcards: SimpleNamespace) -> list[str]:
     """Pages, data and pictures of everything."""
-    tables = [f"tables/{name}.{form}" for name in [*names("tables"), *names("sentences")] for form in ("html", "csv")]
+    tables = [f"tables/{name}.{form}" for name in [*names("tables"), *PAGES] for form in ("html", "csv")]
     return tables + [f"figures/{name}.svg" for name in names("figures")]
 
 

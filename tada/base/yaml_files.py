@@ -22,15 +22,24 @@ def load_yaml(path: Path, schema: str, names: Mapping[str, Iterable[str]] | None
     Raises:
         TadaError: the file is missing or is not YAML, or breaks the schema; the message names file and key.
     """
+    content = read_yaml(path)
+    validate(content, schema, where=str(path), names=names)
+    return content
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, unchecked.
+
+    Raises:
+        TadaError: the file is missing, or is not YAML.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         neighbours = (file.stem for file in path.parent.glob(f"*{path.suffix}"))
         raise unknown("file", path.stem, neighbours, where=str(path.parent)) from None
     except yaml.YAMLError as error:
         raise TadaError(f"{path}: not valid YAML: {error}") from None
-    validate(content, schema, where=str(path), names=names)
-    return content
 
 
 def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable[str]] | None = None) -> None:

@@ -35,7 +35,7 @@ app = typer.Typer(
 app.command("list")(reports.list_targets)
 for command in (
     *(runs.render, runs.check_data, runs.run, runs.complexity),
-    *(reports.table, reports.audit, reports.claims, reports.overview, reports.figure),
+    *(reports.table, reports.audit, reports.claims, reports.settings, reports.overview, reports.figure),
     *(runs.status, runs.plan, runs.cancel, runs.logs),
     runs.evaluate_detections,
     *(reports.snapshot, reports.readme),

@@ -77,6 +77,16 @@ def audit(
     print(f"wrote {out / 'audit'}.md, .tex, .html, .csv: {len(differ)} numbers and statements differ")
 
 
+def settings(
+    out: Annotated[Path, typer.Option(help="Folder for settings.md, .tex, .html and .csv.")] = Path("tables"),
+) -> None:
+    """Set every value of the paper-scale recipes beside what is published for it; needs no results."""
+    from tada.report.pages.settings import build_settings
+
+    build_settings(out)
+    print(f"wrote {out / 'settings'}.md, .tex, .html, .csv")
+
+
 def claims(
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,

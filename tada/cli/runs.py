@@ -175,9 +175,14 @@ def plan(
     targets: Annotated[list[str] | None, typer.Argument(help="E.g. tables/table2.md, figure3 or all.")] = None,
     config: Annotated[list[str] | None, typer.Option(help="As for snakemake, e.g. scale=paper; repeatable.")] = None,
     results: ResultsOption = Path("results"),
+    settings: Annotated[str, typer.Option(help="Instead: a run's settings at paper scale, e.g. ssv2/tada2d.")] = "",
 ) -> None:
     """Show what tables and figures need before anything is submitted: runs, device-hours, disk."""
     from rich.console import Console
+
+    if settings:
+        _show_settings(settings)
+        return
 
     from tada.report.plan import as_table, make_plan
 
@@ -185,6 +190,25 @@ def plan(
     console = Console()
     console.print(f"Scale {made.scale}. Expected hours: {made.basis()}.", highlight=False)
     console.print(as_table(made))
+
+
+def _show_settings(run: str) -> None:
+    """Print what a run, `dataset/model`, is trained with at the paper's scale, and where each value comes from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tada.base.errors import TadaError
+    from tada.report.pages.settings import run_settings
+
+    dataset, slash, model = run.partition("/")
+    if not slash:
+        raise TadaError(f"--settings {run}: expected a dataset and a model, e.g. ssv2/tada2d")
+    table = Table(title=f"{run} at the paper's scale", title_justify="left", box=None, pad_edge=False)
+    for head in ("setting", "value", "from"):
+        table.add_column(head, overflow="fold")
+    for line in run_settings(dataset, model):
+        table.add_row(*line)
+    Console().print(table, highlight=False)
 
 
 def cancel(

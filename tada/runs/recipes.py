@@ -13,9 +13,10 @@ from typing import Any
 
 from tada.base import files
 from tada.base.errors import TadaError, unknown
-from tada.base.yaml_files import load_yaml, validate
+from tada.base.yaml_files import load_yaml, read_yaml, validate
 from tada.data import catalog
 from tada.models.registry import model_options
+from tada.runs import sources
 from tada.runs.settings import (
     BmnSettings,
     ClassificationRecipe,
@@ -35,7 +36,37 @@ from tada.runs.settings import (
 
 @cache
 def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
-    return load_yaml(folder / "recipes" / Scale.named(scale).recipe_file, "recipes", catalog.NAMES)
+    path = folder / "recipes" / Scale.named(scale).recipe_file
+    content = read_yaml(path)
+    if sources.has_sources(content):
+        recipe_sources(folder)  # a value without a source is refused before anything is trained with it
+        content = {name: sources.plain(recipe) for name, recipe in content.items() if name != "releases"}
+    validate(content, "recipes", str(path), catalog.NAMES)
+    return content
+
+
+@cache
+def recipe_sources(folder: Path = files.CONFIG) -> dict[str, list[sources.Setting]]:
+    """Every value of the recipes at the paper's scale with its sources, recipe -> settings in the file's order.
+
+    Raises:
+        TadaError: the file does not say which releases it cites, or a value's source is missing or contradicts it.
+    """
+    path = folder / "recipes" / Scale.PAPER.recipe_file
+    content = read_yaml(path)
+    if not sources.has_sources(content):
+        raise TadaError(f"{path}: `releases` has to name the authors' releases that the values are compared with")
+    return {name: sources.settings(recipe, f"{path}: {name}") for name, recipe in content.items() if name != "releases"}
+
+
+def releases(folder: Path = files.CONFIG) -> dict[str, str]:
+    """The authors' releases that the recipes are compared with, in words: "first", "later"."""
+    about = dict(read_yaml(folder / "recipes" / Scale.PAPER.recipe_file)["releases"])
+    repository = about.pop("repository")
+    return {
+        name: f"{repository}, commit {one['commit']} of {one['date']}; its networks: {one['says']}"
+        for name, one in about.items()
+    }
 
 
 @cache

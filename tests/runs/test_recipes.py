@@ -54,17 +54,21 @@ SIGNATURES = {
     "mini/ek100/tsn": "c5a8588fcaa0",
     "mini/ek100-localization/tsn": "eff78fec155d",
     "mini/hacs-localization/tsn": "bc744f65f8f7",
-    "paper/k400/tsn": "fec3c3ee7c99",
-    "paper/hacs/tsn": "217ff3c5f8b1",
-    "paper/ek100-localization/tsn": "83e47fbebe50",
+    "paper/k400/tsn": "2d97af536474",
+    "paper/hacs/tsn": "abb9567960fb",
+    "paper/ek100-localization/tsn": "205030ddd184",
     "released/ssv2/tada2d": "939143082232",
     "released/k400/tada2d-16f": "729f19daf5e2",
 }
 """Signatures of finished runs, some by name: whoever changes one asks for these runs anew."""
 
 
-ALL_SIGNATURES = "706649ee93ab44670e37e2f1ac202d325cbd6779fd702364f77a3e178d10d16f"
-"""SHA-256 of all 544 of them."""
+ALL_SIGNATURES = {
+    Scale.MINI: (270, "41aa87e34f141e410aa07a88815b126bda95aba98f13bbe6a22a8db4fb416482"),
+    Scale.PAPER: (270, "3da150b94e8ae125ad3a47097c53e93ff1cdf0db8608026ffa596edffb9eb306"),
+    Scale.RELEASED: (4, "352dc9ad9c4f3426a918e40a0ca46173705b6a595dca2e95f89dc198d524507b"),
+}
+"""Number and SHA-256 of all of a scale's."""
 
 
 def test_finished_runs_stay_valid():
@@ -73,5 +77,6 @@ def test_finished_runs_stay_valid():
         if recipes.is_runnable(scale, dataset, model):
             found[f"{scale}/{dataset}/{model}"] = recipes.signature(recipes.resolved(scale, dataset, model))
     assert {name: found[name] for name in SIGNATURES} == SIGNATURES
-    lines = sorted(f"{name} {value}" for name, value in found.items())
-    assert (len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()) == (544, ALL_SIGNATURES)
+    for scale, expected in ALL_SIGNATURES.items():
+        lines = sorted(f"{name} {value}" for name, value in found.items() if name.startswith(f"{scale}/"))
+        assert (len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()) == expected

@@ -18,6 +18,25 @@ rule audit:
         "python -m tada audit 2>&1 | tee {log}"
 
 
+rule settings:
+    """Every value of the paper-scale recipes beside what is published for it; trains nothing."""
+    input:
+        spec="config/recipes/paper.yaml",
+    output:
+        md="tables/settings.md",
+        tex="tables/settings.tex",
+        csv="tables/settings.csv",
+        html=report("tables/settings.html", category="Sentences", labels={"page": "settings"}),
+    log:
+        "results/reports/settings.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        here=1,
+    shell:
+        "python -m tada settings 2>&1 | tee {log}"
+
+
 rule claims:
     """Sentences of the paper as statements on runs and networks, with verdicts."""
     input:

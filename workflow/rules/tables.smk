@@ -12,7 +12,7 @@ rule table:
     log:
         "results/reports/{name}.log",
     wildcard_constraints:
-        name="(?!(audit|claims)[.])[^/]+",  # pages of sentences.smk
+        name="(?!(audit|claims|settings)[.])[^/]+",  # pages of sentences.smk
     conda:
         "../../environment.yml"
     resources:

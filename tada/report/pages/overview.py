@@ -16,6 +16,7 @@ from tada.report.measure.results import Results
 from tada.report.pages.markup import render
 from tada.report.pages.page import Grid, Head, Page, Piece
 from tada.report.pages.sentences import audit_page, claims_page
+from tada.report.pages.settings import settings_page
 from tada.report.pages.tables import table_at, table_page
 from tada.report.paper.figures import Figure, figure_names, load_figure
 from tada.report.paper.sentences import AUDIT, load_audit, load_claims
@@ -94,6 +95,7 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
             *((f"{table.title}, {table.place}", table_page(table, cells[table.name], here)) for table in tables),
             ("Claims", claims_page(claims, judged, available, paper)),
             ("Audit", audit_page(audit, findings)),
+            ("Settings", settings_page()),
         ),
     )
 
@@ -101,7 +103,8 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
 def _places(figures: Sequence[Figure]) -> tuple[tuple[str, str], ...]:
     """Where one can go from the top of the page."""
     pictures = [(figure.name, figure.title) for figure in figures]
-    first, last = [("sentences", "Sentences"), ("figures", "Figures")], [("claims", "Claims"), ("audit", "Audit")]
+    first = [("sentences", "Sentences"), ("figures", "Figures")]
+    last = [("claims", "Claims"), ("audit", "Audit"), ("settings", "Settings")]
     return (*first, *pictures, ("tables", "Tables"), *last)
 
 

@@ -408,5 +408,6 @@ def against_published(table: Table) -> Table:
 PAGES = {
     "audit": "Audit: numbers of the paper that follow from others of its numbers, recomputed",
     "claims": "Claims: sentences of the paper as statements on measurements, with verdicts",
+    "settings": "Settings: every value of the paper-scale recipes, and what is published for it",
 }
-"""Pages on the paper's text beside the tables, and what they say."""
+"""Pages beside those of the tables, and what they say."""

@@ -75,7 +75,7 @@ def test_claims_that_fail_are_named():
 
 def test_it_holds_everything_and_needs_nothing(built):
     text = built.read_text(encoding="utf-8")
-    assert re.findall(r'<details id="(\w+)"', text) == [*table_names(), "claims", "audit"]
+    assert re.findall(r'<details id="(\w+)"', text) == [*table_names(), "claims", "audit", "settings"]
     assert re.findall(r'<figure id="(\w+)"', text) == ["figureA2"]
     assert set(re.findall(r'(?:src|href)="([^"#]{0,5})', text)) == {"data:", ""}
     assert len(re.findall(r' id="[^"]+"', text)) == len(set(re.findall(r' id="[^"]+"', text)))
