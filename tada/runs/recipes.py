@@ -202,7 +202,10 @@ def render_spec(dataset: str, folder: Path = files.CONFIG) -> dict[str, Any]:
     recipes = _load_scale(Scale.MINI, folder)
     if dataset not in recipes:
         raise unknown("dataset", dataset, recipes, where="config/recipes/mini.yaml")
-    return recipes[dataset]["data"]["render"]
+    spec: dict[str, Any] | None = recipes[dataset].get("data", {}).get("render")
+    if spec is None:
+        raise TadaError(f"config/recipes/mini.yaml: {dataset}: no data.render, which says what its videos show")
+    return spec
 
 
 def is_runnable(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) -> bool:

@@ -80,3 +80,13 @@ def test_finished_runs_stay_valid():
     for scale, expected in ALL_SIGNATURES.items():
         lines = sorted(f"{name} {value}" for name, value in found.items() if name.startswith(f"{scale}/"))
         assert (len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()) == expected
+
+
+@pytest.mark.parametrize("dataset", ["hacs-localization", "ssv2"])
+def test_a_recipe_that_shows_nothing_is_named(dataset, tmp_path):
+    content = yaml.safe_load((recipes.files.CONFIG / "recipes/mini.yaml").read_text())
+    content["ssv2"]["data"].pop("render")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/mini.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(TadaError, match=f"mini.yaml: {dataset}: no data.render"):
+        recipes.render_spec(dataset, tmp_path)
