@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[str, str, dict[str, str], Size]] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class DecoderRow:
     """What a way of reading does with a file: wrong frames of those asked for, or None where it fails; milliseconds."""
 
     wrong: int | None
@@ -102,7 +102,7 @@ def accesses(frames: int) -> Iterator[np.ndarray]:
     yield np.arange(frames)
 
 
-def measure(read: Read, path: Path, truth: np.ndarray, rounds: int) -> Row:
+def measure(read: Read, path: Path, truth: np.ndarray, rounds: int) -> DecoderRow:
     """Read a file, and compare with all its frames in order."""
     wrong, asked, times = 0, 0, []
     for indices in accesses(len(truth)):
@@ -112,7 +112,7 @@ def measure(read: Read, path: Path, truth: np.ndarray, rounds: int) -> Row:
             try:
                 frames = read(path, indices)
             except Exception:  # decord's own errors derive from nothing narrower
-                return Row(None, len(truth), ())
+                return DecoderRow(None, len(truth), ())
             seconds.append(time.process_time() - begun)
         same = frames.shape == truth[indices].shape
         distance = (
@@ -120,7 +120,7 @@ def measure(read: Read, path: Path, truth: np.ndarray, rounds: int) -> Row:
         )
         wrong, asked = wrong + int((distance > OTHER).sum()), asked + len(indices)
         times.append(1e3 * min(seconds))
-    return Row(wrong, asked, tuple(times))
+    return DecoderRow(wrong, asked, tuple(times))
 
 
 def compare(files: dict[str, Path], rounds: int) -> tuple[list[list[str]], int]:

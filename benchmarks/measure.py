@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 @dataclass(frozen=True)
-class Cost:
+class Measurement:
     """What one call costs.
 
     Attributes:
@@ -51,7 +51,9 @@ class Form:
         return sum(value.numel() * value.element_size() for value in (self.x, *self.module.parameters()))
 
 
-def compare(forms: Mapping[str, Form], call: Callable[[Form], None], rounds: int, warmup: int = 2) -> dict[str, Cost]:
+def compare(
+    forms: Mapping[str, Form], call: Callable[[Form], None], rounds: int, warmup: int = 2
+) -> dict[str, Measurement]:
     """The cost of `call` for each form; slowdowns are relative to the first."""
     times: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(warmup + rounds):
@@ -60,7 +62,7 @@ def compare(forms: Mapping[str, Form], call: Callable[[Form], None], rounds: int
     times = {name: values[warmup:] for name, values in times.items()}
     first = next(iter(times.values()))
     return {
-        name: Cost(
+        name: Measurement(
             statistics.median(values),
             statistics.median(own / base for own, base in zip(values, first, strict=True)),
             peak_bytes(forms[name], call),

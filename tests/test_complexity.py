@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tada.base.errors import TadaError
 from tada.complexity import OPERATIONS, Correlation, PerFrameTAdaConv2d, measure, measure_operation, report
 from tada.conv import TAdaConv2d
-from tada.models import build_model, model_names
+from tada.models import build_model
+from tada.models.registry import model_names
 
 
 @functools.cache

@@ -9,10 +9,13 @@ import sys
 import pytest
 import yaml
 from contract import check_contract
+from planting import plant_outcome, plant_record
 
 from tada.base import files
 from tada.cluster.jobs import ClusterSettings
 from tada.cluster.scheduler import load_scheduler
+from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 
 def test_a_new_network(tmp_path):
@@ -157,8 +160,15 @@ RECIPE = {
         "initial": "k400",
     },
     "test": {"clips": 1, "crops": 3, "short_side": 32, "crop": 32},
-    "data": {},
+    "data": {"max_skipped": 0.01},
 }
+
+
+def sourced(recipe):
+    """The recipe with a source beside each value, as the paper's scale wants it."""
+    if isinstance(recipe, dict):
+        return {key: sourced(part) for key, part in recipe.items()}
+    return {"value": recipe, "choice": "an example"}
 
 
 TABLE = {
@@ -187,7 +197,7 @@ def test_a_new_dataset(tmp_path):
     before, after = catalog.read_text().split(")\n\n\nDATASETS")
     catalog.write_text(f"{before}{ENTRY})\n\n\nDATASETS{after}")
     with (project / "config/recipes/paper.yaml").open("a") as recipes:
-        recipes.write("\n" + yaml.safe_dump({"jester": RECIPE}))
+        recipes.write("\n" + yaml.safe_dump({"jester": sourced(RECIPE)}))
     (project / "paper/tables/small.yaml").write_text(yaml.safe_dump(TABLE, sort_keys=False))
     data.mkdir()
     (data / "train.csv").write_text("video,label\n1,0\n2,1\n")
@@ -211,3 +221,90 @@ def test_a_new_dataset(tmp_path):
     assert "validation: 1 clips annotated as expected" in output and "1 missing" in output
     code, output = call("tada", "check-data", "jestre", "--data", data)
     assert "unknown dataset 'jestre'; did you mean 'jester'?" in output
+
+
+OTHER = {
+    "paper.yaml": {"title": "Another Paper", "short": "Other", "venue": "Nowhere 2030"},
+    "tables/results.yaml": {
+        "title": "Table 1",
+        "caption": "One row.",
+        "place": "Section 4",
+        "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
+        "columns": {
+            "name": {"header": "Model"},
+            "top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"},
+        },
+        "rows": [{"model": "tsn", "cells": {"name": "TSN", "top1": "33.3"}}],
+    },
+}
+
+
+def write_specs(folder, specs):
+    for place, content in specs.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def call_in(folder, paper, *arguments):
+    """`python -m ...` in a folder, on the specs of `paper`."""
+    environment = {key: value for key, value in os.environ.items() if key != "TADA_CONFIG"}
+    environment |= {"TADA_PAPER": str(paper), "PYTHONPATH": str(files.PROJECT)}
+    command = [sys.executable, "-m", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def plan_in(folder, paper, *targets):
+    plan = (
+        "-n",
+        "-p",
+        "--quiet",
+        "host",
+        "--snakefile",
+        files.PROJECT / "Snakefile",
+        "--cores",
+        "1",
+        "--directory",
+        folder,
+    )
+    (folder / "config").mkdir(exist_ok=True)
+    shutil.copy(files.CONFIG / "config.yaml", folder / "config")
+    return call_in(folder, paper, "snakemake", *plan, "--", *targets)
+
+
+@pytest.mark.slow
+def test_a_new_row(tmp_path):
+    """One line of a table's spec is a row: its run is planned, and its cell is there."""
+    paper = tmp_path / "paper"
+    shutil.copytree(files.PAPER, paper)
+    spec = paper / "tables/table4.yaml"
+    spec.write_text(spec.read_text() + '  - {model: tsm-16f, cells: {dimension: shift, top1: "1.0"}}\n')
+    code, output = plan_in(tmp_path, paper, "tables/table4.md")
+    assert code == 0 and "tada run ssv2 tsm-16f --scale mini" in output, output
+    code, output = call_in(tmp_path, paper, "tada", "table", "table4")
+    assert code == 0 and "| shift" in (tmp_path / "tables/table4.md").read_text(), output
+
+
+@pytest.mark.slow
+def test_a_second_paper(tmp_path):
+    """A folder of specs is a paper: its table is planned, and built from the runs that are there."""
+    paper = tmp_path / "other"
+    write_specs(paper, OTHER)
+    code, output = plan_in(tmp_path, paper, "tables/results.md")
+    assert code == 0 and "tada run ssv2 tsn --scale mini" in output, output
+    run = Run(Scale.MINI, "ssv2", "tsn", 0, tmp_path / "results")
+    plant_outcome(run)
+    plant_record(run, {"top1": 44.4})
+    code, output = call_in(tmp_path, paper, "tada", "table", "results")
+    page = (tmp_path / "tables/results.md").read_text()
+    assert code == 0 and "| TSN" in page and "33.3" in page and "44.4" in page, output
+    code, output = call_in(tmp_path, paper, "tada", "list")
+    assert [line.split()[0] for line in output.splitlines()] == [
+        "tables/results.md", "tables/settings.md", "results/overview.html",
+    ]  # fmt: skip
+    code, output = call_in(tmp_path, paper, "tada", "overview")
+    assert code == 0, output
+    overview = (tmp_path / "results/overview.html").read_text()
+    assert "<h1>Another Paper, reproduced</h1>" in overview and "TAda" not in overview.split("<style>")[0]
+    code, output = call_in(tmp_path, paper, "tada", "--help")
+    assert "Another Paper" in output

@@ -9,11 +9,13 @@ from typing import Any
 
 from tada.base import typed_json
 from tada.base.errors import TadaError, unknown
-from tada.base.files import PAPER
+from tada.base.files import PAPER, PROJECT
 from tada.models.registry import model_options
+from tada.report import paper
+from tada.report.paper import pages
 from tada.report.paper.figures import Figure, load_figure
 from tada.report.paper.sentences import Claims, load_claims
-from tada.report.paper.tables import PAGES, Table, load_table
+from tada.report.paper.tables import Table, load_table
 from tada.runs import recipes
 from tada.runs.record import OUTCOME, Outcome
 from tada.runs.run import Run
@@ -46,6 +48,23 @@ def use_this_python() -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
+def about_paper() -> dict[str, str]:
+    """Title and venue of the paper, for the head of Snakemake's report."""
+    about = paper.about_paper()
+    return {"title": about.title, "venue": about.venue}
+
+
+def specs(place: str) -> str:
+    """A place among the paper's specs, e.g. "tables/{name}.yaml", as the rules name it."""
+    folder = PAPER.relative_to(PROJECT) if PAPER.is_relative_to(PROJECT) else PAPER
+    return str(folder / place)
+
+
+def sentences(wildcards: SimpleNamespace) -> list[str]:
+    """The paper's numbers that follow from others, which stand under tables, too; none if it has no such spec."""
+    return [specs("audit.yaml")] if "audit" in pages() else []
+
+
 def names(kind: str) -> list[str]:
     """Names of the specs of a kind, "tables" or "figures"."""
     return sorted(path.stem for path in (PAPER / kind).glob("*.yaml"))
@@ -53,13 +72,13 @@ def names(kind: str) -> list[str]:
 
 def everything() -> list[str]:
     """Every table and figure, as the file a person opens first, and the page that holds them all."""
-    tables = [f"tables/{name}.md" for name in [*names("tables"), *PAGES]]
+    tables = [f"tables/{name}.md" for name in [*names("tables"), *pages()]]
     return [*tables, *(f"figures/{name}.svg" for name in names("figures")), "results/overview.html"]
 
 
 def overview_inputs(wildcards: SimpleNamespace) -> list[str]:
     """Pages, data and pictures of everything."""
-    tables = [f"tables/{name}.{form}" for name in [*names("tables"), *PAGES] for form in ("html", "csv")]
+    tables = [f"tables/{name}.{form}" for name in [*names("tables"), *pages()] for form in ("html", "csv")]
     return tables + [f"figures/{name}.svg" for name in names("figures")]
 
 
@@ -77,7 +96,7 @@ def about_figure(wildcards: SimpleNamespace) -> dict[str, str]:
 
 def table_specs() -> list[str]:
     """The specs of all tables, which hold all numbers of the paper's tables."""
-    return [f"paper/tables/{name}.yaml" for name in names("tables")]
+    return [specs(f"tables/{name}.yaml") for name in names("tables")]
 
 
 def table_inputs(wildcards: SimpleNamespace) -> list[str]:

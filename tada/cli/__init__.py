@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from tada.base.errors import TadaError
 from tada.cli import reports, runs
+from tada.report.paper import about_paper
 
 
 class _CleanErrors(TyperGroup):
@@ -26,7 +27,7 @@ class _CleanErrors(TyperGroup):
 
 app = typer.Typer(
     cls=_CleanErrors,
-    help='Reproduces the tables and figures of "TAda! Temporally-Adaptive Convolutions for Video Understanding".',
+    help=f'Reproduces the tables and figures of "{about_paper().title}".',
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -20,13 +20,14 @@ SnapshotOption = Annotated[Path, typer.Option(help="Folder of the snapshot.")]
 
 def list_targets() -> None:
     """Name every table, figure and page that can be asked for."""
+    from tada.report.paper import pages
     from tada.report.paper.figures import figure_names, load_figure
-    from tada.report.paper.tables import PAGES, load_table, table_names
+    from tada.report.paper.tables import load_table, table_names
 
     for name in table_names():
         table = load_table(name)
         print(f"tables/{name}.md".ljust(26), f"{table.title}: {table.caption.split('. ')[0].rstrip('.')}")
-    for name, about in PAGES.items():
+    for name, about in pages().items():
         print(f"tables/{name}.md".ljust(26), about)
     for name in figure_names():
         figure = load_figure(name)

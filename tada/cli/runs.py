@@ -219,12 +219,12 @@ def cancel(
     """Cancel the jobs of runs; what they have saved stays, and the next call continues from there."""
     from tada.base.errors import TadaError
     from tada.cluster.jobs import ClusterSettings, read_job
-    from tada.cluster.scheduler import JobQueue, Snapshot, load_scheduler, repeat_while_busy
+    from tada.cluster.scheduler import JobQueue, JobSnapshot, load_scheduler, repeat_while_busy
     from tada.cluster.status import find_runs
 
     if bool(runs) == everything:
         raise TadaError("name the runs whose jobs are to be cancelled, or --all")
-    snapshots: dict[str, Snapshot] = {}
+    snapshots: dict[str, JobSnapshot] = {}
     cancelled = 0
     for run in find_runs(results, runs or ()):
         record = read_job(run)

@@ -33,15 +33,7 @@ from tada.cluster.jobs import (
     read_job,
     write_job,
 )
-from tada.cluster.scheduler import (
-    JobQueue,
-    JobRequest,
-    JobState,
-    Phase,
-    Scheduler,
-    load_scheduler,
-    repeat_while_busy,
-)
+from tada.cluster.scheduler import JobQueue, JobRequest, JobState, Phase, Scheduler, load_scheduler, repeat_while_busy
 from tada.cluster.worker import Task, job_command, run_processes
 from tada.runs.record import OUTCOME, Outcome, is_finished, last_outcome, record_outcome
 from tada.runs.run import Run

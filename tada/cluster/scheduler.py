@@ -211,7 +211,7 @@ def _scheduler_names() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class JobSnapshot:
     """The last answer: `jobs` by id, as of the time `answered`; `failures` questions went unanswered since."""
 
     answered: float = 0.0
@@ -238,7 +238,7 @@ class JobQueue:
         self.file = results / ".scheduler" / f"{scheduler}.json"
         self._load = load or (lambda: load_scheduler(ClusterSettings(scheduler=scheduler), results))
 
-    def snapshot(self, max_age: float | None = None) -> Snapshot:
+    def snapshot(self, max_age: float | None = None) -> JobSnapshot:
         """The jobs as they were at most `max_age` (`POLL_SECONDS`) seconds ago, or as they were last known."""
         wanted = time.time() - (POLL_SECONDS if max_age is None else max_age)
         last = self._read()
@@ -253,30 +253,30 @@ class JobQueue:
             write_json(self.file, asdict(last))
         return last
 
-    def current(self) -> Snapshot:
+    def current(self) -> JobSnapshot:
         """The jobs as they are now; waits, however long it takes, for the scheduler to answer."""
         begin = time.time()
         while (last := self.snapshot(max_age=time.time() - begin)).answered < begin:
             time.sleep(1.0)
         return last
 
-    def _ask(self, before: Snapshot) -> Snapshot:
+    def _ask(self, before: JobSnapshot) -> JobSnapshot:
         scheduler, now = self._load(), time.time()
         try:
             states = scheduler.states()
         except Busy as error:
-            last = Snapshot(before.answered, now, before.failures + 1, _last_line(error), before.jobs)
+            last = JobSnapshot(before.answered, now, before.failures + 1, _last_line(error), before.jobs)
             _print(f"no answer from {scheduler.title} ({last.error}); asking again in {last.ask_again - now:.0f} s")
             return last
-        return Snapshot(answered=now, tried=now, jobs={state.id: state for state in states})
+        return JobSnapshot(answered=now, tried=now, jobs={state.id: state for state in states})
 
-    def _read(self) -> Snapshot:
+    def _read(self) -> JobSnapshot:
         try:
             content = read_json(self.file)
             jobs = {key: JobState(**{**job, "phase": Phase(job["phase"])}) for key, job in content["jobs"].items()}
-            return Snapshot(**{**content, "jobs": jobs})
+            return JobSnapshot(**{**content, "jobs": jobs})
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return Snapshot()
+            return JobSnapshot()
 
 
 Value = TypeVar("Value")

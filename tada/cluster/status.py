@@ -13,7 +13,7 @@ from tada.base.errors import TadaError, first_line, unknown
 from tada.base.progress import hours_and_minutes, read_progress
 from tada.base.typed_json import DamagedFile
 from tada.cluster.jobs import JobRecord, read_job
-from tada.cluster.scheduler import JobQueue, JobState, Phase, Snapshot
+from tada.cluster.scheduler import JobQueue, JobSnapshot, JobState, Phase
 from tada.runs.record import METRICS, last_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -75,7 +75,7 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
 
 def run_states(runs: Iterable[Run], results: Path) -> list[Status]:
     """The state of every run, in the order in which a person wants to see them."""
-    snapshots: dict[str, Snapshot] = {}
+    snapshots: dict[str, JobSnapshot] = {}
     found = [_run_state(run, results, snapshots) for run in runs]
     return sorted(found, key=lambda status: (ORDER.index(status.state), str(status.run)))
 
@@ -103,7 +103,7 @@ def as_table(found: Sequence[Status]) -> Table:
     return table
 
 
-def _run_state(run: Run, results: Path, snapshots: dict[str, Snapshot]) -> Status:
+def _run_state(run: Run, results: Path, snapshots: dict[str, JobSnapshot]) -> Status:
     try:
         done, outcome = read_record(run), last_outcome(run)
     except DamagedFile as error:
@@ -158,13 +158,13 @@ def _locked(run: Run) -> bool:
         return True
 
 
-def _active_job(record: JobRecord, results: Path, snapshots: dict[str, Snapshot]) -> JobState | None:
+def _active_job(record: JobRecord, results: Path, snapshots: dict[str, JobSnapshot]) -> JobState | None:
     """The job if it is queued or running, as its scheduler says, or last said; None where nobody can say."""
     if record.scheduler not in snapshots:
         queue = JobQueue(results, record.scheduler)
         try:
             snapshots[record.scheduler] = queue.snapshot()
         except TadaError:
-            snapshots[record.scheduler] = Snapshot()
+            snapshots[record.scheduler] = JobSnapshot()
     snapshot = snapshots[record.scheduler]
     return snapshot.jobs[record.id] if snapshot.is_active(record.id) else None

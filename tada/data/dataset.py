@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tada.base.errors import TadaError
 from tada.data.clips import Clip, Label
-from tada.data.inspection import SkipLog
+from tada.data.validation import SkipLog
 from tada.data.video.random_access import FileFrames, Source
 from tada.data.video.timeline import VideoError
 from tada.data.views import Sampling, TestTransform, TrainTransform

@@ -14,7 +14,7 @@ import torch
 from tada.localization.bmn_training import within
 from tada.localization.features import Features
 from tada.localization.videos import Untrimmed
-from tada.localization.windows import Grid, Window, grid_of, windows_of
+from tada.localization.windows import Window, WindowGrid, grid_of, windows_of
 from tada.metrics.average_precision import Floats, iou
 from tada.models.bmn import BMN
 from tada.runs.settings import BmnSettings
@@ -77,7 +77,7 @@ def predict(model: BMN, windows: list[Window], batch: int) -> list[tuple[np.ndar
     return predictions
 
 
-def average(windows: list[Window], predictions: list[tuple[np.ndarray, ...]], grid: Grid) -> Dense:
+def average(windows: list[Window], predictions: list[tuple[np.ndarray, ...]], grid: WindowGrid) -> Dense:
     """The mean of what `predict` returns, over the windows that see a position or hold a proposal (Appendix A.2)."""
     durations, temporal = predictions[0][2].shape
     size = max(grid.cells, temporal) + 1
@@ -105,7 +105,7 @@ def boundaries(probability: np.ndarray, peak: float) -> np.ndarray:
     return likely
 
 
-def candidates(maps: Dense, grid: Grid, duration: float, settings: BmnSettings) -> Proposals:
+def candidates(maps: Dense, grid: WindowGrid, duration: float, settings: BmnSettings) -> Proposals:
     """Proposals from each likely start to each likely end, with classification^1.2 x regression as their score.
 
     The video's own start and end count as likely too (Lin et al.'s released code). Boundary probabilities select

@@ -20,7 +20,7 @@ INSIDE = 0.999
 
 
 @dataclass(frozen=True)
-class Grid:
+class WindowGrid:
     """Cells of a video, and the windows over them.
 
     Attributes:
@@ -65,7 +65,7 @@ class Window:
         return self.features.shape[1] * self.cell
 
 
-def grid_of(duration: float, length: float | None, stride: float | None, temporal: int) -> Grid:
+def grid_of(duration: float, length: float | None, stride: float | None, temporal: int) -> WindowGrid:
     """Cells and windows of a video of `duration` seconds.
 
     Args:
@@ -80,7 +80,7 @@ def grid_of(duration: float, length: float | None, stride: float | None, tempora
     if not (math.isfinite(duration) and duration > 0):
         raise TadaError(f"a video of {duration} s cannot be divided into windows")
     if length is None:
-        return Grid(duration / temporal, temporal, temporal, (0,))
+        return WindowGrid(duration / temporal, temporal, temporal, (0,))
     stride = length / 2 if stride is None else stride
     if not 0 < stride <= length:
         raise TadaError(f"windows of {length} s every {stride} s do not cover a video; 0 < stride <= length is needed")
@@ -88,7 +88,7 @@ def grid_of(duration: float, length: float | None, stride: float | None, tempora
     cells = max(1, math.ceil(duration / cell - 1e-6))
     step = min(max(1, round(stride / cell)), temporal)
     last = max(0, cells - temporal)
-    return Grid(cell, cells, temporal, (*range(0, last, step), last))
+    return WindowGrid(cell, cells, temporal, (*range(0, last, step), last))
 
 
 def resample(video: Untrimmed, features: Features, times: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ def resample(video: Untrimmed, features: Features, times: np.ndarray) -> np.ndar
     return np.ascontiguousarray(values.T, dtype=np.float32)
 
 
-def segments_inside(video: Untrimmed, grid: Grid, first: int) -> np.ndarray:
+def segments_inside(video: Untrimmed, grid: WindowGrid, first: int) -> np.ndarray:
     """Actions that lie inside the window from cell `first` on, float64 [n, 2] in cells from its start."""
     segments = np.array([(s.start, s.end) for s in video.segments], dtype=np.float64).reshape(-1, 2)
     cells = segments / grid.cell - first
@@ -175,6 +175,6 @@ class TrainingWindows:
         return _window(video, features, grid, first)
 
 
-def _window(video: Untrimmed, features: Features, grid: Grid, first: int) -> Window:
+def _window(video: Untrimmed, features: Features, grid: WindowGrid, first: int) -> Window:
     centres = (first + 0.5 + np.arange(grid.temporal)) * grid.cell
     return Window(video.name, first, grid.cell, resample(video, features, centres), segments_inside(video, grid, first))

@@ -69,8 +69,7 @@ def build_model(name: str, num_classes: int | Mapping[str, int], **overrides: An
     Raises:
         TadaError: an unknown name or option, with the nearest valid ones, or options that do not go together.
     """
-    from tada.models.resnet import ResNet
-    from tada.models.slowfast import SlowFast
+    from tada.models.networks import ResNet, SlowFast
 
     options = merge(model_options(name), overrides)
     validate({name: options}, "models", where="options of a model")

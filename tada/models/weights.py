@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from tada.base.errors import TadaError
 from tada.base.files import sha256
 from tada.models.blocks import Network
+from tada.models.networks import SlowFast
 from tada.models.registry import build_model
-from tada.models.slowfast import SlowFast
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
-"""Recipes: how a dataset is trained and tested at a scale, and the signature that tells one such run from another.
+"""Recipes: how a dataset is trained and tested at a scale, where each value comes from, and the signature of a run.
 
-A recipe is read from `config/recipes/<scale>.yaml` into the dataclasses of `tada.runs.settings`. Imports no torch, so
-that plans are made at once.
+A recipe is read from `config/recipes/<scale>.yaml` into the dataclasses of `tada.runs.settings`. At the paper's scale a
+value stands there with its sources, `{value: 256, text: A.1, first: same, later: 128, why: ...}`; the head of that file
+explains the keys. Imports no torch, so that plans are made at once.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,6 @@ from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml, read_yaml, validate
 from tada.data import catalog
 from tada.models.registry import model_options
-from tada.runs import sources
 from tada.runs.settings import (
     BmnSettings,
     ClassificationRecipe,
@@ -33,20 +34,135 @@ from tada.runs.settings import (
     TrainSettings,
 )
 
+RELEASES = ("first", "later")
+
+
+SAME = "same"
+
+
+_KIND = ("task", "videos")  # what a recipe is, and not a setting
+
+
+_KEYS = ("value", "text", *RELEASES, "choice", "why")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of a recipe and what the sources say of it.
+
+    Attributes:
+        name: key in the recipe, e.g. "train.base_lr", or "16 frames: train.base_lr" where it differs by frames.
+        value: what is used.
+        section: of the paper, where its text says something.
+        text, first, later: what the text and the two releases say, `value` itself where they say the same; None where
+            they say nothing.
+        why: the reason of a choice, or why one source is followed and not another.
+    """
+
+    name: str
+    value: Any
+    section: str
+    text: Any
+    first: Any
+    later: Any
+    why: str
+
+
+def has_sources(content: Mapping[str, Any]) -> bool:
+    """Whether the values of a recipe file name their sources: it says which releases these are."""
+    return "releases" in content
+
+
+def without_sources(content: Any) -> Any:
+    """The same without sources: every `{value: ..., ...}` becomes its value."""
+    if isinstance(content, Mapping):
+        return (
+            without_sources(content["value"])
+            if "value" in content
+            else {key: without_sources(part) for key, part in content.items()}
+        )
+    return content
+
+
+def sourced_settings(recipe: Mapping[str, Any], where: str) -> list[Setting]:
+    """Every value of a recipe with its sources, in the order of the file.
+
+    Args:
+        recipe: as it stands in the file.
+        where: file and recipe, for messages.
+
+    Raises:
+        TadaError: a value without a source, an unknown key (such as a release that there is not), a choice that a
+            source contradicts or supports, or sources that disagree without a word on why.
+    """
+    return [
+        _setting(_name(path), value, f"{where}: {'.'.join(path)}")
+        for path, value in _values(recipe, ())
+        if path[0] not in _KIND
+    ]
+
+
+def _values(content: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, part in content.items():
+        if isinstance(part, Mapping) and "value" not in part and part:
+            yield from _values(part, (*path, str(key)))
+        else:
+            yield (*path, str(key)), part
+
+
+def _name(path: tuple[str, ...]) -> str:
+    if path[0] == "frames":
+        return f"{path[1]} frames: {'.'.join(path[2:])}"
+    return ".".join(path)
+
+
+def _setting(name: str, entry: Any, where: str) -> Setting:
+    if not isinstance(entry, Mapping):
+        raise TadaError(
+            f"{where}: {entry!r} has no source; write {{value: {entry!r}, text: SECTION}} or "
+            f"{{value: {entry!r}, choice: the reason}}"
+        )
+    for key in entry:
+        if key not in _KEYS:
+            raise unknown("source", key, _KEYS, where)
+    value, choice = entry["value"], entry.get("choice")
+    section, text = _text(entry.get("text"), value, where)
+    releases = {name: value if entry.get(name) == SAME else entry.get(name) for name in RELEASES}
+    said = [found for found in (text, *releases.values()) if found is not None]
+    if choice and said:
+        raise TadaError(f"{where}: a choice is what no source says; leave out either `choice` or the sources")
+    if not choice and not said:
+        raise TadaError(f"{where}: no source; name `text`, `first` or `later`, or give the reason of a `choice`")
+    if any(found != value for found in said) and not entry.get("why"):
+        raise TadaError(f"{where}: a source says otherwise; `why` has to say why {value!r} is used")
+    return Setting(name, value, section, text, releases["first"], releases["later"], choice or entry.get("why", ""))
+
+
+def _text(text: Any, value: Any, where: str) -> tuple[str, Any]:
+    """Section of the paper, and what it says."""
+    if text is None:
+        return "", None
+    if isinstance(text, Mapping):
+        if len(text) != 1:
+            raise TadaError(f"{where}: text: expected a section, or {{section: what it says}}")
+        section, says = next(iter(text.items()))
+        return str(section), says
+    return str(text), value
+
 
 @cache
 def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
     path = folder / "recipes" / Scale.named(scale).recipe_file
     content = read_yaml(path)
-    if sources.has_sources(content):
+    if has_sources(content):
         recipe_sources(folder)  # a value without a source is refused before anything is trained with it
-        content = {name: sources.plain(recipe) for name, recipe in content.items() if name != "releases"}
+        content = {name: without_sources(recipe) for name, recipe in content.items() if name != "releases"}
     validate(content, "recipes", str(path), catalog.NAMES)
     return content
 
 
 @cache
-def recipe_sources(folder: Path = files.CONFIG) -> dict[str, list[sources.Setting]]:
+def recipe_sources(folder: Path = files.CONFIG) -> dict[str, list[Setting]]:
     """Every value of the recipes at the paper's scale with its sources, recipe -> settings in the file's order.
 
     Raises:
@@ -54,9 +170,9 @@ def recipe_sources(folder: Path = files.CONFIG) -> dict[str, list[sources.Settin
     """
     path = folder / "recipes" / Scale.PAPER.recipe_file
     content = read_yaml(path)
-    if not sources.has_sources(content):
+    if not has_sources(content):
         raise TadaError(f"{path}: `releases` has to name the authors' releases that the values are compared with")
-    return {name: sources.settings(recipe, f"{path}: {name}") for name, recipe in content.items() if name != "releases"}
+    return {name: sourced_settings(recipe, f"{path}: {name}") for name, recipe in content.items() if name != "releases"}
 
 
 def releases(folder: Path = files.CONFIG) -> dict[str, str]:

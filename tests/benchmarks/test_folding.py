@@ -6,7 +6,8 @@ from torch import nn
 
 from benchmarks.folding import ScaledInPlace, fold_for_testing, scaled_in_place
 from tada.conv import Calibration, TAdaConv2d, TAdaConv3d
-from tada.models import build_model, model_names
+from tada.models import build_model
+from tada.models.registry import model_names
 
 
 def trained(name, **overrides):

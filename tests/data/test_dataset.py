@@ -9,8 +9,8 @@ from tada.base.errors import TadaError
 from tada.data import dataset
 from tada.data.clips import Clip, Split
 from tada.data.dataset import IGNORED, TestClips, TrainClips
-from tada.data.inspection import SkipLog
 from tada.data.mini.rendering import write_video
+from tada.data.validation import SkipLog
 from tada.data.video import cache, random_access
 from tada.data.video.random_access import VideoError
 from tada.data.views import IntervalSampling, SegmentSampling, TestTransform, TrainTransform

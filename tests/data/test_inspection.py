@@ -2,9 +2,9 @@ import pytest
 
 from tada.base import files
 from tada.base.processes import ordered_map
-from tada.data import inspection
+from tada.data import validation
 from tada.data.clips import Clip, Split
-from tada.data.inspection import inspect, inspect_files
+from tada.data.validation import inspect, inspect_files
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -17,7 +17,7 @@ def test_finds_every_fault_and_no_other(tmp_path, damaged_split, workers):
 def test_remembers_what_it_found(tmp_path, damaged_split, monkeypatch):
     record = tmp_path / "checked.jsonl"
     first = inspect(damaged_split, record)
-    monkeypatch.setattr(inspection, "_inspect_file", lambda *_, **__: pytest.fail("inspected again"))
+    monkeypatch.setattr(validation, "_inspect_file", lambda *_, **__: pytest.fail("inspected again"))
     assert inspect(damaged_split, record) == first
 
 
@@ -32,19 +32,19 @@ def test_looks_again_at_a_changed_file_only(tmp_path, damaged_split):
 
 
 def test_goes_on_where_it_was_interrupted(tmp_path, damaged_split, monkeypatch):
-    record, real = tmp_path / "checked.jsonl", inspection._inspect_file
+    record, real = tmp_path / "checked.jsonl", validation._inspect_file
 
     def interrupted(file, decode):
         if file[0].stem == "3":
             raise KeyboardInterrupt
         return real(file, decode)
 
-    monkeypatch.setattr(inspection, "_inspect_file", interrupted)
+    monkeypatch.setattr(validation, "_inspect_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         inspect(damaged_split, record)
     with record.open("a") as file:
         file.write('{"file": "cut in the mid')
-    monkeypatch.setattr(inspection, "_inspect_file", real)
+    monkeypatch.setattr(validation, "_inspect_file", real)
     calls = []
     usable = inspect(damaged_split, record, on_progress=lambda done, total: calls.append(total))
     assert calls == [5] * 5

@@ -5,7 +5,8 @@ import torch
 
 from tada.base.errors import TadaError
 from tada.conv import Calibration
-from tada.models import build_model, model_names, model_options
+from tada.models import build_model
+from tada.models.registry import model_names, model_options
 
 SMALL = {"depth": [1, 1, 1, 1], "width": 16}
 NAMES = model_names()

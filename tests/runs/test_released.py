@@ -98,7 +98,7 @@ def test_a_checkpoint_is_tested_and_nothing_trained(checkpoint, tiny_k400, tiny_
 
 def views_of(run, data):
     from tada.base.progress import Silent
-    from tada.classification.inputs import Sources
+    from tada.classification.pipeline import Sources
     from tada.data.views import normalise
 
     sources = Sources(run, str(data), frames=8, progress=Silent(), splits=("validation",))

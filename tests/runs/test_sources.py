@@ -7,15 +7,13 @@ import yaml
 
 from tada.base import files
 from tada.base.errors import TadaError
-from tada.runs import sources
-from tada.runs.recipes import load_recipe, recipe_sources
-from tada.runs.sources import Setting
+from tada.runs.recipes import Setting, load_recipe, recipe_sources, sourced_settings, without_sources
 
 PAPER = files.CONFIG / "recipes/paper.yaml"
 
 
 def check(entry, **others):
-    return sources.settings({"train": {"epochs": entry, **others}}, "paper.yaml: ssv2")
+    return sourced_settings({"train": {"epochs": entry, **others}}, "paper.yaml: ssv2")
 
 
 def test_every_value_of_the_papers_scale_has_a_source():
@@ -57,7 +55,7 @@ def test_what_each_source_says_is_told_apart():
 
 def test_sources_are_taken_away():
     content = {"a": {"value": None, "choice": "x"}, "b": {"c": {"value": {"d": 1}, "text": "5"}, "e": 2}}
-    assert sources.plain(content) == {"a": None, "b": {"c": {"d": 1}, "e": 2}}
+    assert without_sources(content) == {"a": None, "b": {"c": {"d": 1}, "e": 2}}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from planting import plant_outcome
 from tada.base.errors import TadaError
 from tada.base.files import sha256
 from tada.base.progress import Silent
-from tada.classification.inputs import Sources
+from tada.classification.pipeline import Sources
 from tada.metrics.accuracy import action_ranks
 from tada.models import build_model
 from tada.runs import recipes

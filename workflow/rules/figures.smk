@@ -1,7 +1,7 @@
 rule figure:
     """One figure of the paper as SVG and PNG, with its data as CSV."""
     input:
-        spec="paper/figures/{name}.yaml",
+        spec=targets.specs("figures/{name}.yaml"),
         files=targets.figure_inputs,
     output:
         svg=report("figures/{name}.svg", category="Figures", labels=targets.about_figure),

@@ -1,7 +1,7 @@
 rule audit:
     """The paper's numbers that follow from others of its numbers, recomputed; trains nothing."""
     input:
-        spec="paper/audit.yaml",
+        spec=targets.specs("audit.yaml"),
         tables=targets.table_specs(),
     output:
         md="tables/audit.md",
@@ -40,7 +40,7 @@ rule settings:
 rule claims:
     """Sentences of the paper as statements on runs and networks, with verdicts."""
     input:
-        spec="paper/claims.yaml",
+        spec=targets.specs("claims.yaml"),
         tables=targets.table_specs(),
         files=targets.claims_inputs,
     output:

@@ -1,8 +1,8 @@
 rule table:
     """One table of the paper, reproduced beside reported, as Markdown, LaTeX, HTML and CSV."""
     input:
-        spec="paper/tables/{name}.yaml",
-        sentences="paper/audit.yaml",
+        spec=targets.specs("tables/{name}.yaml"),
+        sentences=targets.sentences,
         files=targets.table_inputs,
     output:
         md="tables/{name}.md",

@@ -27,7 +27,7 @@ _HARMLESS = "mmco: unref short failure"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedPicture:
     """A decoded frame.
 
     Attributes:
@@ -39,7 +39,9 @@ class Picture:
     damaged: bool
 
 
-def decode(path: Path, container: InputContainer, stream: VideoStream, begin: int | None = None) -> Iterator[Picture]:
+def decode(
+    path: Path, container: InputContainer, stream: VideoStream, begin: int | None = None
+) -> Iterator[DecodedPicture]:
     """The frames of an opened file in order of presentation.
 
     Args:
@@ -76,7 +78,7 @@ def decode(path: Path, container: InputContainer, stream: VideoStream, begin: in
                 if (frame.width, frame.height) != size:
                     now, at = f"{frame.width}x{frame.height}", "" if frame.time is None else f" at {frame.time:.2f} s"
                     raise VideoError(path, f"the size of its picture changes from {size[0]}x{size[1]} to {now}{at}")
-                yield Picture(frame, frame.is_corrupt or frame.pts in spoilt)
+                yield DecodedPicture(frame, frame.is_corrupt or frame.pts in spoilt)
 
 
 class Converter:

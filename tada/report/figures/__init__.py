@@ -12,8 +12,7 @@ from matplotlib.figure import Figure as Canvas
 
 from tada.base.files import replacing, write_text
 from tada.report.figures.style import STYLE, Drawing
-from tada.report.measure.provenance import provenance
-from tada.report.measure.results import Results
+from tada.report.measure.results import Results, provenance
 from tada.report.paper.figures import FIGURES, Accuracies, ActivationMaps, Categories, Curves, Figure, load_figure
 from tada.runs.settings import Scale
 

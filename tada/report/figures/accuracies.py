@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MultipleLocator
 
+from tada.base.errors import TadaError
 from tada.report.figures.style import (
     COLOURS,
     COLUMN_WIDTH,
@@ -34,31 +35,12 @@ from tada.report.judge.noise import rank_correlation
 from tada.report.judge.remarks import ENOUGH
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
+from tada.report.paper import Gains, SummaryPicture, about_paper
 from tada.report.paper.figures import Accuracies, Point, Series
 from tada.report.paper.quantities import Metric
 from tada.runs.settings import Scale
 
-ABLATIONS = {"table3a": "Table 3a", "table3b": "Table 3b", "table4": "Table 4"}
-
-
-NAMED = {"tsn": ("TSN", -11), "tada2d": ("TAda2D", 7)}
-"""Labels of points, and how far above them they stand."""
-
-
 LEGEND: Style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "frameon": False, "handletextpad": 0.2}
-
-
-BACKBONES = {
-    "slowonly+tada": "SlowOnly 8×8",
-    "slowfast-4x16+tada": "SlowFast 4×16",
-    "slowfast-8x8+tada": "SlowFast 8×8",
-    "r2plus1d+tada-2d": "R(2+1)D, 2d",
-    "r2plus1d+tada-2d-1d": "R(2+1)D, 2d+1d",
-    "r3d+tada": "R3D",
-}
-
-
-GAINS = {"ssv2_delta": "SSV2", "k400_delta": "K400"}
 
 
 @dataclass(frozen=True)
@@ -203,9 +185,12 @@ def draw_agreement(numbers: pd.DataFrame, scale: Scale) -> Canvas:
         scale: of what was reproduced.
     """
     canvas = Canvas(figsize=(PAGE_WIDTH, 3.1), layout="constrained")
+    picture = about_paper().picture
+    if picture is None:
+        raise TadaError("paper.yaml: `picture` has to say what the README's picture shows")
     left, right = canvas.subplots(1, 2)
-    _orders(left, numbers, scale)
-    _gains(right, numbers, scale)
+    _orders(left, numbers, scale, picture)
+    _gains(right, numbers, scale, picture.gains)
     for axes in (left, right):
         axes.spines["top"].set_visible(False)
     return canvas
@@ -216,10 +201,10 @@ def _pairs(numbers: pd.DataFrame, table: str) -> dict[str, tuple[float, float]]:
     return {one.row: one.pair for one in read_cells(numbers, table) if one.column == "top1" and one.reproduced}
 
 
-def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
+def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale, picture: SummaryPicture) -> None:
     axes.set_title("Ablations: is the paper's order kept?", fontsize="medium", loc="left")
     places: dict[str, tuple[float, float]] = {}
-    for number, (table, title) in enumerate(ABLATIONS.items()):
+    for number, (table, title) in enumerate(picture.orders.items()):
         pairs = _pairs(numbers, table)
         if not pairs:
             continue
@@ -232,27 +217,27 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
     if not places:
         say(axes, "not there yet")
         return
-    for row, (name, above) in NAMED.items():
+    for row, (name, above) in picture.named.items():
         if row in places:
             axes.annotate(name, places[row], xytext=(0, above), textcoords="offset points", ha="center", color=GREY)
-    axes.set_xlabel("top-1 in the paper, SSV2 (%)")
+    axes.set_xlabel(f"top-1 in the paper, {picture.dataset} (%)")
     axes.set_ylabel(f"top-1 here, {scale} scale (%)")
     axes.margins(0.12)
     axes.legend(title="(rank correlation with the paper)", ncols=3, columnspacing=1.0, **LEGEND)
     grid(axes, "both")
 
 
-def _gains(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
-    axes.set_title("What TAdaConv adds to a backbone", fontsize="medium", loc="left")
-    gains = {(one.row, one.column): one for one in read_cells(numbers, "table2") if one.column in GAINS}
+def _gains(axes: Axes, numbers: pd.DataFrame, scale: Scale, shown: Gains) -> None:
+    axes.set_title(shown.title, fontsize="medium", loc="left")
+    gains = {(one.row, one.column): one for one in read_cells(numbers, shown.table) if one.column in shown.columns}
     if not any(one.reproduced for one in gains.values()):
         say(axes, "not there yet")
         return
     axes.axvline(0, color=GREY, linewidth=0.8)
-    for number, (column, dataset) in enumerate(GAINS.items()):
+    for number, (column, dataset) in enumerate(shown.columns.items()):
         there = [
             (place + (number - 0.5) * 0.34, gains[row, column])
-            for place, row in enumerate(BACKBONES)
+            for place, row in enumerate(shown.rows)
             if (row, column) in gains
         ]
         here = [(float(one.reproduced), y) for y, one in there if one.reproduced]
@@ -267,7 +252,7 @@ def _gains(axes: Axes, numbers: pd.DataFrame, scale: Scale) -> None:
         paper = [(float(one.reported), y) for y, one in there]
         once = "the paper" if number else None
         axes.scatter(*zip(*paper, strict=True), gid=f"paper-{column}", label=once, **REPORTED)
-    axes.set_yticks(range(len(BACKBONES)), list(BACKBONES.values()))
+    axes.set_yticks(range(len(shown.rows)), list(shown.rows.values()))
     axes.invert_yaxis()
     axes.xaxis.set_minor_locator(MultipleLocator(1))
     axes.set_xlabel(f"gain in top-1 (points; here: {scale} scale)")

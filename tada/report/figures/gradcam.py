@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tada.base.errors import TadaError
-from tada.classification.inputs import sampling_of
+from tada.classification.pipeline import sampling_of
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.clips import Clip

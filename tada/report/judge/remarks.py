@@ -17,10 +17,9 @@ from pathlib import Path
 from tada.report.judge import Verdict
 from tada.report.judge.cells import Filled, Key
 from tada.report.judge.noise import UNKNOWN, rank_correlation, weighted_sum
-from tada.report.measure.provenance import Line
+from tada.report.measure.results import Line
 from tada.report.measure.values import Value
-from tada.report.paper.expressions import Expression
-from tada.report.paper.printed import Printed, show
+from tada.report.paper.printed import Expression, Printed, show
 from tada.report.paper.quantities import Difference, Metric
 from tada.report.paper.sentences import AUDIT, Ordering, Sum, load_sentences
 from tada.report.paper.tables import Table

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from tada.base.files import write_text
-from tada.report.pages.latex import to_latex
-from tada.report.pages.markup import to_html, to_markdown
+from tada.report.pages.markup import to_html, to_latex, to_markdown
 from tada.report.pages.page import Page
 
 

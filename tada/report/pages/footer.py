@@ -10,8 +10,7 @@ from dataclasses import replace
 from tada.base.devices import environment
 from tada.base.provenance import Environment
 from tada.data.catalog import localization_of
-from tada.report.measure.provenance import Line, about_code, about_runs
-from tada.report.measure.results import DONE, Results
+from tada.report.measure.results import DONE, Line, Results, about_code, about_runs
 from tada.report.measure.values import Value, measure
 from tada.report.paper.printed import show
 from tada.report.paper.quantities import LayerSize, LibrarySize, Metric, NetworkSize, Structure

@@ -8,16 +8,15 @@ from pathlib import Path
 
 from tada.base.files import write_text
 from tada.report.judge import OF_CELLS, Verdict
-from tada.report.judge.audit import Recomputed, recompute
 from tada.report.judge.cells import Filled, Key, fill
-from tada.report.judge.claims import Judged, judge_claims
-from tada.report.measure.provenance import SCALE_MEANINGS, Line, provenance
-from tada.report.measure.results import Results
+from tada.report.judge.sentences import Judged, Recomputed, judge_claims, recompute
+from tada.report.measure.results import SCALE_MEANINGS, Line, Results, provenance
 from tada.report.pages.markup import render
-from tada.report.pages.page import Grid, Head, Page, Piece
+from tada.report.pages.page import ColumnHead, Grid, Page, Piece
 from tada.report.pages.sentences import audit_page, claims_page
 from tada.report.pages.settings import settings_page
 from tada.report.pages.tables import table_at, table_page
+from tada.report.paper import PaperAbout, about_paper, pages
 from tada.report.paper.figures import Figure, figure_names, load_figure
 from tada.report.paper.sentences import AUDIT, load_audit, load_claims
 from tada.report.paper.tables import Paper, Table, table_names
@@ -47,6 +46,7 @@ class Sentences:
 class Overview:
     """The front page as a value; `pages` are those below it, each with the line that opens it."""
 
+    paper: PaperAbout
     scale: str
     places: tuple[tuple[str, str], ...]
     numbers: Grid
@@ -84,17 +84,22 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
     numbers, shown = _numbers(tables, cells)
     runs = here.all_runs(claims.runs.union(*(one.runs for one in [*tables, *drawn])))
     return Overview(
+        paper=about_paper(),
         scale=SCALE_MEANINGS[here.scale],
         places=_places(drawn),
         numbers=numbers,
         meanings=tuple((verdict.value, verdict.meaning) for verdict in shown),
-        sentences=(count_claims(judged.get(here.scale, ())), _audit(findings)),
+        sentences=tuple(
+            counted
+            for name, counted in (("claims", count_claims(judged.get(here.scale, ()))), ("audit", _audit(findings)))
+            if name in pages()
+        ),
         cost=tuple(_cost(provenance(runs, here))),
         pictures=tuple(_picture(figure, path) for figure in drawn if (path := figures / f"{figure.name}.svg").exists()),
         pages=(
             *((f"{table.title}, {table.place}", table_page(table, cells[table.name], here)) for table in tables),
-            ("Claims", claims_page(claims, judged, available, paper)),
-            ("Audit", audit_page(audit, findings)),
+            *((("Claims", claims_page(claims, judged, available, paper)),) if "claims" in pages() else ()),
+            *((("Audit", audit_page(audit, findings)),) if "audit" in pages() else ()),
             ("Settings", settings_page()),
         ),
     )
@@ -104,7 +109,7 @@ def _places(figures: Sequence[Figure]) -> tuple[tuple[str, str], ...]:
     """Where one can go from the top of the page."""
     pictures = [(figure.name, figure.title) for figure in figures]
     first = [("sentences", "Sentences"), ("figures", "Figures")]
-    last = [("claims", "Claims"), ("audit", "Audit"), ("settings", "Settings")]
+    last = [(name, name.capitalize()) for name in ("claims", "audit", "settings") if name in pages()]
     return (*first, *pictures, ("tables", "Tables"), *last)
 
 
@@ -116,7 +121,7 @@ def _numbers(tables: Sequence[Table], cells: Mapping[str, Mapping[Key, Filled]])
         tuple(map(Piece, (title, str(counts.total()), *(str(counts[verdict] or "") for verdict in shown))))
         for title, counts in {**found, "all": sum(found.values(), Counter())}.items()
     ]
-    heads = (Head("", left=True), Head("numbers"), *(Head(verdict) for verdict in shown))
+    heads = (ColumnHead("", left=True), ColumnHead("numbers"), *(ColumnHead(verdict) for verdict in shown))
     return Grid(heads, tuple(lines), frozenset([len(lines) - 1])), shown
 
 

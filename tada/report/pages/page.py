@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tada.report.measure.provenance import Line
+from tada.report.measure.results import Line
 from tada.runs.settings import Scale
 
 EMPTY = "–"
@@ -22,7 +22,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Head:
+class ColumnHead:
     """Heading of a printed column: `over` and `header` are shared by neighbours, `sub` is its own."""
 
     header: str
@@ -35,7 +35,7 @@ class Head:
 class Grid:
     """Lines of cells, one cell under each heading; a rule stands above the lines whose numbers are in `rules`."""
 
-    heads: tuple[Head, ...]
+    heads: tuple[ColumnHead, ...]
     lines: tuple[tuple[Piece, ...], ...]
     rules: frozenset[int] = frozenset()
 

@@ -14,8 +14,7 @@ from tada.base.errors import TadaError
 from tada.base.files import write_text
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
-from tada.report.measure.provenance import rounded_time
-from tada.report.measure.results import DONE
+from tada.report.measure.results import DONE, rounded_time
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse
 from tada.runs.settings import Scale

@@ -12,15 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict, count_verdicts
-from tada.report.judge.audit import Recomputed, recompute
 from tada.report.judge.cells import fill
-from tada.report.judge.claims import Judged, Margin, judge_claims, papers_margin
 from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import order_of_rows
-from tada.report.measure.provenance import Line, provenance
-from tada.report.measure.results import DONE, Results
+from tada.report.judge.sentences import Judged, Margin, Recomputed, judge_claims, papers_margin, recompute
+from tada.report.measure.results import DONE, Line, Results, provenance
 from tada.report.pages import write_page
-from tada.report.pages.page import EMPTY, Grid, Head, Notes, Page, Piece
+from tada.report.pages.page import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.paper.printed import show
 from tada.report.paper.quantities import InitialDifference, LayerSize, Metric, NetworkSize
 from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, Statement, load_audit, load_claims
@@ -111,9 +109,9 @@ def claims_page(
         for one in (mini, full):
             pieces += [Piece(_interval(one.weakest) if one.weakest else ""), Piece(one.verdict)]
         lines.append(tuple(pieces))
-    heads = [Head("Claim", left=True), Head("Place", left=True), Head("paper's own margin")]
+    heads = [ColumnHead("Claim", left=True), ColumnHead("Place", left=True), ColumnHead("paper's own margin")]
     for name in judged:
-        heads += [Head("margin", over=f"{name} scale"), Head("verdict", over=f"{name} scale", left=True)]
+        heads += [ColumnHead("margin", over=f"{name} scale"), ColumnHead("verdict", over=f"{name} scale", left=True)]
     counted = [f"At {name} scale: {_counted(found)}." for name, found in judged.items() if _has_runs(found)]
     return Page(
         name="claims",
@@ -258,7 +256,7 @@ def audit_page(audit: Audit, findings: Sequence[Recomputed]) -> Page:
         title=audit.title,
         caption=f"{audit.caption} {len(findings)} numbers and statements: {summary}.",
         place=audit.place,
-        grid=Grid(tuple(Head(text, left=True) for text in heads), tuple(lines), frozenset(rules)),
+        grid=Grid(tuple(ColumnHead(text, left=True) for text in heads), tuple(lines), frozenset(rules)),
         notes=notes.texts,
         footer=(*((str(verdict), verdict.meaning) for verdict in OF_AUDIT), *sources),
         data=audit_data(findings),

@@ -9,10 +9,9 @@ import pandas as pd
 from tada.base import files
 from tada.models.registry import model_options
 from tada.report.pages import write_page
-from tada.report.pages.page import EMPTY, Grid, Head, Page, Piece
-from tada.runs.recipes import load_recipe, recipe_sources, releases
+from tada.report.pages.page import EMPTY, ColumnHead, Grid, Page, Piece
+from tada.runs.recipes import Setting, load_recipe, recipe_sources, releases
 from tada.runs.settings import ClassificationRecipe, Scale
-from tada.runs.sources import Setting
 
 CAPTION = (
     "Every value with which runs at the paper's scale are trained and tested, what the paper's text and the authors' "
@@ -46,7 +45,7 @@ def settings_page(folder: Path = files.CONFIG) -> Page:
         title="Settings of the paper's scale",
         caption=CAPTION,
         place="Section 5, Appendix A",
-        grid=Grid(tuple(Head(text, left=True) for text in heads), tuple(lines), frozenset(rules)),
+        grid=Grid(tuple(ColumnHead(text, left=True) for text in heads), tuple(lines), frozenset(rules)),
         footer=tuple((f"{name} release".capitalize(), text) for name, text in about.items()),
         data=_data(recipes),
     )

@@ -14,11 +14,9 @@ from tada.base import files
 from tada.base.errors import TadaError
 from tada.base.files import read_json, write_json, write_text
 from tada.base.typed_json import to_json
-from tada.report.judge.audit import recompute
 from tada.report.judge.cells import fill
-from tada.report.judge.claims import judge_claims
-from tada.report.measure.provenance import PACKAGES
-from tada.report.measure.results import DONE, FAILED, Results, RunResult
+from tada.report.judge.sentences import judge_claims, recompute
+from tada.report.measure.results import DONE, FAILED, PACKAGES, Results, RunResult
 from tada.report.pages.sentences import audit_data, claims_data
 from tada.report.pages.tables import table_data
 from tada.report.paper.figures import Figure, figure_names, load_figure

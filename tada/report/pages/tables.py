@@ -16,7 +16,7 @@ from tada.report.judge.remarks import numbers_of_text, order_of_rows
 from tada.report.measure.results import Results
 from tada.report.pages import write_page
 from tada.report.pages.footer import footer
-from tada.report.pages.page import EMPTY, Grid, Head, Notes, Page, Piece
+from tada.report.pages.page import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.paper.quantities import Metric
 from tada.report.paper.tables import TABLES, Column, Table, against_published, load_table
 from tada.runs.settings import Scale
@@ -93,22 +93,22 @@ def _grid(table: Table, cells: Mapping[Key, Filled], notes: Notes) -> Grid:
             names = [Piece(_models(filled))] + [Piece()] * (len(new) - 1)
             new = [(*line, name) for line, name in zip(new, names, strict=True)]
         lines += new
-    heads = _heads(table.columns, stacked) + ((Head("model", left=True),) if table.runs else ())
+    heads = _heads(table.columns, stacked) + ((ColumnHead("model", left=True),) if table.runs else ())
     return Grid(heads, tuple(lines), frozenset(rules))
 
 
-def _heads(columns: tuple[Column, ...], stacked: bool) -> tuple[Head, ...]:
-    heads: list[Head] = []
+def _heads(columns: tuple[Column, ...], stacked: bool) -> tuple[ColumnHead, ...]:
+    heads: list[ColumnHead] = []
     for place, column in enumerate(columns):
         if stacked:
             if place == _label_place(columns):
-                heads.append(Head("", left=True))
-            heads.append(Head(column.header, column.over, left=not column.measured))
+                heads.append(ColumnHead("", left=True))
+            heads.append(ColumnHead(column.header, column.over, left=not column.measured))
         elif column.measured:
             subs = ("paper", "here", "diff.", "verdict")
-            heads += [Head(column.header, column.over, sub, left=sub == "verdict") for sub in subs]
+            heads += [ColumnHead(column.header, column.over, sub, left=sub == "verdict") for sub in subs]
         else:
-            heads.append(Head(column.header, column.over, left=True))
+            heads.append(ColumnHead(column.header, column.over, left=True))
     return tuple(heads)
 
 

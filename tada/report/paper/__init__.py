@@ -1,1 +1,87 @@
-"""What the paper reports: tables, figures, claims and audit, with the quantities they name. Plain values."""
+"""What the paper reports: which paper it is, its tables, figures, claims and audit, with the quantities they name.
+
+Plain values, read from the files in `paper/` (`tada.base.files.PAPER`); another paper is another such folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from tada.base.errors import TadaError
+from tada.base.files import PAPER
+from tada.base.yaml_files import load_yaml
+
+
+@dataclass(frozen=True)
+class Gains:
+    """A table's columns of differences, and its rows of which each is what a method adds to a backbone, with labels."""
+
+    title: str
+    table: str
+    columns: Mapping[str, str]
+    rows: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SummaryPicture:
+    """What the README's picture shows: tables on one dataset whose order of rows is compared, named points, and gains.
+
+    `named` has the label of a model's point and how far above the point it stands, in typographic points.
+    """
+
+    dataset: str
+    orders: Mapping[str, str]
+    named: Mapping[str, tuple[str, float]]
+    gains: Gains
+
+
+@dataclass(frozen=True)
+class PaperAbout:
+    """`paper.yaml`: title, short name and venue of the paper, and where some of its numbers stand.
+
+    `layers` names the table that counts single layers; `picture` is None where the paper has no summary picture.
+    """
+
+    title: str
+    short: str
+    venue: str
+    layers: str = ""
+    picture: SummaryPicture | None = field(default=None)
+
+
+@cache
+def about_paper(folder: Path = PAPER) -> PaperAbout:
+    """Which paper the specs in a folder are of.
+
+    Raises:
+        TadaError: the file `paper.yaml` is missing or breaks its schema.
+    """
+    spec = load_yaml(folder / "paper.yaml", "paper")
+    picture = spec.pop("picture", None)
+    if picture:
+        named = {model: (label["label"], label["above"]) for model, label in picture["named"].items()}
+        picture = SummaryPicture(**picture | {"named": named, "gains": Gains(**picture["gains"])})
+    return PaperAbout(**spec, picture=picture)
+
+
+def pages(folder: Path = PAPER) -> dict[str, str]:
+    """Pages beside those of the tables, name -> what they say; those of the paper's text only if it has such specs."""
+    found = {
+        "audit": "Audit: numbers of the paper that follow from others of its numbers, recomputed",
+        "claims": "Claims: sentences of the paper as statements on measurements, with verdicts",
+        "settings": "Settings: every value of the paper-scale recipes, and what is published for it",
+    }
+    return {name: says for name, says in found.items() if name == "settings" or (folder / f"{name}.yaml").exists()}
+
+
+def table_of_layers(folder: Path = PAPER) -> str:
+    """Name of the table that counts single layers.
+
+    Raises:
+        TadaError: the paper has none.
+    """
+    about = about_paper(folder)
+    if not about.layers:
+        raise TadaError(f"{folder / 'paper.yaml'}: `layers` has to name the table that counts single layers")
+    return about.layers

@@ -12,7 +12,8 @@ from typing import Any
 from tada.base import files
 from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml
-from tada.report.paper.expressions import Comparison, Expression
+from tada.report.paper import table_of_layers
+from tada.report.paper.printed import Comparison, Expression
 from tada.report.paper.quantities import (
     Difference,
     LayerSize,
@@ -86,7 +87,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     Raises:
         TadaError: a faulty key, statement or reference, or an id that is used twice.
     """
-    spec = load_yaml(path, "claims")
+    spec = _load(path, "claims")
     ids = [entry["id"] for entry in spec["claims"]]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
         raise TadaError(f"{path}: {', '.join(twice)}: used by several claims")
@@ -105,8 +106,10 @@ def load_claims(path: Path = CLAIMS) -> Claims:
 
 
 def _setting() -> Setting:
-    """The sizes at which the paper counts single layers: those of Table 1 (footnote 2)."""
-    return next(quantity.setting for quantity in load_table("table1").quantities if isinstance(quantity, LayerSize))
+    """The sizes at which the paper counts single layers: those of the table of layers (Table 1, footnote 2)."""
+    return next(
+        quantity.setting for quantity in load_table(table_of_layers()).quantities if isinstance(quantity, LayerSize)
+    )
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def load_audit(path: Path, paper: Paper) -> Audit:
     Raises:
         TadaError: a faulty key, or a column that is named and does not exist.
     """
-    spec = load_yaml(path, "audit")
+    spec = _load(path, "audit")
     checks: list[Sum | Bounds | Ordering] = [*_deltas(paper), *_columns(spec.get("columns", []), paper, path)]
     checks += [_sum(entry) for entry in spec.get("numbers", [])]
     checks += [_ordering(entry) for entry in spec.get("comparisons", [])]
@@ -192,8 +195,15 @@ def load_audit(path: Path, paper: Paper) -> Audit:
 
 def load_sentences(path: Path = AUDIT) -> tuple[list[Sum], list[Ordering]]:
     """The audit's numbers and comparisons of the paper's text alone, without those that tables print."""
-    spec = load_yaml(path, "audit")
+    spec = _load(path, "audit")
     return [_sum(entry) for entry in spec.get("numbers", [])], [_ordering(e) for e in spec.get("comparisons", [])]
+
+
+def _load(path: Path, schema: str) -> dict[str, Any]:
+    """The spec, empty of a paper that has no such file."""
+    if not path.exists():
+        return {"title": schema.capitalize(), "place": "", "caption": "", "claims": []}
+    return load_yaml(path, schema)
 
 
 def _deltas(paper: Paper) -> Iterator[Sum]:

@@ -14,8 +14,7 @@ from tada.base import files
 from tada.base.errors import TadaError, unknown
 from tada.base.yaml_files import load_yaml
 from tada.data import catalog
-from tada.report.paper.expressions import evaluate_formula
-from tada.report.paper.printed import EMPTY, Interval, Printed, parse
+from tada.report.paper.printed import EMPTY, Interval, Printed, evaluate_formula, parse
 from tada.report.paper.quantities import (
     Difference,
     LayerSize,
@@ -403,11 +402,3 @@ def against_published(table: Table) -> Table:
 
     rows = (Row(row.id, row.group, {name: compared(cell) for name, cell in row.cells.items()}) for row in table.rows)
     return replace(table, rows=tuple(rows))
-
-
-PAGES = {
-    "audit": "Audit: numbers of the paper that follow from others of its numbers, recomputed",
-    "claims": "Claims: sentences of the paper as statements on measurements, with verdicts",
-    "settings": "Settings: every value of the paper-scale recipes, and what is published for it",
-}
-"""Pages beside those of the tables, and what they say."""

@@ -8,7 +8,7 @@ import pytest
 
 from tada.base.errors import TadaError
 from tada.report.judge import Verdict
-from tada.report.judge.audit import recompute
+from tada.report.judge.sentences import recompute
 from tada.report.pages.sentences import build_audit
 from tada.report.paper.printed import Interval, parse
 from tada.report.paper.sentences import AUDIT, load_audit

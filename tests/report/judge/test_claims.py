@@ -9,8 +9,8 @@ import pytest
 from tada.base.errors import TadaError
 from tada.models.registry import model_names
 from tada.report.judge import Verdict
-from tada.report.judge.claims import judge_claims, papers_margin
-from tada.report.measure import layers
+from tada.report.judge.sentences import judge_claims, papers_margin
+from tada.report.measure import values as measuring
 from tada.report.measure.results import Results
 from tada.report.pages.sentences import build_claims
 from tada.report.paper.sentences import load_claims
@@ -265,16 +265,16 @@ def test_costs_are_exact(plant, tmp_path, macs, verdict):
 
 def test_layers_and_starts_need_no_results(plant, tmp_path, monkeypatch):
     small = {"depth": [1, 1, 1, 1], "width": 8}
-    build = layers.build_model
-    monkeypatch.setattr(layers, "build_model", lambda name, classes: build(name, classes, **small))
-    layers._outputs.cache_clear()
-    layers.largest_difference.cache_clear()
+    build = measuring.build_model
+    monkeypatch.setattr(measuring, "build_model", lambda name, classes: build(name, classes, **small))
+    measuring._outputs.cache_clear()
+    measuring.largest_difference.cache_clear()
     assert judged(plant, spec(tmp_path, "{start/tsn/tada2d} < 0.00001")).verdict == Verdict.HOLDS
     assert judged(plant, spec(tmp_path, "{start/tsn/r3d} < 0.00001")).verdict == Verdict.FAILS
     one = judged(plant, spec(tmp_path, "{layer/tadaconv/gflops} - {layer/spatial/gflops} < 0.002"))
     assert one.weakest.estimate.value == pytest.approx(0.002 - 0.00195, abs=1e-4)
-    layers._outputs.cache_clear()
-    layers.largest_difference.cache_clear()
+    measuring._outputs.cache_clear()
+    measuring.largest_difference.cache_clear()
 
 
 def test_claims_of_the_other_scale(plant, tmp_path):
@@ -316,7 +316,7 @@ def test_the_papers_claims():
 
 
 def test_page(plant, monkeypatch):
-    monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
+    monkeypatch.setattr(measuring, "largest_difference", lambda base, model: 0.0)
     generator = np.random.default_rng(0)
     for place, model in enumerate(sorted({model for _, model in load_claims().runs})):
         curves(

@@ -5,7 +5,7 @@ from decimal import Decimal
 import torch
 from torch import nn
 
-from tada.report.measure import layers
+from tada.report.measure import values
 from tada.report.paper.tables import TABLES
 
 
@@ -46,8 +46,8 @@ def test_a_wrong_structure_is_off(plant):
 
 
 def test_structures_of_other_networks_read_off_as_well():
-    assert layers.layers("tada2d", "res3") == layers.layers("tsn", "res3")
-    assert layers.output_size("tada2d-16f", "res5") == "16×7×7"
+    assert values.layers("tada2d", "res3") == values.layers("tsn", "res3")
+    assert values.output_size("tada2d-16f", "res5") == "16×7×7"
 
 
 def test_a_peers_gflops(monkeypatch):
@@ -60,5 +60,5 @@ def test_a_peers_gflops(monkeypatch):
         def forward(self, x):
             return self.fc(torch.relu(self.conv(x)).mean((2, 3, 4)))
 
-    monkeypatch.setitem(layers.NETWORKS, "tiny", Tiny)
-    assert layers.gflops("tiny", 8, 16) == Decimal(8 * 16 * 16 * 3 * 4 * 9 + 4 * 400).scaleb(-9)
+    monkeypatch.setitem(values.NETWORKS, "tiny", Tiny)
+    assert values.gflops("tiny", 8, 16) == Decimal(8 * 16 * 16 * 3 * 4 * 9 + 4 * 400).scaleb(-9)

@@ -6,7 +6,7 @@ import pytest
 from planting import COST, plant_record
 
 from tada.base.provenance import Environment, Hardware
-from tada.report.measure import provenance
+from tada.report.measure import results
 
 
 def environment(commit, dirty=False):
@@ -14,8 +14,8 @@ def environment(commit, dirty=False):
 
 
 def code_line(environments, monkeypatch, current):
-    monkeypatch.setattr(provenance, "git_state", lambda: (current, False))
-    return dict(provenance.about_code(environments))["Code"]
+    monkeypatch.setattr(results, "git_state", lambda: (current, False))
+    return dict(results.about_code(environments))["Code"]
 
 
 def test_results_of_this_commit(monkeypatch):
@@ -32,14 +32,14 @@ def test_results_of_older_and_several_commits_say_so(monkeypatch):
 
 
 def test_hardware_counts_gpus():
-    assert dict(provenance.about_code([environment("a")]))["Hardware"] == "Z80, 1 cores, 2 × H100"
+    assert dict(results.about_code([environment("a")]))["Hardware"] == "Z80, 1 cores, 2 × H100"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(59.6, "60 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h"), (200000, "2.3 days")]
 )
 def test_times_are_rounded(seconds, text):
-    assert provenance.rounded_time(seconds) == text
+    assert results.rounded_time(seconds) == text
 
 
 def test_gpu_hours_of_runs_on_gpus(small):

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tada.base.errors import TadaError
-from tada.report.measure import layers
+from tada.report.measure import values
 from tada.report.measure.results import DONE
 from tada.report.pages.snapshot import collect, load_snapshot
 from tada.runs.settings import Scale
@@ -16,7 +16,7 @@ from tada.runs.settings import Scale
 @pytest.fixture
 def collected(plant, monkeypatch):
     """Two finished runs and a failed one."""
-    monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
+    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
     for model, top1 in (("tsn", 40.0), ("tada2d", 90.123456789)):
         run = plant.done(model, top1=top1, top5=99.0)
     plant.failed("tada2d-max", f"Traceback\n{plant.folder}/secret is gone")
@@ -89,7 +89,7 @@ def test_it_is_small_and_names_no_place(collected, plant):
 
 
 def test_nothing_is_there_yet(plant, monkeypatch):
-    monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
+    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
     collect(Scale.MINI, 2, plant.results, plant.folder / "snapshot")
     empty = load_snapshot(plant.folder / "snapshot")
     assert set(empty.runs["status"]) == {"pending"} and empty.about["date"] == ""

@@ -7,10 +7,9 @@ import pytest
 from planting import plant_record
 
 from tada.base.progress import Silent
-from tada.classification.inputs import Sources
+from tada.classification.pipeline import Sources
 from tada.data.clips import Counts
-from tada.report.measure.provenance import about_runs
-from tada.report.measure.results import DONE, Results, RunResult
+from tada.report.measure.results import DONE, Results, RunResult, about_runs
 from tada.report.pages.footer import footer
 from tada.report.paper.tables import load_table
 from tada.runs import recipes

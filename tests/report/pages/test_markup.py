@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ET
 
 from tada.report.pages.markup import to_html
-from tada.report.pages.page import Grid, Head, Page, Piece
+from tada.report.pages.page import ColumnHead, Grid, Page, Piece
 from tada.runs.settings import Scale
 
 
@@ -13,7 +13,11 @@ def parsed(text):
 
 
 def example(**changes):
-    heads = (Head("Name", left=True), Head("Top-1", "SSV2", "paper"), Head("Top-1", "SSV2", "verdict", left=True))
+    heads = (
+        ColumnHead("Name", left=True),
+        ColumnHead("Top-1", "SSV2", "paper"),
+        ColumnHead("Top-1", "SSV2", "verdict", left=True),
+    )
     lines = (
         (Piece("a <b> & c"), Piece("63.8", note=1), Piece("match")),
         (Piece("d"), Piece("–"), Piece("off −0.3")),

@@ -8,8 +8,8 @@ import pytest
 
 from tada.report.figures import build_figure
 from tada.report.judge import Verdict
-from tada.report.judge.claims import Judged
-from tada.report.measure import layers
+from tada.report.judge.sentences import Judged
+from tada.report.measure import values
 from tada.report.pages.overview import build_overview, count_claims
 from tada.report.pages.sentences import build_claims
 from tada.report.paper.sentences import load_claims
@@ -20,7 +20,7 @@ from tada.runs.settings import Scale
 @pytest.fixture
 def built(plant, monkeypatch):
     """A front page over two runs, of which one figure is drawn; networks are not compared at initialisation."""
-    monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
+    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
     for model in ("tsn", "tada2d"):
         run = plant.done(model, top1=50.0)
         run.file("curves.csv").write_text("epoch,train_top1,val_top1\n1,10,20\n2,30,40\n")
@@ -57,7 +57,7 @@ def test_what_it_says(built, plant):
 
 
 def test_released_checkpoints_of_which_none_is_tested_yet(plant, monkeypatch):
-    monkeypatch.setattr(layers, "largest_difference", lambda base, model: 0.0)
+    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
     page = plant.folder / "overview.html"
     build_overview(Scale.RELEASED, 1, plant.results, plant.folder, page)
     text = page.read_text(encoding="utf-8")

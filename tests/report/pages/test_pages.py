@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tada.report.pages.latex import PACKAGES, escaped
+from tada.report.pages.markup import PACKAGES, escaped
 from tada.report.paper.tables import TABLES, load_table, table_names
 
 

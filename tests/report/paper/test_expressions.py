@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tada.base.errors import TadaError
-from tada.report.paper.expressions import Comparison, Expression, evaluate_formula
+from tada.report.paper.printed import Comparison, Expression, evaluate_formula
 
 VALUES = {"a/b": Fraction(3), "c.d": Fraction(1, 2), "c": Fraction(7)}
 
