@@ -192,9 +192,19 @@ def browse(tmp_path) -> Callable[..., str]:
 NOT_FAST = {"browse", "tada_command", "slurm"}
 """Fixtures of a browser, of whole runs, and of a scheduler."""
 
+SLOW_FILES = {
+    *("classification/test_half_precision.py", "cluster/test_local.py", "cluster/test_slurm.py"),
+    *("cluster/test_tables.py", "cluster/test_worker.py", "localization/test_bmn_training.py"),
+    *("localization/test_pipeline.py", "runs/test_transfer.py", "test_execute.py"),
+    *("workflow/test_all.py", "workflow/test_snakefile.py"),
+}
+"""Tests that train, or that start Snakemake or jobs."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as fast what is neither slow nor needs SLURM, a browser or a run; `pytest -m fast` is for every edit."""
     for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix() in SLOW_FILES:
+            item.add_marker("slow")
         if "slow" not in item.keywords and not NOT_FAST & set(getattr(item, "fixturenames", ())):
             item.add_marker("fast")

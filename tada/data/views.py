@@ -76,7 +76,8 @@ class IntervalSampling:
         return self._place(length, fps, 0.5 if clips == 1 else clip / clips)
 
     def _place(self, length: int, fps: float, fraction: float) -> np.ndarray:
-        span = self.frames * self.interval * fps / self.target_fps
+        # In a video of far fewer frames a second the clip is of a single frame, and not of frames in reverse.
+        span = max(self.frames * self.interval * fps / self.target_fps, 1.0)
         start = max(length - span, 0.0) * fraction
         places = np.linspace(start, start + span - 1, self.frames)
         return places.clip(0, length - 1).astype(np.int64)  # truncated, as torch's .long()

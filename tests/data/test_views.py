@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tada.base.errors import TadaError
@@ -51,6 +51,7 @@ def test_video_shorter_than_a_clip_repeats_its_last_frame():
     assert SegmentSampling(8).test(1, 12, 0, 2).tolist() == [0] * 8
 
 
+@example(length=2, frames=2, fps=5.0, seed=0, interval=1)  # shorter than a frame
 @given(
     length=st.integers(1, 500), frames=st.integers(1, 32), fps=st.floats(5, 120), seed=st.integers(0, 99),
     interval=st.integers(1, 16),
