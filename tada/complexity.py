@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fvcore.nn.jit_handles import elementwise_flop_counter
 from torch import Tensor, nn
 
 from tada.base.devices import environment
@@ -38,6 +37,7 @@ with warnings.catch_warnings():
         bmm_flop_jit,
         conv_flop_jit,
         einsum_flop_jit,
+        elementwise_flop_counter,
         linear_flop_jit,
         matmul_flop_jit,
     )

@@ -2,9 +2,9 @@
 
 import pytest
 from background import read
+from planting import plant_outcome, plant_record
 
 from tada.base.errors import TadaError
-from tada.base.files import write_json
 from tada.cluster import launch as launcher
 from tada.cluster import scheduler
 from tada.cluster.jobs import ClusterSettings, job_name
@@ -72,8 +72,8 @@ def test_jobs_that_save_something_go_on_until_the_run_is_finished(run, slurm_say
         if "processes" in message:  # a job was submitted: it saves its state, and the fifth one finishes
             (run.folder / "checkpoint.pt").write_bytes(b"")
             if jobs(slurm_says) == 5:
-                write_json(run.file("metrics.json"), {"signature": run.signature})
-                write_json(run.file("outcome.json"), {"signature": run.signature})
+                plant_record(run, {"top1": 50.0})
+                plant_outcome(run)
 
     monkeypatch.setattr(launcher, "_say", watch)
     assert train_on_cluster(run, {}, SETTINGS) is None
@@ -94,8 +94,8 @@ def test_a_refused_job_is_the_runs_failure(run, slurm_says, answer, tmp_path):
     answer("sbatch", error="sbatch: error: invalid partition specified: gpus", status=1)
     (tmp_path / "cluster.yaml").write_text("partition: gpus\n")
     outcome = launch(run, "data", cluster=tmp_path / "cluster.yaml")
-    assert outcome["status"] == "failed" and "invalid partition specified: gpus" in outcome["error"]
-    assert outcome["error"] in run.file("log.txt").read_text()
+    assert outcome.failed and "invalid partition specified: gpus" in outcome.error
+    assert outcome.error in run.file("log.txt").read_text()
 
 
 def test_an_unknown_scheduler_is_answered_with_the_nearest(run, tmp_path):

@@ -116,7 +116,7 @@ Line = tuple[str, str]
 """What a line is about, and what it says."""
 
 
-PACKAGES = ("torch", "torchvision", "numpy", "decord", "fvcore")
+PACKAGES = ("torch", "torchvision", "numpy", "av", "decord", "fvcore")
 
 
 SCALE_MEANINGS = {
