@@ -11,7 +11,7 @@ from tada.models.registry import model_options
 from tada.report.pages import write_page
 from tada.report.pages.page import EMPTY, ColumnHead, Grid, Page, Piece
 from tada.runs.recipes import Setting, load_recipe, recipe_sources, releases
-from tada.runs.settings import ClassificationRecipe, Scale
+from tada.runs.settings import Scale
 
 CAPTION = (
     "Every value with which runs at the paper's scale are trained and tested, what the paper's text and the authors' "
@@ -63,7 +63,7 @@ def run_settings(dataset: str, model: str, folder: Path = files.CONFIG) -> list[
     found = {one.name: one for one in recipe_sources(folder)[dataset]}
     frames = {one.name.split(": ", 1)[1]: one for name, one in found.items() if name.startswith(f"{_frames(model)} ")}
     lines = []
-    if isinstance(recipe, ClassificationRecipe):
+    if recipe.task == "classification":
         train, gpus = recipe.train, recipe.resources.gpus
         accumulated = max(train.batch // train.batch_per_device // gpus, 1)
         micro = f"{train.batch_per_device} clips share batch-norm statistics"
