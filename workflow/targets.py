@@ -50,7 +50,7 @@ def use_this_python() -> None:
 
 def about_paper() -> dict[str, str]:
     """Title and venue of the paper, for the head of Snakemake's report."""
-    about = paper.about_paper()
+    about = _checked(paper.about_paper)
     return {"title": about.title, "venue": about.venue}
 
 

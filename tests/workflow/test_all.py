@@ -15,6 +15,7 @@ from tada.base.files import PROJECT
 
 TOP1 = {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"}
 SPECS = {
+    "paper/paper.yaml": {"title": "A Paper", "short": "Paper", "venue": "A test"},
     "paper/tables/small.yaml": {
         "title": "Table T",
         "place": "A test",
@@ -74,6 +75,7 @@ RESULTS = {
     "figures/picture.svg": "Figures",
     "tables/audit.html": "Sentences",
     "tables/claims.html": "Sentences",
+    "tables/settings.html": "Sentences",
 }
 FINE = "fetched 0, too wide: false, faults: none"
 # Every file of the report is opened in a frame and every picture is loaded, and each category is gone to by a click.
