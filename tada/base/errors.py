@@ -17,7 +17,7 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Tada
         valid: the names that exist.
         where: file and key in which it stood, e.g. "config/models.yaml: tada2d".
     """
-    names = sorted(valid)
+    names = sorted(map(str, valid))
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"valid names: {', '.join(names) or 'none'}."
     return TadaError(f"{where + ': ' if where else ''}unknown {kind} {name!r}; {hint}")

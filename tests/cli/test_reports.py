@@ -13,3 +13,8 @@ def test_a_scale_that_does_not_exist(command, tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert done.stderr == "Error: unknown scale 'big'; valid names: mini, paper, released.\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_scale_is_answered_with_the_nearest_word():
+    done = CliRunner().invoke(app, ["claims", "--scale", "papre"])
+    assert (done.exit_code, done.stderr) == (1, "Error: unknown scale 'papre'; did you mean 'paper'?\n")
