@@ -193,12 +193,16 @@ NOT_FAST = {"browse", "tada_command", "slurm"}
 """Fixtures of a browser, of whole runs, and of a scheduler."""
 
 SLOW_FILES = {
-    *("classification/test_half_precision.py", "cluster/test_local.py", "cluster/test_slurm.py"),
-    *("cluster/test_tables.py", "cluster/test_worker.py", "localization/test_bmn_training.py"),
-    *("localization/test_pipeline.py", "runs/test_transfer.py", "test_execute.py"),
-    *("workflow/test_all.py", "workflow/test_snakefile.py"),
+    *("benchmarks/test_folding.py", "classification/test_half_precision.py", "cluster/test_launch.py"),
+    *("cluster/test_local.py", "cluster/test_slurm.py", "cluster/test_tables.py", "cluster/test_worker.py"),
+    *("data/mini/test_layouts.py", "data/test_check_data.py", "data/test_inspection.py", "data/video/test_decoding.py"),
+    *("localization/test_bmn_training.py", "localization/test_feature_sources.py", "localization/test_pipeline.py"),
+    *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),
+    *("report/pages/test_collect.py", "report/pages/test_footer.py", "report/pages/test_overview.py"),
+    *("report/pages/test_pages.py", "runs/test_released.py", "runs/test_transfer.py", "test_architecture.py"),
+    *("test_complexity.py", "test_conv.py", "test_execute.py", "workflow/test_all.py", "workflow/test_snakefile.py"),
 }
-"""Tests that train, or that start Snakemake or jobs."""
+"""Tests that train, start processes, Snakemake or jobs, or build networks or pages of full size."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

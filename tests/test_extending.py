@@ -18,6 +18,7 @@ from tada.runs.run import Run
 from tada.runs.settings import Scale
 
 
+@pytest.mark.slow
 def test_a_new_network(tmp_path):
     """One entry of models.yaml is a network that can be built, counted and trained."""
     (tmp_path / "models.yaml").write_text(
