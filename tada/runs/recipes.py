@@ -155,7 +155,7 @@ def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
     path = folder / "recipes" / Scale.named(scale).recipe_file
     content = read_yaml(path)
     if has_sources(content):
-        recipe_sources(folder)  # a value without a source is refused before anything is trained with it
+        _all_sources(content, path)  # a value without a source is refused before anything is trained with it
         content = {name: without_sources(recipe) for name, recipe in content.items() if name != "releases"}
     validate(content, "recipes", str(path), catalog.NAMES)
     return content
@@ -172,6 +172,11 @@ def recipe_sources(folder: Path = files.CONFIG) -> dict[str, list[Setting]]:
     content = read_yaml(path)
     if not has_sources(content):
         raise TadaError(f"{path}: `releases` has to name the authors' releases that the values are compared with")
+    return _all_sources(content, path)
+
+
+def _all_sources(content: Mapping[str, Any], path: Path) -> dict[str, list[Setting]]:
+    """Those of every recipe of a file, checked."""
     return {name: sourced_settings(recipe, f"{path}: {name}") for name, recipe in content.items() if name != "releases"}
 
 

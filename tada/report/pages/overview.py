@@ -98,8 +98,8 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
         pictures=tuple(_picture(figure, path) for figure in drawn if (path := figures / f"{figure.name}.svg").exists()),
         pages=(
             *((f"{table.title}, {table.place}", table_page(table, cells[table.name], here)) for table in tables),
-            *((("Claims", claims_page(claims, judged, available, paper)),) if "claims" in pages() else ()),
-            *((("Audit", audit_page(audit, findings)),) if "audit" in pages() else ()),
+            *([("Claims", claims_page(claims, judged, available, paper))] if "claims" in pages() else []),
+            *([("Audit", audit_page(audit, findings))] if "audit" in pages() else []),
             ("Settings", settings_page()),
         ),
     )
