@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tada.base import unknown
 from tada.base.devices import environment
-from tada.base.errors import unknown
 from tada.base.typed_json import to_json
 from tada.conv import TAdaConv2d, VideoConv, frame_descriptors, merged_frames, split_frames
 from tada.models import build_model

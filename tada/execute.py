@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
-from tada.base.errors import TadaError
 from tada.base.files import replacing
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
 from tada.base.progress import Progress, Silent, reporting

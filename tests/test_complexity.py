@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.complexity import OPERATIONS, Correlation, PerFrameTAdaConv2d, measure, measure_operation, report
 from tada.conv import TAdaConv2d
 from tada.models import build_model

@@ -7,8 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tada.base import typed_json
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, typed_json, unknown
 from tada.base.files import PAPER, PROJECT
 from tada.models.registry import model_options
 from tada.report import paper

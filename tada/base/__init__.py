@@ -1,1 +1,34 @@
-"""What every room uses: errors, files, YAML, processes and devices, progress, provenance."""
+"""What every room uses: errors (here), files, YAML, processes and devices, progress, provenance.
+
+An error's message is all that a user needs: what was wrong, where, and what to do.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TadaError(Exception):
+    """A mistake in input or surroundings; the command line prints its message without a traceback."""
+
+
+def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> TadaError:
+    """An error for a `name` that is none of the `valid` ones, naming the nearest of them (or all, if none is near).
+
+    Args:
+        kind: what the name stands for, e.g. "model".
+        name: the name that was given.
+        valid: the names that exist.
+        where: file and key in which it stood, e.g. "config/models.yaml: tada2d".
+    """
+    names = sorted(map(str, valid))
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"valid names: {', '.join(names) or 'none'}."
+    return TadaError(f"{where + ': ' if where else ''}unknown {kind} {name!r}; {hint}")
+
+
+def first_line(error: str | None) -> str:
+    """The line of an error that says most: the last one of a traceback, else the first."""
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    if not lines:
+        return "no error was recorded"
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import read_json, write_json
 
 T = TypeVar("T")

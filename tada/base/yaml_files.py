@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.base.files import SCHEMAS
 
 

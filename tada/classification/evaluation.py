@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.errors import TadaError
 from tada.base.files import write_arrays
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.errors import TadaError
 from tada.base.files import sha256, write_arrays
 from tada.base.processes import StopFlag
 from tada.base.progress import Progress, Silent

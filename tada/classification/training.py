@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.dataset import IGNORED, TrainClips
 from tada.data.views import normalise
 from tada.runs.settings import TrainSettings

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.cli import reports, runs
 from tada.report.paper import about_paper
 

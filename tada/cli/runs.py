@@ -197,7 +197,7 @@ def _show_settings(run: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tada.base.errors import TadaError
+    from tada.base import TadaError
     from tada.report.pages.settings import run_settings
 
     dataset, slash, model = run.partition("/")
@@ -217,7 +217,7 @@ def cancel(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Cancel the jobs of runs; what they have saved stays, and the next call continues from there."""
-    from tada.base.errors import TadaError
+    from tada.base import TadaError
     from tada.cluster.jobs import ClusterSettings, read_job
     from tada.cluster.scheduler import JobQueue, JobSnapshot, load_scheduler, repeat_while_busy
     from tada.cluster.status import find_runs

@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import Tail
 from tada.base.processes import INTERRUPTED
 from tada.cluster.jobs import (

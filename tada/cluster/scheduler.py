@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.base.files import read_json, write_json
 from tada.cluster.jobs import Allocation, ClusterSettings, job_output
 

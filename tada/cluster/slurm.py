@@ -12,7 +12,7 @@ from pathlib import Path
 import submitit
 from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths, pickle_load
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.cluster.jobs import ClusterSettings
 from tada.cluster.scheduler import Busy, JobProcess, JobRequest, JobResult, JobState, Phase, Scheduler
 from tada.cluster.worker import CONTINUE, HOLD_SIGNAL

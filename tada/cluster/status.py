@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.table import Table
 
-from tada.base.errors import TadaError, first_line, unknown
+from tada.base import TadaError, first_line, unknown
 from tada.base.progress import hours_and_minutes, read_progress
 from tada.base.typed_json import DamagedFile
 from tada.cluster.jobs import JobRecord, read_job

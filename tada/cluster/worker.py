@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import read_json, write_json
 from tada.base.processes import INTERRUPTED, StopFlag, free_port
 from tada.cluster.jobs import ClusterSettings, job_folder

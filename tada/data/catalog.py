@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.data.clips import Annotations
 
 Renderer = Callable[[Path, Any, int], dict[str, Any]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 
 Label = int | dict[str, int]
 """A class, or one per task (EPIC-KITCHENS-100: verb and noun)."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.clips import Clip, Label
 from tada.data.validation import SkipLog
 from tada.data.video.random_access import FileFrames, Source

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 
 MEAN, STD = 0.45, 0.225
 """Of every channel, for pixels in [0, 1]."""

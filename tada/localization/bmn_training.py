@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.localization.windows import TrainingWindows, Window
 from tada.models.bmn import BMN, Maps
 from tada.runs.settings import BmnSettings

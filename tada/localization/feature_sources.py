@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.errors import TadaError
 from tada.base.processes import Interrupted, StopFlag
 from tada.base.progress import Progress
 from tada.data.catalog import Place

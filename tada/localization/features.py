@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import replacing
 from tada.data.catalog import localization_of
 from tada.localization.videos import Untrimmed

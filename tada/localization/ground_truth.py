@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.data.readers import rows
 from tada.data.readers.ek100 import seconds
 from tada.metrics.average_precision import check_table, describe

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.errors import TadaError
 from tada.base.files import sha256, write_arrays
 from tada.base.processes import StopFlag
 from tada.base.progress import Progress

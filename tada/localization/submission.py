@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 from tabulate import tabulate
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.base.files import write_text
 from tada.data.catalog import DATASETS, localization_of
 from tada.localization.ground_truth import (

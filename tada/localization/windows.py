@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.localization.features import Features, check_features
 from tada.localization.videos import Untrimmed
 

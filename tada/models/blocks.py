@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.conv import Calibration, TAdaConv1d, TAdaConv2d, TAdaConv3d, VideoConv, merged_space, split_space
 
 EXPANSION = 4  # a bottleneck's output is four times as wide as its middle

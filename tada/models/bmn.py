@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 
 
 class Maps(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.models.blocks import EXPANSION, Design, Head, Network, Stem, draw_seed, initialise, stage, video_conv
 
 STAGES = (2, 3, 4, 5)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.base.files import CONFIG
 from tada.base.yaml_files import load_yaml, validate
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import sha256
 from tada.models.blocks import Network
 from tada.models.networks import SlowFast

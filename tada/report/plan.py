@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.base.files import CONFIG, read_json
 from tada.base.yaml_files import load_yaml
 from tada.data import catalog

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tada.base.errors import TadaError, first_line
+from tada.base import TadaError, first_line
 from tada.base.files import replacing
 from tada.models import build_model
 from tada.models.blocks import Network

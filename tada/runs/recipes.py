@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tada.base import files
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml, read_yaml, validate
 from tada.data import catalog
 from tada.models.registry import model_options

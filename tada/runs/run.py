@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.runs.recipes import describe_classes, load_recipe, resolved, signature
 from tada.runs.settings import ClassificationRecipe, LocalizationRecipe, Recipe, Scale
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
-from tada.base.errors import unknown
+from tada.base import unknown
 
 
 class Scale(StrEnum):

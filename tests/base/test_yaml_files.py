@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tada.base import files
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml, validate
 from tada.data.catalog import NAMES
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.classification.training import ClassificationObjective, loss_and_hits, make_optimizer
 from tada.data.dataset import IGNORED
 from tada.runs.settings import TrainSettings

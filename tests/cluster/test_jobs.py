@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import PROJECT
 from tada.cluster.jobs import ClusterSettings, JobRecord, allocate, fitting_processes, load_cluster, read_job, write_job
 from tada.runs.recipes import load_recipe

@@ -4,7 +4,7 @@ import pytest
 from background import read
 from planting import plant_outcome, plant_record
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.cluster import launch as launcher
 from tada.cluster import scheduler
 from tada.cluster.jobs import ClusterSettings, job_name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.cluster import scheduler, slurm
 from tada.cluster.jobs import ClusterSettings
 from tada.cluster.scheduler import Busy, JobQueue

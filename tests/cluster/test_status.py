@@ -9,7 +9,7 @@ from filelock import FileLock
 from planting import plant_outcome, plant_record
 from typer.testing import CliRunner
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import write_json
 from tada.cli import app
 from tada.cluster.jobs import JobRecord, write_job

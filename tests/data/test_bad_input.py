@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.catalog import Place
 from tada.data.mini.rendering import write_video
 from tada.data.readers import ek100

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.catalog import DATASETS, NAMES, RECIPES, Dataset, find, localization_of
 from tada.runs.recipes import load_recipe, recipe_names
 from tada.runs.settings import Scale

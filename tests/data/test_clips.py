@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.clips import Clip, Split, mirror_classes
 
 

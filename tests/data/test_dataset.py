@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data import dataset
 from tada.data.clips import Clip, Split
 from tada.data.dataset import IGNORED, TestClips, TrainClips

@@ -4,7 +4,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.views import (
     IntervalSampling,
     SegmentSampling,

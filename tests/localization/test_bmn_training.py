@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent
 from tada.localization.bmn_training import BmnObjective, build_bmn

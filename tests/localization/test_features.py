@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.localization.features import (
     Features,
     FeatureStamp,

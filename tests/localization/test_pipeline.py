@@ -16,8 +16,7 @@ import torch
 import yaml
 from planting import plant_record
 
-from tada.base import files
-from tada.base.errors import TadaError
+from tada.base import TadaError, files
 from tada.base.files import sha256
 from tada.base.processes import Interrupted
 from tada.data import mini

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.localization.bmn_training import build_bmn
 from tada.localization.features import Features
 from tada.localization.proposals import Dense, average, boundaries, candidates, predict, propose, soft_nms

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.localization.features import ReleasedFeatures
 from tada.localization.videos import Untrimmed
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.cli import app
 from tada.localization.ground_truth import read_ground_truth
 from tada.localization.submission import read_submission, score_files, write_ek100, write_hacs

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data import mini
 from tada.data.catalog import Place
 from tada.data.mini.rendering import RenderSpec, write_video

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.localization.features import Features
 from tada.localization.videos import Segment, Untrimmed
 from tada.localization.windows import TrainingWindows, grid_of, resample, windows_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.models.bmn import BMN, BoundaryMatching, sampling_weights
 
 SMALL = {"temporal": 12, "durations": 7, "samples": 5, "per_bin": 3}

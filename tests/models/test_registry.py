@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.models.registry import merge, model_names, model_options
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import sha256
 from tada.models import build_model, load_backbone, load_imagenet, load_released, weights
 from tada.models.weights import read_released

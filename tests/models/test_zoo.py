@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.conv import Calibration
 from tada.models import build_model
 from tada.models.registry import model_names, model_options

@@ -8,7 +8,7 @@ import pytest
 from planting import COST, plant_record
 from typer.testing import CliRunner
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import write_json
 from tada.cli import app
 from tada.report.paper.tables import load_table

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import yaml
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.models.registry import model_names
 from tada.runs import recipes
 from tada.runs.settings import Scale

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planting import plant_outcome, plant_record
 
-from tada.base import typed_json
-from tada.base.errors import TadaError
+from tada.base import TadaError, typed_json
 from tada.base.typed_json import DamagedFile, from_json, to_json
 from tada.runs.record import Outcome, RunRecord, is_finished, last_outcome, read_outcome, read_record
 from tada.runs.run import Run

@@ -10,8 +10,7 @@ import torch
 import yaml
 from planting import plant_outcome, plant_record
 
-from tada.base import files
-from tada.base.errors import TadaError
+from tada.base import TadaError, files
 from tada.base.files import sha256
 from tada.data.clips import Counts
 from tada.models import build_model, load_released

@@ -5,8 +5,7 @@ import re
 import pytest
 import yaml
 
-from tada.base import files
-from tada.base.errors import TadaError
+from tada.base import TadaError, files
 from tada.runs.recipes import Setting, load_recipe, recipe_sources, sourced_settings, without_sources
 
 PAPER = files.CONFIG / "recipes/paper.yaml"

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.errors import TadaError
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.classification.training import ClassificationObjective

@@ -8,7 +8,7 @@ import torch
 import yaml
 from planting import plant_outcome
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import sha256
 from tada.base.progress import Silent
 from tada.classification.pipeline import Sources

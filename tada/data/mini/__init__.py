@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import read_json, write_json, write_text
 from tada.data import catalog
 from tada.data.mini.rendering import RenderSpec

@@ -9,7 +9,7 @@ from typing import Any, cast
 import av
 import numpy as np
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 
 SPLITS = ("train", "validation")
 

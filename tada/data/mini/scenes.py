@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 
 
 @dataclass

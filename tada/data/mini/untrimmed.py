@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import write_json
 from tada.base.processes import ordered_map
 from tada.data.mini.rendering import SPLITS, RenderSpec, write_csv, write_video

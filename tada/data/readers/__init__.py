@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 

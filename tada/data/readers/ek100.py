@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
 from tada.data.readers import check_layout, check_root, rows, walk

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.clips import Annotations, Clip, SplitRows
 from tada.data.readers import check_root, fault, inside, read_annotations, walk
 

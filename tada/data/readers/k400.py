@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
 from tada.data.readers import check_layout, check_root, read_text, rows, walk

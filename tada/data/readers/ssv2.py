@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.clips import Annotations, Clip, Split, SplitRows, mirror_classes
 from tada.data.readers import check_root, read_annotations
 

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 
 TRUNCATED_SHARE = 0.1
 """A file that lacks more than this share of its claimed duration is truncated; containers round by less."""

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MultipleLocator
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.report.figures.style import (
     COLOURS,
     COLUMN_WIDTH,

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure as Canvas
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.classification.pipeline import sampling_of
 from tada.data import catalog
 from tada.data.catalog import Place

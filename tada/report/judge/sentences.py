@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.report.judge import OF_AUDIT, Verdict
 from tada.report.judge.noise import EXACT, Estimate, weighted_sum
 from tada.report.measure.results import DONE, FAILED, Problem, Results

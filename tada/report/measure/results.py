@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tada.base import typed_json
-from tada.base.errors import TadaError, first_line
+from tada.base import TadaError, first_line, typed_json
 from tada.base.provenance import Environment, Hardware, git_state
 from tada.base.typed_json import DamagedFile
 from tada.data.clips import Counts

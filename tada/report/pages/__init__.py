@@ -1,15 +1,87 @@
-"""What people read: a page is a value (`page.py`), and `write_page` is what writes it, in every form."""
+"""What people read. A page is a value: headings, lines of cells, notes and footer, the same for every form."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tada.base.files import write_text
-from tada.report.pages.markup import to_html, to_latex, to_markdown
-from tada.report.pages.page import Page
+import pandas as pd
+
+from tada.report.measure.results import Line
+from tada.runs.settings import Scale
+
+EMPTY = "–"
+"""Stands where there is nothing to say."""
 
 
-def write_page(page: Page, out: Path) -> None:
-    """Write `<out>/<name>.md`, `.tex`, `.html` and `.csv`."""
-    write_text(out / f"{page.name}.md", to_markdown(page, out))
-    write_text(out / f"{page.name}.tex", to_latex(page))
-    write_text(out / f"{page.name}.html", to_html(page))
-    write_text(out / f"{page.name}.csv", page.data.to_csv(index=False))
+@dataclass(frozen=True)
+class Piece:
+    """Text of a cell, the log it points to, and the number of its note (0: none)."""
+
+    text: str = ""
+    link: Path | None = None
+    note: int = 0
+
+
+@dataclass(frozen=True)
+class ColumnHead:
+    """Heading of a printed column: `over` and `header` are shared by neighbours, `sub` is its own."""
+
+    header: str
+    over: str = ""
+    sub: str = ""
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Lines of cells, one cell under each heading; a rule stands above the lines whose numbers are in `rules`."""
+
+    heads: tuple[ColumnHead, ...]
+    lines: tuple[tuple[Piece, ...], ...]
+    rules: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page ready to be written.
+
+    `name` is that of its files. `scale` is None if it holds results of no run, or of both scales. `notes` are numbered
+    from 1, as cells refer to them. `order` says how rows stand, `footer` what a reader needs to judge the numbers, each
+    line with what it is about. `data` has one line for each number or statement, in full precision.
+    """
+
+    name: str
+    title: str
+    caption: str
+    place: str
+    grid: Grid
+    scale: Scale | None = None
+    notes: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    footer: tuple[Line, ...] = ()
+    data: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
+
+    @property
+    def source(self) -> str:
+        """Where the results are from, in words for a heading; empty if from no run, or of both scales."""
+        return f"{self.scale} {'scale' if self.scale.trains else 'checkpoints'}" if self.scale else ""
+
+    @property
+    def heading(self) -> str:
+        """The title and where the results are from."""
+        return f"{self.title}, {self.source}" if self.source else self.title
+
+
+class Notes:
+    """Numbers notes in the order in which cells first refer to them."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        """The note's number, from 1; 0 for no text."""
+        return self._numbers.setdefault(text, len(self._numbers) + 1) if text else 0
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All notes in the order of their numbers."""
+        return tuple(self._numbers)

@@ -1,4 +1,4 @@
-"""A page in the three languages that it is written in: Markdown, HTML and LaTeX.
+"""A page in the languages that it is written in: Markdown, HTML and LaTeX, and its numbers as CSV.
 
 The HTML needs no other file and is readable in a browser and inside Snakemake's report; how it looks stands in
 `templates/`, and here is what the templates ask for. The LaTeX uses booktabs, and compiles as it is inside any document
@@ -15,8 +15,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from tabulate import tabulate
 
+from tada.base.files import write_text
 from tada.report.judge import Verdict
-from tada.report.pages.page import ColumnHead, Grid, Page, Piece
+from tada.report.pages import ColumnHead, Grid, Page, Piece
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -245,3 +246,11 @@ def _below(page: Page) -> list[str]:
     notes = [f"$^{{{number}}}$ {escaped(note)}" for number, note in enumerate(page.notes, start=1)]
     order = [rf"\textbf{{Order of rows}}: {escaped(' '.join(page.order))}"] if page.order else []
     return [*notes, *order, *(rf"\textbf{{{escaped(label)}}}: {escaped(text)}" for label, text in page.footer)]
+
+
+def write_page(page: Page, out: Path) -> None:
+    """Write `<out>/<name>.md`, `.tex`, `.html` and `.csv`."""
+    write_text(out / f"{page.name}.md", to_markdown(page, out))
+    write_text(out / f"{page.name}.tex", to_latex(page))
+    write_text(out / f"{page.name}.html", to_html(page))
+    write_text(out / f"{page.name}.csv", page.data.to_csv(index=False))

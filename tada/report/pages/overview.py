@@ -11,8 +11,8 @@ from tada.report.judge import OF_CELLS, Verdict
 from tada.report.judge.cells import Filled, Key, fill
 from tada.report.judge.sentences import Judged, Recomputed, judge_claims, recompute
 from tada.report.measure.results import SCALE_MEANINGS, Line, Results, provenance
+from tada.report.pages import ColumnHead, Grid, Page, Piece
 from tada.report.pages.markup import render
-from tada.report.pages.page import ColumnHead, Grid, Page, Piece
 from tada.report.pages.sentences import audit_page, claims_page
 from tada.report.pages.settings import settings_page
 from tada.report.pages.tables import table_at, table_page

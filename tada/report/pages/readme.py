@@ -9,8 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tada.base import files
-from tada.base.errors import TadaError
+from tada.base import TadaError, files
 from tada.base.files import write_text
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells

@@ -17,8 +17,8 @@ from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import order_of_rows
 from tada.report.judge.sentences import Judged, Margin, Recomputed, judge_claims, papers_margin, recompute
 from tada.report.measure.results import DONE, Line, Results, provenance
-from tada.report.pages import write_page
-from tada.report.pages.page import EMPTY, ColumnHead, Grid, Notes, Page, Piece
+from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
+from tada.report.pages.markup import write_page
 from tada.report.paper.printed import show
 from tada.report.paper.quantities import InitialDifference, LayerSize, Metric, NetworkSize
 from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, Statement, load_audit, load_claims

@@ -8,8 +8,8 @@ import pandas as pd
 
 from tada.base import files
 from tada.models.registry import model_options
-from tada.report.pages import write_page
-from tada.report.pages.page import EMPTY, ColumnHead, Grid, Page, Piece
+from tada.report.pages import EMPTY, ColumnHead, Grid, Page, Piece
+from tada.report.pages.markup import write_page
 from tada.runs.recipes import Setting, load_recipe, recipe_sources, releases
 from tada.runs.settings import Scale
 

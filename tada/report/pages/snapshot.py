@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from tada.base import files
-from tada.base.errors import TadaError
+from tada.base import TadaError, files
 from tada.base.files import read_json, write_json, write_text
 from tada.base.typed_json import to_json
 from tada.report.judge.cells import fill

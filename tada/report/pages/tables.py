@@ -14,9 +14,9 @@ import pandas as pd
 from tada.report.judge.cells import Filled, Key, fill, problems
 from tada.report.judge.remarks import numbers_of_text, order_of_rows
 from tada.report.measure.results import Results
-from tada.report.pages import write_page
+from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.footer import footer
-from tada.report.pages.page import EMPTY, ColumnHead, Grid, Notes, Page, Piece
+from tada.report.pages.markup import write_page
 from tada.report.paper.quantities import Metric
 from tada.report.paper.tables import TABLES, Column, Table, against_published, load_table
 from tada.runs.settings import Scale

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import PAPER
 from tada.base.yaml_files import load_yaml
 

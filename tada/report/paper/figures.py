@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from tada.base import files
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml
 from tada.data import catalog
 from tada.report.paper.printed import parse

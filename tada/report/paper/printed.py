@@ -20,7 +20,7 @@ from fractions import Fraction
 from functools import cached_property, reduce
 from typing import Any
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 
 EMPTY = ("-", "N/A", "")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, unknown
 from tada.data.catalog import RECIPES
 from tada.models.registry import model_names
 

@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tada.base import files
-from tada.base.errors import TadaError, unknown
+from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml
 from tada.report.paper import table_of_layers
 from tada.report.paper.printed import Comparison, Expression

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data import mini, validation
 from tada.data.catalog import Place
 from tada.data.mini import trimmed, untrimmed

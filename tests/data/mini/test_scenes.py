@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_sample_images
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.clips import mirror_classes
 from tada.data.mini import scenes
 from tada.data.mini.scenes import MOTIONS, Track, draw_digit, draw_track, draw_video

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data import mini
 from tada.data.mini.rendering import RenderSpec
 from tada.data.mini.untrimmed import Timing

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.catalog import Place, read
 from tada.data.readers import read_annotations, read_text, rows
 

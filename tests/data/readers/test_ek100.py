@@ -2,7 +2,7 @@
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.readers import ek100

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.readers import k400
 
 HEADING = "label,youtube_id,time_start,time_end,split,is_cc\n"

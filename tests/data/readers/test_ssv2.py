@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.readers import ssv2
 
 CLASSES = {

@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("captum", reason="the pictures of activation maps need captum")
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.views import normalise
 from tada.models import build_model
 from tada.report.figures import build_figure

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pandas as pd
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.report.judge import Verdict
 from tada.report.judge.sentences import recompute
 from tada.report.pages.sentences import build_audit

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.models.registry import model_names
 from tada.report.judge import Verdict
 from tada.report.judge.sentences import judge_claims, papers_margin

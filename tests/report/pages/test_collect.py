@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.report.measure import values
 from tada.report.measure.results import DONE
 from tada.report.pages.snapshot import collect, load_snapshot

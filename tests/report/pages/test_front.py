@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.base.files import PROJECT
 from tada.cli import app
 from tada.report.figures import build_agreement

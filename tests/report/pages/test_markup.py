@@ -2,8 +2,8 @@
 
 import xml.etree.ElementTree as ET
 
+from tada.report.pages import ColumnHead, Grid, Page, Piece
 from tada.report.pages.markup import to_html
-from tada.report.pages.page import ColumnHead, Grid, Page, Piece
 from tada.runs.settings import Scale
 
 

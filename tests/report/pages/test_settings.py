@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.cli import app
 from tada.report.pages.settings import build_settings, run_settings
 from tada.runs.recipes import recipe_sources

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.data.dataset import IGNORED
 
 

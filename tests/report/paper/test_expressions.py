@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.report.paper.printed import Comparison, Expression, evaluate_formula
 
 VALUES = {"a/b": Fraction(3), "c.d": Fraction(1, 2), "c": Fraction(7)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.report.paper.quantities import (
     CurvePoint,
     Difference,

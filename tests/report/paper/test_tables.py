@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tada.base.errors import TadaError
+from tada.base import TadaError
 from tada.models.registry import model_names
 from tada.report.paper.figures import figure_names, load_figure
 from tada.report.paper.quantities import Difference, Metric, NetworkSize
