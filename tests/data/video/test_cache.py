@@ -2,12 +2,14 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tada.data.clips import Clip
+from tada.data.clips import Clip, Split
 from tada.data.video import cache, random_access
 from tada.data.video.random_access import VideoError
 
@@ -107,4 +109,94 @@ def test_empty_split_has_an_empty_cache(tmp_path, split):
 def test_index_is_plain_json(tmp_path, split):
     cache.build(split, tmp_path)
     (index,) = tmp_path.glob("train-*/index.json")
-    assert set(json.loads(index.read_text())) == {"clips", "skipped"}
+    assert set(json.loads(index.read_text())) == {"clips", "skipped", "short_side", "bytes", "checksum"}
+
+
+def zeroed(path):
+    """The second half of a file becomes zeros; its size and date stay, as where a disk has lost blocks."""
+    status, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def swapped(path):
+    """Two clips of the index change places: valid JSON of wrong content."""
+    index = json.loads(path.read_text())
+    index["clips"]["0"], index["clips"]["1"] = index["clips"]["1"], index["clips"]["0"]
+    path.write_text(json.dumps(index))
+
+
+DAMAGE = {
+    "truncated": ("frames.bin", lambda path: os.truncate(path, path.stat().st_size // 2)),
+    "emptied": ("frames.bin", lambda path: os.truncate(path, 0)),
+    "lengthened": ("frames.bin", lambda path: path.open("ab").write(b"0")),
+    "deleted": ("frames.bin", lambda path: path.unlink()),
+    "index deleted": ("index.json", lambda path: path.unlink()),
+    "index emptied": ("index.json", lambda path: os.truncate(path, 0)),
+    "index cut": ("index.json", lambda path: os.truncate(path, 100)),
+    "index of another kind": ("index.json", lambda path: path.write_text("[1, null]")),
+    "index swapped": ("index.json", swapped),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_cache_is_made_anew_and_said(tmp_path, split, kind):
+    cache.build(split, tmp_path)
+    (folder,) = tmp_path.glob("train-*")
+    name, damage = DAMAGE[kind]
+    damage(folder / name)
+    said: list[str] = []
+    built = cache.build(split, tmp_path, say=said.append)
+    assert all(same(built(clip), clip) for clip in split.clips)
+    assert len(said) == 1 and name in said[0] and said[0].endswith("; the videos are decoded again")
+    again: list[str] = []
+    cache.build(split, tmp_path, say=again.append)
+    assert again == []
+
+
+def test_frames_lost_in_the_middle_are_decoded_again_and_mended(tmp_path, split, capsys):
+    cache.build(split, tmp_path)
+    (frames,) = tmp_path.glob("train-*/frames.bin")
+    whole = frames.read_bytes()
+    zeroed(frames)
+    built = cache.build(split, tmp_path)
+    assert all(same(built(clip), clip) for clip in split.clips)
+    assert capsys.readouterr().err.count("damaged at") == 1
+    assert frames.read_bytes() == whole
+
+
+def test_frames_lost_while_the_cache_is_open_are_noticed(tmp_path, split, capsys):
+    built = cache.build(split, tmp_path)
+    built(split.clips[0])
+    (frames,) = tmp_path.glob("train-*/frames.bin")
+    with frames.open("r+b") as file:
+        file.write(bytes(frames.stat().st_size))
+    assert all(same(built(clip), clip) for clip in split.clips[1:])
+    assert "damaged at 1" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_frames_are_right_all_the_same(tmp_path, split, monkeypatch):
+    cache.build(split, tmp_path)
+    (frames,) = tmp_path.glob("train-*/frames.bin")
+    zeroed(frames)
+    real = type(frames).open
+
+    def refusing(self, mode="r", *arguments, **options):
+        if "+" in mode:
+            raise PermissionError(self)
+        return real(self, mode, *arguments, **options)
+
+    built = cache.build(split, tmp_path)
+    monkeypatch.setattr(type(frames), "open", refusing)
+    assert all(same(built(clip), clip) for _ in range(2) for clip in split.clips)
+
+
+def test_a_clip_that_is_damaged_here_and_lost_there_is_unusable(tmp_path, split):
+    copy = shutil.copy(split.clips[0].path, tmp_path / "copy.webm")
+    alone = Split("train", (Clip("copy", Path(copy), 0),))
+    built = cache.build(alone, tmp_path)
+    (frames,) = tmp_path.glob("train-*/frames.bin")
+    zeroed(frames)
+    Path(copy).unlink()
+    with pytest.raises(VideoError, match=r"copy\.webm"):
+        built(alone.clips[0])
