@@ -130,12 +130,16 @@ def evaluate_detections(
     ground_truth: Annotated[Path, typer.Argument(help="JSON of HACS or ActivityNet, or EPIC_100_validation.csv.")],
     predictions: Annotated[Path, typer.Argument(help="Official submission file (JSON) of the same dataset.")],
     subset: Annotated[str, typer.Option(help="Of the ground truth, where it has several.")] = "validation",
+    protocol: Annotated[
+        str,
+        typer.Option(help="official; or authors: EPIC-KITCHENS-100 as in Tables 8 and A3, by pairs that occur alone."),
+    ] = "official",
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Score a submission file of temporal action localization: mAP at each threshold and on average, in percent."""
     from tada.localization.submission import score_files
 
-    score = score_files(ground_truth, predictions, subset)
+    score = score_files(ground_truth, predictions, subset, protocol)
     if out:
         from tada.base.files import write_json
 

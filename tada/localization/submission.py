@@ -42,7 +42,11 @@ from tada.metrics.average_precision import (
     action_precision,
     check_table,
     mean_average_precision,
+    of_known_actions,
 )
+
+PROTOCOLS = ("official", "authors")
+"""Evaluations of EPIC-KITCHENS-100; see `of_known_actions`."""
 
 
 def read_submission(path: Path, truth: GroundTruth) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -274,12 +278,14 @@ class Score:
 
     Attributes:
         kind: "hacs" or "ek100".
+        protocol: one of `PROTOCOLS`.
         tasks: "label" ("hacs"), or "verb", "noun" and "action".
         counts: annotated segments, their videos, and predictions that were judged.
         notes: what is odd about the files, in words.
     """
 
     kind: str
+    protocol: str
     tasks: dict[str, AveragePrecision]
     counts: dict[str, int]
     notes: tuple[str, ...]
@@ -287,7 +293,8 @@ class Score:
     def as_json(self) -> dict[str, Any]:
         """What `--out` holds: mAP in percent by task and threshold, with counts and notes."""
         return {
-            "protocol": self.kind,
+            "dataset": self.kind,
+            "protocol": self.protocol,
             "map": {task: result.percent() for task, result in self.tasks.items()},
             "labels": {task: len(result.table) for task, result in self.tasks.items()},
             "dropped": {task: result.dropped for task, result in self.tasks.items()},
@@ -302,26 +309,43 @@ class Score:
         lines = [["mAP" if task == "label" else task, *row.values()] for task, row in values.items()]
         counts = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
         table = tabulate(lines, headers=["%", *heads], floatfmt=".2f")
-        return "\n".join(
-            [f"{localization_of(self.kind).annotated}: {counts}", "", table, *(f"note: {text}" for text in self.notes)]
-        )
+        heading = f"{localization_of(self.kind).annotated}, {_PROTOCOL_WORDS[self.protocol]}: {counts}"
+        return "\n".join([heading, "", table, *(f"note: {text}" for text in self.notes)])
 
 
-def score_files(ground_truth: Path, predictions: Path, subset: str = "validation") -> Score:
-    """Judge a submission by the official protocol of its ground truth.
+_PROTOCOL_WORDS = {"official": "official protocol", "authors": "the authors' protocol"}
+
+
+def score_files(
+    ground_truth: Path, predictions: Path, subset: str = "validation", protocol: str = PROTOCOLS[0]
+) -> Score:
+    """Judge a submission by a protocol of its ground truth.
 
     Args:
         ground_truth: as `read_ground_truth`.
         predictions: submission file of the same dataset.
         subset: of the ground truth, where it has several.
+        protocol: "official", or "authors" (EPIC-KITCHENS-100 alone): as the numbers of Tables 8 and A3 were made.
 
     Raises:
-        TadaError: as `read_ground_truth` and `read_submission`.
+        TadaError: as `read_ground_truth` and `read_submission`, or a protocol that the dataset does not have.
     """
+    if protocol not in PROTOCOLS:
+        raise unknown("protocol", protocol, PROTOCOLS)
     truth = read_ground_truth(ground_truth, subset)
+    if protocol == "authors" and truth.kind != "ek100":
+        raise TadaError(
+            f"{ground_truth}: the authors' protocol is one of EPIC-KITCHENS-100; score {truth.kind} by the official one"
+        )
     table, notes = read_submission(predictions, truth)
     if truth.kind == "ek100":
-        tasks = action_precision(truth.segments, table, EK100_THRESHOLDS)
+        judged = of_known_actions(truth.segments, table) if protocol == "authors" else table
+        if len(judged) < len(table):
+            notes += (
+                f"{len(table) - len(judged):,} of {len(table):,} predictions are dropped for pairs of a verb and a "
+                "noun that the ground truth lacks",
+            )
+        tasks = action_precision(truth.segments, judged, EK100_THRESHOLDS)
         notes += tuple(
             f"{result.dropped:,} of {len(table):,} predictions are dropped for {task}s that the ground truth lacks"
             for task, result in tasks.items()
@@ -330,4 +354,4 @@ def score_files(ground_truth: Path, predictions: Path, subset: str = "validation
     else:
         tasks = {"label": mean_average_precision(truth.segments, table, HACS_THRESHOLDS)}
     counts = {"annotated segments": len(truth.segments), "videos": len(truth.videos), "predictions": len(table)}
-    return Score(truth.kind, tasks, counts, (*truth.notes, *notes))
+    return Score(truth.kind, protocol, tasks, counts, (*truth.notes, *notes))

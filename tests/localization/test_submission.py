@@ -101,9 +101,35 @@ def test_ek100_is_scored_by_its_protocol(ek100, save):
     assert [note.split(" of")[0] for note in score.notes] == ["1", "1"]
     assert "dropped for nouns" in score.notes[0]
     lines = score.as_text().splitlines()
-    assert lines[0] == "EPIC-KITCHENS-100: 3 annotated segments, 2 videos, 3 predictions"
+    assert lines[0] == "EPIC-KITCHENS-100, official protocol: 3 annotated segments, 2 videos, 3 predictions"
     assert [line.split()[0] for line in lines[4:7]] == ["verb", "noun", "action"]
     assert lines[5].split()[-1] == "75.00"
+
+
+def test_ek100_is_scored_by_the_authors_protocol(ek100, save):
+    """Verb 0 with noun 299 never occurs, and is the best score of both; officially it counts against each."""
+    results = ek100_results()
+    pair = {"verb": 0, "noun": 299, "action": "0,299", "score": 0.99, "segment": [12.0, 14.0]}
+    results["results"]["P01_11"].append(pair)
+    path = save("predictions.json", results)
+    official, authors = (score_files(ek100, path, protocol=name) for name in ("official", "authors"))
+    averages = [{task: round(100 * value.mean, 2) for task, value in of.tasks.items()} for of in (official, authors)]
+    assert averages[0] == {
+        "verb": 83.33,
+        "noun": 50.0,
+        "action": 66.67,
+    }  # of verbs (1/2 + 1 + 1) / 3
+    assert averages[1] == {"verb": 66.67, "noun": 75.0, "action": 66.67}  # 1,6 is left out as well: verb 1 has nothing
+    assert [of.as_json()["protocol"] for of in (official, authors)] == ["official", "authors"]
+    assert authors.as_text().startswith("EPIC-KITCHENS-100, the authors' protocol: 3 annotated")
+    assert "2 of 4 predictions are dropped for pairs of a verb and a noun that the ground truth lacks" in authors.notes
+
+
+def test_an_unknown_protocol_is_refused(ek100, hacs, save):
+    with pytest.raises(TadaError, match="unknown protocol 'author'; did you mean 'authors'"):
+        score_files(ek100, save("predictions.json", ek100_results()), protocol="author")
+    with pytest.raises(TadaError, match="protocol is one of EPIC-KITCHENS-100; score hacs by the official one"):
+        score_files(hacs, save("predictions.json", hacs_results()), protocol="authors")
 
 
 def test_ground_truth_of_another_subset(hacs):
@@ -315,6 +341,8 @@ def test_the_command_prints_a_table_and_writes_json(ek100, save, tmp_path):
     assert "@0.1" in done.stdout
     assert "noun" in done.stdout
     assert json.loads(out.read_text())["map"]["noun"]["average"] == pytest.approx(75.0)
+    authors = CliRunner().invoke(app, ["evaluate-detections", str(ek100), str(predictions), "--protocol", "authors"])
+    assert authors.stdout.startswith("EPIC-KITCHENS-100, the authors' protocol: ")
     predictions.write_text("{")
     failed = CliRunner().invoke(app, ["evaluate-detections", str(ek100), str(predictions)])
     assert failed.exit_code == 1

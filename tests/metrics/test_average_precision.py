@@ -11,6 +11,7 @@ from tada.metrics.average_precision import (
     HACS_THRESHOLDS,
     action_precision,
     mean_average_precision,
+    of_known_actions,
     with_label,
 )
 
@@ -176,6 +177,20 @@ def test_verbs_nouns_and_actions_share_a_score():
     assert result["noun"].dropped == 1
     slow = [np.mean(list(reference(*(with_label(t, "action") for t in (truth, predictions)), 0.3).values()))]
     assert slow == [result["action"].mean]
+
+
+def test_predictions_of_pairs_that_never_occur_are_left_out():
+    """Verb 0 with noun 6 never occurs, though both do: officially a false positive before the right one."""
+    truth = pd.DataFrame({"video": "v", "verb": [0, 1], "noun": [5, 6], "start": [0.0, 20.0], "end": [10.0, 30.0]})
+    wrong = pd.DataFrame({"video": "w", "verb": [0], "noun": [6], "start": [0.0], "end": [10.0], "score": [0.9]})
+    predictions = pd.concat([wrong, truth.assign(score=[0.8, 0.7])], ignore_index=True)
+    official = {task: value.mean for task, value in action_precision(truth, predictions).items()}
+    assert official == {"verb": 0.75, "noun": 0.75, "action": 1.0}  # verb 0: 1 of 2 right; verb 1: 1 of 1
+    kept = of_known_actions(truth, predictions)
+    assert kept["score"].tolist() == [0.8, 0.7]
+    assert {task: value.mean for task, value in action_precision(truth, kept).items()} == dict.fromkeys(official, 1.0)
+    assert action_precision(truth, predictions, tasks=("noun",)).keys() == {"noun"}
+    assert len(of_known_actions(truth, predictions[:0])) == 0
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,19 @@ def test_protocols_are_told_without_any_run(plant):
     assert "Protocol" not in plant.text("table6")
 
 
+def test_the_official_metric_stands_beside_the_reported_number(plant, locate):
+    plant.build("table8", specs=TABLES)
+    about = "Verbs and nouns, ek100-localization"
+    assert below(plant, about).endswith("ground truth, and so do the cells of verbs and nouns.")
+    assert below(plant, "Verbs and nouns, hacs-localization") == ""
+    run = locate("ek100", "tada2d", 20.0)
+    plant_record(run, read_record(run).metrics | {"map_verb_official": 18.04, "map_noun_official": 17.0})
+    plant.build("table8", specs=TABLES)
+    assert below(plant, about).endswith(
+        "which keeps them: tada2d verb 18.0 (reported: 16.78), noun 17.0 (reported: 17.39)."
+    )
+
+
 def test_proposals_stand_beside_uniform_windows(plant, locate):
     locate("hacs", "tsn", 30.0, recall=61.04)
     plant.build("table8", specs=TABLES)
