@@ -20,7 +20,7 @@ targets.use_this_python()
 wildcard_constraints:
     dataset="[a-z0-9-]+",
     model="[a-z0-9+-]+",
-    scale="mini|paper|released",
+    scale="mini|paper|first-release|later-release",
     seed="[0-9]+",
 
 

@@ -27,7 +27,7 @@ _requested: set[Path] = set()
 def check_config(config: dict[str, Any]) -> None:
     """Check config.yaml together with what --config changed, and keep it for the functions below.
 
-    With weights=released, scale and seeds become what that means.
+    With weights=released, scale and seeds become what that and the release mean.
 
     Raises:
         SystemExit: with a message that names the key; snakemake would bury an exception in a traceback.
@@ -36,8 +36,7 @@ def check_config(config: dict[str, Any]) -> None:
         recipes.check_config(config)
     except TadaError as error:
         sys.exit(f"Error: {error}")
-    if config.get("weights") == Scale.RELEASED:
-        config |= {"scale": Scale.RELEASED.value, "seeds": 1}
+    config |= recipes.with_scale(config)
     _settings.clear()
     _settings.update(config)
 
@@ -148,8 +147,9 @@ def figure_data(wildcards: SimpleNamespace) -> str:
 def weights(wildcards: SimpleNamespace) -> str:
     """Local file of the weights that a run begins with: ImageNet's, empty where torchvision is to download them; or,
     where these are tested, the authors'."""
-    if not Scale(wildcards.scale).trains:
-        return ((_settings.get("released") or {}).get(wildcards.dataset) or {}).get(wildcards.model) or ""
+    if release := Scale(wildcards.scale).release:
+        datasets = (_settings.get("released") or {}).get(release) or {}
+        return (datasets.get(wildcards.dataset) or {}).get(wildcards.model) or ""
     return _settings.get("imagenet_weights") or ""
 
 

@@ -30,7 +30,6 @@ from tada.models.blocks import Network
 from tada.runs.checkpoints import TrainingState, released_network, set_initial_weights
 from tada.runs.record import Checkpoint, HalfPrecision, Initial, TaskResult
 from tada.runs.run import Run, check_classes
-from tada.runs.settings import Scale
 from tada.runs.trainer import train
 
 
@@ -199,7 +198,7 @@ class _Classification:
             sources = self._sources(released.network, "validation")
         self.progress.say(sources.describe())
         tested = Checkpoint(released.loaded.file, released.loaded.sha256)
-        return self._test(released.network, sources, Initial(Scale.RELEASED), tested, TrainingState())
+        return self._test(released.network, sources, Initial("released"), tested, TrainingState())
 
     def _sources(self, model: Network, *splits: str) -> Sources:
         return Sources(self.run, self.data_root, frames=model.frames, progress=self.progress, splits=splits)

@@ -14,7 +14,7 @@ from tada.runs.settings import Scale
 ScaleOption = Annotated[
     Scale,
     typer.Option(
-        help="mini: rendered data, small networks; paper: the real ones; released: the authors' networks.",
+        help="mini: rendered data, small networks; paper: the real ones; others: the authors' released networks.",
         parser=Scale.named,
         metavar="<str>",
     ),
@@ -40,7 +40,7 @@ _LAYOUTS = "; ".join(f"{name}: {', '.join(entry.layouts)}" for name, entry in DA
 WATCH_SECONDS = 5.0
 
 
-WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at scale released, of the checkpoint to test."
+WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at a release's scale, of the checkpoint to test."
 
 
 def render(

@@ -185,8 +185,8 @@ def read_released(path: Path, frames: int | None = None) -> Released:
     Classes are read from the file, and so is the number of frames unless it is given (8 if the file does not say).
 
     Raises:
-        TadaError: the file is refused, has another layout, or is of another architecture: each name and shape that
-            differs is named.
+        TadaError: the file is refused, has another layout, has no calibration and is thus no TAda2D at all, or is of
+            another architecture: each name and shape that differs is named.
     """
     path = Path(path)
     content = read_checkpoint(path)
@@ -198,6 +198,9 @@ def read_released(path: Path, frames: int | None = None) -> Released:
             unknown.append(key)
         else:
             found[name] = value
+    if not any(".calibration." in name for name in found):
+        some = ", ".join(list(state)[:2])
+        raise TadaError(f"{path}: no TAda2D of any release: of its {len(state)} tensors ({some}, ...) none calibrates")
     said = _released_frames(content)
     network = build_model("tada2d", _classes(found), frames=frames or said or 8)
     loaded = fill(network, found, _without_counters(network.state_dict()), path, unknown)

@@ -19,7 +19,7 @@ from tada.base.yaml_files import load_yaml
 from tada.data import catalog
 from tada.report.paper.figures import figure_names, load_figure
 from tada.report.paper.tables import load_table, table_names
-from tada.runs.recipes import check_config, is_runnable, precomputed_features
+from tada.runs.recipes import check_config, is_runnable, precomputed_features, with_scale
 from tada.runs.record import is_finished, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -210,4 +210,4 @@ def _config(changes: Sequence[str]) -> dict[str, Any]:
             raise TadaError(f"--config {change}: KEY=VALUE is expected, e.g. scale=paper")
         config[key] = yaml.safe_load(value)
     check_config(config)
-    return config | ({"scale": Scale.RELEASED, "seeds": 1} if config.get("weights") == Scale.RELEASED else {})
+    return with_scale(config)

@@ -3,10 +3,10 @@
 Training state: `save_state` and `load_state` hold everything that the training loop needs to go on.
 
 Weights: a run's network begins with those that its recipe names (Appendix A.1). Other runs read the network that a
-finished run has trained. A run at scale released takes a checkpoint of the authors, and is tested only.
+finished run has trained. A run at a release's scale takes a checkpoint of the authors, and is tested only.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from tada.models.blocks import Network
 from tada.models.registry import model_options
 from tada.models.weights import Released, load_backbone, load_imagenet, read_released
 from tada.runs.recipes import describe_classes
-from tada.runs.record import Initial, RunRecord, last_outcome, read_record
+from tada.runs.record import Initial, RunRecord, is_finished, last_outcome, read_record
 from tada.runs.run import Run
+from tada.runs.settings import RELEASES, Scale
 
 
 @dataclass
@@ -138,16 +139,16 @@ def load_trained(run: Run) -> Network:
 
 
 def released_network(run: Run, checkpoint: Path | None) -> Released:
-    """The network of a run at scale released.
+    """The network of a run at a release's scale.
 
     Raises:
         TadaError: no file is given, or it is refused, of another architecture, of another dataset or for another
-            number of frames.
+            number of frames; or the very file was tested as that of the other release.
     """
     if checkpoint is None:
         raise TadaError(
-            f"{run}: where is the released checkpoint? Set released.{run.dataset}.{run.model} in config/config.yaml to "
-            "the file"
+            f"{run}: where is the released checkpoint? Set released.{run.scale.release}.{run.dataset}.{run.model} in "
+            "config/config.yaml to the file"
         )
     frames = model_options(run.model)["frames"]
     released = read_released(checkpoint, frames)
@@ -159,4 +160,17 @@ def released_network(run: Run, checkpoint: Path | None) -> Released:
             f"{checkpoint}: a network for {describe_classes(classes)} classes, and {run.dataset} has "
             f"{describe_classes(wanted)}"
         )
+    _refuse_twin(run, checkpoint, released.loaded.sha256)
     return released
+
+
+def _refuse_twin(run: Run, checkpoint: Path, content: str) -> None:
+    """Raise a TadaError if a file of this content (SHA-256) was tested as the same network of another release."""
+    for release in RELEASES:
+        other = replace(run, scale=Scale.of_release(release))
+        record = read_record(other) if other != run and is_finished(other) else None
+        if record and record.checkpoint.sha256 == content:
+            raise TadaError(
+                f"{checkpoint}: this very file (SHA-256 {content[:12]}...) was tested as that of the {release} "
+                f"release; it cannot be both: correct `released` in config/config.yaml, or delete {other.folder}"
+            )

@@ -18,6 +18,7 @@ from tada.base.yaml_files import load_yaml, read_yaml, validate
 from tada.data import catalog
 from tada.models.registry import model_options
 from tada.runs.settings import (
+    RELEASES,
     BmnSettings,
     ClassificationRecipe,
     ClipSettings,
@@ -32,9 +33,6 @@ from tada.runs.settings import (
     TestSettings,
     TrainSettings,
 )
-
-RELEASES = ("first", "later")
-
 
 SAME = "same"
 
@@ -191,29 +189,63 @@ def releases(folder: Path = files.CONFIG) -> dict[str, str]:
 
 @cache
 def released_checkpoints(folder: Path = files.CONFIG) -> dict[str, Any]:
-    """The authors' checkpoints, dataset -> model -> published accuracies, and the tolerance of their verdicts."""
+    """The authors' checkpoints: release -> dataset -> model -> published numbers; and their verdicts' tolerances."""
     return load_yaml(folder / "released.yaml", "released", catalog.NAMES)
+
+
+def published(scale: Scale, dataset: str, model: str, folder: Path = files.CONFIG) -> dict[str, str] | None:
+    """What the authors publish for a checkpoint of theirs, by metric; None where they released none.
+
+    Args:
+        scale: that of a release.
+        dataset: name of the recipe.
+        model: a name of `config/models.yaml`.
+        folder: where `released.yaml` lies.
+    """
+    found: dict[str, str] | None = (
+        released_checkpoints(folder)["checkpoints"][scale.release].get(dataset, {}).get(model)
+    )
+    return found
+
+
+def _check_published(scale: Scale, dataset: str, model: str, folder: Path) -> None:
+    """Raises a TadaError, of one line, where the authors released no checkpoint of a model on a dataset."""
+    model_options(model, folder)
+    if published(scale, dataset, model, folder) is None:
+        there = released_checkpoints(folder)["checkpoints"][scale.release]
+        names = ", ".join(f"{one}/{name}" for one, models in there.items() for name in models)
+        raise TadaError(
+            f"{dataset}/{model}: the authors released no checkpoint of it; their {scale.release} release has {names}"
+        )
 
 
 def check_config(config: Mapping[str, Any], folder: Path = files.CONFIG) -> None:
     """Check the content of config.yaml, with all that --config has changed.
 
     Raises:
-        TadaError: it breaks its schema, there are features of a dataset without localization, or a checkpoint
-            that the authors have not released.
+        TadaError: it breaks its schema (an unknown release does), there are features of a dataset without localization,
+            a checkpoint that the authors have not released, or one file as that of two.
     """
     where = "config/config.yaml or --config"
     validate(config, "config", where, catalog.NAMES)
     for dataset, place in (config.get("data") or {}).items():
         if isinstance(place, Mapping) and "features" in place and catalog.find(dataset).localization is None:
             raise unknown("key", "features", place.keys() - {"features"}, f"{where}: data.{dataset}")
-    for dataset, given in (config.get("released") or {}).items():
-        published = released_checkpoints(folder)["checkpoints"]
-        if dataset not in published:
-            raise unknown("key", dataset, published, f"{where}: released")
-        for model in given:
-            if model not in published[dataset]:
-                raise unknown("key", model, published[dataset], f"{where}: released.{dataset}")
+    keys: dict[str, str] = {}
+    for release, datasets in (config.get("released") or {}).items():
+        for dataset, given in (datasets or {}).items():
+            for model, file in given.items():
+                _check_published(Scale.of_release(release), dataset, model, folder)
+                key = f"released.{release}.{dataset}.{model}"
+                if file and keys.setdefault(file, key) != key:
+                    raise TadaError(f"{where}: {keys[file]} and {key} are the same file, {file}")
+
+
+def with_scale(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked content of config.yaml, with the scale and seeds that `weights: released` stands for, if it is."""
+    if config.get("weights") != "released":
+        return dict(config)
+    return {**config, "scale": Scale.of_release(config.get("release", "later")).value, "seeds": 1}
 
 
 def recipe_names(scale: str = Scale.PAPER, folder: Path = files.CONFIG) -> tuple[str, ...]:
@@ -225,7 +257,7 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
     """The recipe of a dataset at a scale, with what differs for networks of the model's number of frames.
 
     Args:
-        scale: "mini", "paper" or "released".
+        scale: "mini", "paper", "first-release" or "later-release".
         dataset: name of the recipe, e.g. "ssv2" or "hacs-localization".
         model: a name of `config/models.yaml`; only its number of frames matters here.
         folder: where `recipes/` and `models.yaml` lie.
@@ -280,7 +312,7 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) 
     the share of unusable videos that is tolerated.
 
     Raises:
-        TadaError: as `load_recipe`, or a run of localization, which trains, at a scale that does not.
+        TadaError: as `load_recipe`, or a run of which the authors released no checkpoint, at a scale that tests these.
     """
     recipe = load_recipe(scale, dataset, model, folder)
     values = recipe.identity()
@@ -292,8 +324,7 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) 
         "recipe": values,
     }
     if not Scale.named(scale).trains:
-        if recipe.task != ClassificationRecipe.task:
-            raise TadaError(f"{dataset} cannot be run at scale {scale}, which trains nothing")
+        _check_published(Scale.named(scale), dataset, model, folder)
         del values["train"]
     elif recipe.initial:
         configuration["initial"] = signature(resolved(scale, recipe.initial, model, folder))
@@ -329,8 +360,8 @@ def render_spec(dataset: str, folder: Path = files.CONFIG) -> dict[str, Any]:
 
 
 def is_runnable(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) -> bool:
-    """Whether there is a recipe for the dataset at this scale; if released, a checkpoint."""
-    if not Scale.named(scale).trains and model not in released_checkpoints(folder)["checkpoints"].get(dataset, {}):
+    """Whether there is a recipe for the dataset at this scale; at a release's, a checkpoint."""
+    if not Scale.named(scale).trains and published(Scale.named(scale), dataset, model, folder) is None:
         return False
     return dataset in _load_scale(scale, folder)
 

@@ -10,13 +10,17 @@ from typing import Any, ClassVar, Literal
 
 from tada.base import unknown
 
+RELEASES = ("first", "later")
+"""Of the authors' code and checkpoints; the paper's numbers belong to the first."""
+
 
 class Scale(StrEnum):
-    """How large runs are: small networks on rendered videos, the paper's setting, or the authors' checkpoints in it."""
+    """How large runs are: small networks on rendered videos, the paper's setting, or a release's checkpoints in it."""
 
     MINI = "mini"
     PAPER = "paper"
-    RELEASED = "released"
+    FIRST_RELEASE = "first-release"
+    LATER_RELEASE = "later-release"
 
     @classmethod
     def named(cls, name: str) -> "Scale":
@@ -25,10 +29,22 @@ class Scale(StrEnum):
             raise unknown("scale", name, cls)
         return cls(name)
 
+    @classmethod
+    def of_release(cls, name: str) -> "Scale":
+        """The scale that tests the checkpoints of a release, "first" or "later"; raises TadaError for any other."""
+        if name not in RELEASES:
+            raise unknown("release", name, RELEASES)
+        return cls(f"{name}-release")
+
+    @property
+    def release(self) -> str:
+        """Whose checkpoints are tested, "first" or "later"; empty where networks are trained."""
+        return "" if self in (Scale.MINI, Scale.PAPER) else self.removesuffix("-release")
+
     @property
     def trains(self) -> bool:
         """Whether runs train a network, rather than test one that the authors released."""
-        return self is not Scale.RELEASED
+        return not self.release
 
     @property
     def renders(self) -> bool:

@@ -11,7 +11,7 @@ def test_a_scale_that_does_not_exist(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [*command.split(), "--scale", "big"])
     assert done.exit_code == 1
-    assert done.stderr == "Error: unknown scale 'big'; valid names: mini, paper, released.\n"
+    assert done.stderr == "Error: unknown scale 'big'; valid names: first-release, later-release, mini, paper.\n"
     assert not list(tmp_path.iterdir())
 
 

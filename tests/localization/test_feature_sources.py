@@ -153,6 +153,6 @@ def test_video_that_is_longer_than_annotated_ends_where_its_annotation_does(vide
 
 
 def test_released_checkpoints_compute_no_features(tmp_path):
-    run = Run("released", "hacs-localization", "tada2d", 0, tmp_path)
-    with pytest.raises(TadaError, match="at scale released no run trains the network that computes features"):
+    run = Run("first-release", "hacs-localization", "tada2d", 0, tmp_path)
+    with pytest.raises(TadaError, match="at scale first-release no run trains the network that computes features"):
         NetworkFeatureSource(run, Place(tmp_path), lambda: False, Silent(), ProcessGroup.single())

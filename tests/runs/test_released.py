@@ -15,6 +15,8 @@ from tada.base.files import sha256
 from tada.data.clips import Counts
 from tada.models import build_model, load_released
 from tada.report.pages.tables import build_table
+from tada.report.paper.quantities import Metric
+from tada.report.paper.tables import Paper, against_published
 from tada.runs import recipes
 from tada.runs.checkpoints import released_network
 from tada.runs.record import Checkpoint, Initial, read_record
@@ -77,7 +79,7 @@ def tiny_recipes(small_paper, monkeypatch):
 def test_a_checkpoint_is_tested_and_nothing_trained(checkpoint, tiny_k400, tiny_recipes, tmp_path):
     from tada.execute import execute
 
-    run = Run("released", "k400", "tada2d", 0, tmp_path / "results")
+    run = Run("later-release", "k400", "tada2d", 0, tmp_path / "results")
     execute(run, str(tiny_k400), lambda: False, str(checkpoint))
     record = read_record(run)
     assert record.checkpoint == Checkpoint("k400 tada2d.pyth", sha256(checkpoint))
@@ -105,17 +107,17 @@ def views_of(run, data):
 
 
 def test_training_does_not_enter_the_signature(small_paper):
-    before = recipes.signature(recipes.resolved("released", "k400", "tada2d", small_paper))
+    before = recipes.signature(recipes.resolved("later-release", "k400", "tada2d", small_paper))
     other = small_paper.parent / "other"
     shutil.copytree(small_paper, other)
     content = yaml.safe_load((other / "recipes/paper.yaml").read_text())
     content["k400"]["train"]["epochs"] = 77
     (other / "recipes/paper.yaml").write_text(yaml.safe_dump(content))
-    assert recipes.signature(recipes.resolved("released", "k400", "tada2d", other)) == before
+    assert recipes.signature(recipes.resolved("later-release", "k400", "tada2d", other)) == before
     content["k400"]["test"]["clips"] = 2
     (other / "recipes/paper.yaml").write_text(yaml.safe_dump(content))
     recipes._load_scale.cache_clear()
-    assert recipes.signature(recipes.resolved("released", "k400", "tada2d", other)) != before
+    assert recipes.signature(recipes.resolved("later-release", "k400", "tada2d", other)) != before
 
 
 @pytest.mark.parametrize(
@@ -127,13 +129,111 @@ def test_training_does_not_enter_the_signature(small_paper):
 )
 def test_the_checkpoint_of_another_network_is_refused(checkpoint, tiny_recipes, dataset, model, message):
     with pytest.raises(TadaError, match=message):
-        released_network(Run("released", dataset, model, 0), checkpoint)
-    with pytest.raises(TadaError, match=rf"Set released\.{dataset}\.{model} in config"):
-        released_network(Run("released", dataset, model, 0), None)
+        released_network(Run("first-release", dataset, model, 0), checkpoint)
+    with pytest.raises(TadaError, match=rf"Set released\.first\.{dataset}\.{model} in config"):
+        released_network(Run("first-release", dataset, model, 0), None)
 
 
-def plant(folder, dataset, model, scores, **metrics):
-    run = Run("released", dataset, model, 0, folder)
+def test_one_file_is_not_of_both_releases(checkpoint, tiny_recipes, tmp_path):
+    later, first = (Run(f"{name}-release", "k400", "tada2d", 0, tmp_path) for name in ("later", "first"))
+    plant_record(later, {"top1": 76.7}, checkpoint=Checkpoint("another name.pyth", sha256(checkpoint)))
+    with pytest.raises(TadaError, match=r"k400 tada2d\.pyth: this very file \(SHA-256 .*\) was tested as .* the later"):
+        released_network(first, checkpoint)
+    assert released_network(later, checkpoint).loaded.sha256 == sha256(checkpoint)
+    plant_record(later, {"top1": 76.7}, checkpoint=Checkpoint("another file.pyth", "0" * 64))
+    assert released_network(first, checkpoint).loaded.sha256 == sha256(checkpoint)
+
+
+def test_a_checkpoint_of_neither_release_is_named_in_one_line(tmp_path):
+    path = tmp_path / "slowonly.pyth"
+    torch.save(
+        {"model_state": {"backbone.conv1.a.weight": torch.zeros(64, 3, 1, 7, 7), "head.out.bias": torch.zeros(4)}}, path
+    )
+    with pytest.raises(TadaError) as caught:
+        load_released(path)
+    expected = (
+        "no TAda2D of any release: of its 2 tensors (backbone.conv1.a.weight, head.out.bias, ...) none calibrates"
+    )
+    assert str(caught.value) == f"{path}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("scale", "dataset", "model"),
+    [
+        ("first-release", "k400", "slowfast-8x8"), ("later-release", "k400", "slowonly+tada"),
+        ("first-release", "ssv2", "tsn"), ("later-release", "k400", "r2plus1d"), ("first-release", "k400", "r3d+tada"),
+        ("later-release", "ek100", "tada2d"), ("first-release", "hacs-localization", "tada2d"),
+    ],
+)  # fmt: skip
+def test_what_was_not_released_is_said_in_one_line(scale, dataset, model, checkpoint, tmp_path):
+    from tada.execute import execute
+
+    message = (
+        f"{dataset}/{model}: the authors released no checkpoint of it; their {scale.split('-')[0]} release has k400/"
+    )
+    with pytest.raises(TadaError) as caught:
+        execute(Run(scale, dataset, model, 0, tmp_path), "", lambda: False, str(checkpoint))
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+    assert not recipes.is_runnable(scale, dataset, model)
+
+
+def test_a_release_is_what_the_user_says():
+    assert Scale.of_release("first").release == "first" and Scale.LATER_RELEASE.release == "later"
+    assert Scale.MINI.release == Scale.PAPER.release == ""
+    with pytest.raises(TadaError, match="unknown release 'second'; valid names: first, later"):
+        Scale.of_release("second")
+
+
+CONFIG = {"scale": "mini", "seeds": 3, "data": {}, "weights": "released"}
+
+
+def test_the_release_decides_the_scale():
+    found = [
+        recipes.with_scale({**CONFIG, **more})["scale"] for more in ({}, {"release": "first"}, {"release": "later"})
+    ]
+    assert found == ["later-release", "first-release", "later-release"]
+    assert recipes.with_scale(CONFIG)["seeds"] == 1
+    assert recipes.with_scale({**CONFIG, "weights": "trained"}) == {**CONFIG, "weights": "trained"}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"release": "frist"}, "release: unknown value 'frist'; did you mean 'first'"),
+        ({"released": {"second": {}}}, "released: unknown key 'second'; valid names: first, later"),
+        ({"released": {"first": {"k400": {"tada3d": "a"}}}}, "unknown model 'tada3d'; did you mean 'tada2d"),
+        (
+            {"released": {"later": {"k400": {"slowonly": "a"}}}},
+            "k400/slowonly: the authors released no checkpoint of it",
+        ),
+        (
+            {"released": {"first": {"ssv2": {"tada2d": "/a"}}, "later": {"ssv2": {"tada2d": "/a"}}}},
+            r"released\.first\.ssv2\.tada2d and released\.later\.ssv2\.tada2d are the same file, /a",
+        ),
+    ],
+)
+def test_a_release_that_cannot_be_is_named(more, message):
+    with pytest.raises(TadaError, match=message) as caught:
+        recipes.check_config({**CONFIG, **more})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_first_release_has_the_numbers_of_the_paper():
+    compared = 0
+    for table in Paper().tables.values():
+        for row, cell in against_published(table, Scale.FIRST_RELEASE).cells():
+            if isinstance(cell.quantity, Metric) and len(cell.quantity.models) == 1:
+                compared += 1
+                assert cell.reported == table_cell(table, row.id, cell.column).reported
+    assert compared == 10
+
+
+def table_cell(table, row, column):
+    return next(one for one in table.rows if one.id == row).cells[column]
+
+
+def plant(folder, dataset, model, scores, scale="later-release", **metrics):
+    run = Run(scale, dataset, model, 0, folder)
     plant_outcome(run)
     plant_record(run, metrics, dataset={"validation": Counts(4, 4, [])})
     np.savez(run.file("scores.npz"), videos=np.array(list("abcd")), labels=np.array([0, 1, 2, 0]), scores=scores)
@@ -144,11 +244,11 @@ def test_verdicts_compare_with_what_is_published_for_the_checkpoint(tmp_path):
     second = np.eye(6)[[0, 1, 2, 3]] * 3
     plant(tmp_path / "results", "ssv2", "tada2d", first, top1=64.0, top5=87.5)
     plant(tmp_path / "results", "ssv2", "tada2d-16f", second, top1=65.0, top5=89.2)
-    build_table("table5", Scale.RELEASED, 1, tmp_path / "results", tmp_path)
+    build_table("table5", Scale.LATER_RELEASE, 1, tmp_path / "results", tmp_path)
     lines = (tmp_path / "table5.csv").read_text().splitlines()
     cells = {tuple(line.split(",")[1:3]): line for line in lines}
     page = (tmp_path / "table5.md").read_text()
-    assert "# Table 5, released checkpoints" in page
+    assert "# Table 5, later-release checkpoints" in page
     assert "64.2" in cells["tada2d", "top1"] and "match" in cells["tada2d", "top1"]
     assert "88.0" in cells["tada2d", "top5"] and "off" in cells["tada2d", "top5"]
     assert "65.6" in cells["tada2d-16f", "top1"] and "off" in cells["tada2d-16f", "top1"]
@@ -157,12 +257,23 @@ def test_verdicts_compare_with_what_is_published_for_the_checkpoint(tmp_path):
     assert "within 0.3" in page and "tested and not trained" in page
 
 
+def test_the_first_release_is_compared_with_the_paper(tmp_path):
+    first, second = np.eye(6)[[0, 1, 3, 3]] + 0.1, np.eye(6)[[0, 1, 2, 3]] * 3
+    plant(tmp_path / "results", "ssv2", "tada2d", first, "first-release", top1=63.9, top5=87.3)
+    plant(tmp_path / "results", "ssv2", "tada2d-16f", second, "first-release", top1=65.6, top5=89.1)
+    build_table("table5", Scale.FIRST_RELEASE, 1, tmp_path / "results", tmp_path)
+    cells = {tuple(line.split(",")[1:3]): line for line in (tmp_path / "table5.csv").read_text().splitlines()}
+    page = (tmp_path / "table5.md").read_text()
+    assert "# Table 5, first-release checkpoints" in page
+    assert "63.8" in cells["tada2d", "top1"] and "match" in cells["tada2d", "top1"]
+    assert "87.7" in cells["tada2d", "top5"] and "off" in cells["tada2d", "top5"]
+    assert "65.2" in cells["tada2d-16f", "top1"] and "off" in cells["tada2d-16f", "top1"]
+    assert "match" in cells["tada2d-16f", "top5"]
+    assert "published for this very checkpoint; the paper prints 63.8" in page
+    assert "the reported number is the paper's." in page and "network was another" not in page
+
+
 def test_rows_without_a_checkpoint_are_only_shown(tmp_path):
-    problems = build_table("table2", Scale.RELEASED, 1, tmp_path / "results", tmp_path)
+    problems = build_table("table2", Scale.LATER_RELEASE, 1, tmp_path / "results", tmp_path)
     assert problems and all("complexity" in problem for problem in problems)
     assert "74.56" in (tmp_path / "table2.md").read_text()
-
-
-def test_localization_cannot_be_run_without_training():
-    with pytest.raises(TadaError, match="hacs-localization cannot be run at scale released, which trains nothing"):
-        recipes.resolved("released", "hacs-localization", "tada2d")

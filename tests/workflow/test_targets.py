@@ -173,18 +173,24 @@ def test_data_roots(tmp_path):
 
 
 def test_released_checkpoints_are_tested_and_nothing_is_trained(tmp_path):
-    files = {"k400": {"tada2d": "/weights of mine/k400.pyth"}}
-    targets.check_config({**CONFIG, "seeds": 3, "weights": "released", "released": files})
+    files = {release: {"k400": {"tada2d": f"/{release} weights/k400.pyth"}} for release in ("first", "later")}
+    targets.check_config({**CONFIG, "seeds": 3, "weights": "released", "release": "first", "released": files})
     needed = {name: targets.table_inputs(wildcards(name=name)) for name in ("table2", "table5", "table6", "table7")}
     runs = {name: [file for file in files if "complexity" not in file] for name, files in needed.items()}
-    place = "results/released/{}/{}/seed0/outcome.json"
+    place = "results/first-release/{}/{}/seed0/outcome.json"
     assert runs["table7"] == [place.format("k400", "tada2d"), place.format("k400", "tada2d-16f")]
     assert runs["table5"] == [place.format("ssv2", "tada2d"), place.format("ssv2", "tada2d-16f")]
     assert runs["table2"] == [] and runs["table6"] == []
-    tested = wildcards(scale="released", dataset="k400", model="tada2d")
-    assert targets.run_inputs(tested) == []
-    assert targets.weights(tested) == "/weights of mine/k400.pyth"
-    assert targets.weights(wildcards(scale="released", dataset="ssv2", model="tada2d")) == ""
+    for release in files:
+        tested = wildcards(scale=f"{release}-release", dataset="k400", model="tada2d")
+        assert targets.run_inputs(tested) == []
+        assert targets.weights(tested) == f"/{release} weights/k400.pyth"
+        assert targets.weights(wildcards(scale=f"{release}-release", dataset="ssv2", model="tada2d")) == ""
+
+
+def test_a_run_that_the_authors_did_not_release_ends_the_plan_with_one_line():
+    with pytest.raises(SystemExit, match="Error: k400/slowonly: the authors released no checkpoint of it; their later"):
+        targets.run_signature(wildcards(scale="later-release", dataset="k400", model="slowonly"))
 
 
 def test_the_overview_needs_a_page_of_everything():

@@ -124,9 +124,15 @@ SCALE_MEANINGS = {
         "levels: an accuracy's difference to the paper's says nothing here, so accuracies carry no verdict."
     ),
     Scale.PAPER: "paper: the paper's datasets, networks and schedules; accuracies carry verdicts.",
-    Scale.RELEASED: (
-        "released: the authors' checkpoints, tested and not trained. A verdict compares with what the authors publish "
-        "for that very checkpoint, and says nothing about a training; rows without a checkpoint are only shown."
+    Scale.FIRST_RELEASE: (
+        "first-release: the checkpoints of the authors' first release, tested and not trained. A verdict compares with "
+        "what the authors publish for that very checkpoint, which are the paper's own numbers, and says nothing about "
+        "a training; rows without a checkpoint are only shown."
+    ),
+    Scale.LATER_RELEASE: (
+        "later-release: the checkpoints of the authors' later release, tested and not trained. A verdict compares with "
+        "what the authors publish for that very checkpoint, and says nothing about the paper's networks or a training; "
+        "rows without a checkpoint are only shown."
     ),
 }
 

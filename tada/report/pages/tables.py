@@ -57,7 +57,7 @@ def build_table(name: str, scale: Scale, seeds: int, results: Path, out: Path, *
 def table_at(scale: Scale, name: str, specs: Path = TABLES) -> Table:
     """The table's spec; where checkpoints of the authors are tested, with what they publish for these."""
     table = load_table(name, specs)
-    return table if scale.trains else against_published(table)
+    return table if scale.trains else against_published(table, scale)
 
 
 def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> Page:

@@ -25,7 +25,8 @@ from tada.report.paper.quantities import (
     complexities_of,
     runs_of,
 )
-from tada.runs.recipes import released_checkpoints
+from tada.runs.recipes import published, released_checkpoints
+from tada.runs.settings import Scale
 
 TABLES = files.PAPER / "tables"
 
@@ -369,14 +370,22 @@ class Paper:
         return next((self.interval(name) for name, cell in cells if cell.quantity == quantity), None)
 
 
-_OWN = "The reported number is published for this very checkpoint; the paper, whose network was another, prints {}."
+_OWN = {
+    "first": "The reported number is published for this very checkpoint; the paper prints {}.",
+    "later": "The reported number is published for this very checkpoint; the paper, whose network was another, prints "
+    "{}.",
+}
 
 
-_SUM = "Nothing is published for these checkpoints together; the reported number is the paper's, of other networks."
+_SUM = {
+    "first": "Nothing is published for these checkpoints together; the reported number is the paper's.",
+    "later": "Nothing is published for these checkpoints together; the reported number is the paper's, of other "
+    "networks.",
+}
 
 
-def against_published(table: Table) -> Table:
-    """A table for the authors' checkpoints: each accuracy beside what the authors publish for that very file.
+def against_published(table: Table, scale: Scale) -> Table:
+    """A table for the checkpoints of a release: each accuracy beside what the authors publish for that very file.
 
     Cells without a checkpoint are only shown.
     """
@@ -384,15 +393,16 @@ def against_published(table: Table) -> Table:
     tolerance = Tolerance(content["tolerance"]["value"], " ".join(content["tolerance"]["why"].split()))
 
     def accuracy(cell: Cell, metric: Metric) -> Cell:
-        published = [content["checkpoints"].get(metric.dataset, {}).get(model) for model in metric.models]
-        if not all(published):
+        numbers = [published(scale, metric.dataset, model) for model in metric.models]
+        if None in numbers:
             return cell.as_cited
-        if len(published) > 1:
-            return replace(cell, note=_SUM)
-        number = published[0].get(metric.name)
+        if len(numbers) > 1:
+            return replace(cell, note=_SUM[scale.release])
+        number = (numbers[0] or {}).get(metric.name)
         if number is None:
             return cell.as_cited
-        return replace(cell, reported=number, tolerance=tolerance, note=_OWN.format(cell.reported))
+        note = _OWN[scale.release].format(cell.reported)
+        return replace(cell, reported=number, tolerance=tolerance, note=note)
 
     def compared(cell: Cell) -> Cell:
         if isinstance(cell.quantity, Metric):

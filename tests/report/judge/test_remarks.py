@@ -180,4 +180,4 @@ def test_tables_of_which_the_text_says_no_number_have_no_such_line(plant):
 
 
 def test_released_checkpoints_were_not_compared_in_the_text(plant):
-    assert build(plant, "table2", scale="released") == []
+    assert build(plant, "table2", scale="later-release") == []

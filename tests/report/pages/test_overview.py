@@ -59,9 +59,9 @@ def test_what_it_says(built, plant):
 def test_released_checkpoints_of_which_none_is_tested_yet(plant, monkeypatch):
     monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
     page = plant.folder / "overview.html"
-    build_overview(Scale.RELEASED, 1, plant.results, plant.folder, page)
+    build_overview(Scale.LATER_RELEASE, 1, plant.results, plant.folder, page)
     text = page.read_text(encoding="utf-8")
-    assert "released: the authors" in text
+    assert "later-release: the checkpoints of the authors" in text
     assert re.search(r"<dt>Runs</dt><dd>\d+ pending</dd>", text)
 
 
