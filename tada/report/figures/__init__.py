@@ -90,7 +90,8 @@ def _draw(figure: Figure, results: Results, data: str) -> Drawing:
 def _save(canvas: Canvas, path: Path, figure: Figure, results: Results) -> None:
     """Write SVG and PNG, which carry caption and provenance as metadata."""
     lines = provenance(results.all_runs(figure.runs), results)
-    about = "\n".join([figure.caption, *(f"{label}: {text}" for label, text in lines)])
+    reading = [("Reading", figure.reading)] if figure.reading else []
+    about = "\n".join([figure.caption, *(f"{label}: {text}" for label, text in [*reading, *lines])])
     with replacing(path.with_suffix(".svg")) as temporary:
         canvas.savefig(temporary, format="svg", metadata={"Title": figure.title, "Description": about, "Date": None})
     with replacing(path.with_suffix(".png")) as temporary:

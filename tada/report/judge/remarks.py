@@ -182,7 +182,7 @@ def _number(check: Sum, measured: Mapping[str, Compared]) -> str:
     for how, expressions in check.readings.items():
         here, paper = (" and ".join(f(one, measured) for one in expressions) for f in (_here, _of_paper))
         texts.append((f"{how}: " if how else "") + f"here {here}, by the paper's rows {paper}")
-    return f"“{check.quote}” ({check.place}; prints {' and '.join(check.printed)}): {'; '.join(texts)}."
+    return f"{check.words} ({check.place}; prints {' and '.join(check.printed)}): {'; '.join(texts)}."
 
 
 def _average(check: Ordering, measured: Mapping[str, Compared], headers: Mapping[str, str]) -> str:
@@ -205,7 +205,7 @@ def _average(check: Ordering, measured: Mapping[str, Compared], headers: Mapping
             mean = Expression(f"mean({', '.join(margin.text for margin in margins)})")
             values = f"here {_here(mean, measured)}, by the paper's rows {_of_paper(mean, measured)}"
             texts.append(f"{headers[column]} {values} ({len(margins)} differences)")
-    return f"“{check.quote}” ({check.place}): {'; '.join(texts)}." if texts else ""
+    return f"{check.words} ({check.place}): {'; '.join(texts)}." if texts else ""
 
 
 def _digits(expression: Expression, measured: Mapping[str, Compared]) -> int:

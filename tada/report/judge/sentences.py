@@ -121,7 +121,7 @@ class Recomputed:
 
     id: str
     place: str
-    quote: str
+    words: str
     printed: str
     recomputed: str
     how: str
@@ -144,7 +144,7 @@ def recompute(audit: Audit, paper: Paper) -> list[Recomputed]:
             case Ordering():
                 findings += _ordering(check, look_up)
     findings += [
-        Recomputed("", one.place, one.quote, "", "", "", "", Verdict.UNCHECKED, one.why) for one in audit.unchecked
+        Recomputed("", one.place, one.words, "", "", "", "", Verdict.UNCHECKED, one.why) for one in audit.unchecked
     ]
     return sorted(findings, key=lambda finding: OF_AUDIT.index(finding.verdict))  # within, in the paper's order
 
@@ -161,10 +161,14 @@ class _Numbers:
         return Interval.exact(Fraction(str(self._known(name))))
 
     def text(self, name: str) -> str:
-        if name.startswith("known/"):
-            return f"{self._known(name):,}"
-        number = self.paper.printed(name, "paper/audit.yaml")
+        number = self.number(name)
         return show(number.value, number.decimals)
+
+    def number(self, name: str) -> Printed:
+        """What a name points to: a number of a table, or one of `known`, which is a whole one."""
+        if name.startswith("known/"):
+            return Printed(name, Decimal(str(self._known(name))), 0)
+        return self.paper.printed(name, "paper/audit.yaml")
 
     def printed(self, text: str, where: str) -> Printed:
         """A text, or the text that a reference in braces points to."""
@@ -177,12 +181,15 @@ class _Numbers:
     def statement(self, statement: Comparison) -> str:
         """A comparison in the rows' names, e.g. "tada2d > tanet-8 (Top-5)": its place names the table."""
         columns = {column.name: column for table in self.paper.tables.values() for column in table.columns}
-        compared = [name for name in statement.references if not self.paper.printed(name).below]
+        cells = [name for name in statement.references if not name.startswith("known/")]
+        compared = [name for name in cells if not self.paper.printed(name).below]
         about = [columns[name] for name in dict.fromkeys(name.rsplit("/", 1)[1] for name in compared)]
         header = f" ({f'{about[0].over} {about[0].header}'.strip()})" if len(about) == 1 else ""
         return statement.shown(self._row) + header
 
     def _row(self, name: str) -> str:
+        if name.startswith("known/"):
+            return name.removeprefix("known/").replace("-", " ")
         number = self.paper.printed(name)
         return show(number.value, number.decimals) if number.below else name.split("/", 1)[1].rsplit("/", 1)[0]
 
@@ -215,7 +222,7 @@ def _sum(check: Sum, look_up: _Numbers) -> Recomputed:
     return Recomputed(
         check.id,
         check.place,
-        check.quote,
+        check.words,
         " and ".join(number.text for number in printed),
         " and ".join(texts),
         "; ".join(expression.shown(look_up.text) for expression in expressions) + (f" ({how})" if how else ""),
@@ -243,7 +250,7 @@ def _bounds(check: Bounds, look_up: _Numbers) -> Recomputed:
     return Recomputed(
         check.id,
         check.place,
-        check.quote,
+        check.words,
         number.text,
         f"{_shown(low.value, number)} to {_shown(high.value, number)}",
         " to ".join(expression.shown(look_up.text) for expression in check.between),
@@ -260,14 +267,14 @@ def _ordering(check: Ordering, look_up: _Numbers) -> list[Recomputed]:
         margin = statement.margin.evaluate(look_up)
         true = margin.value > 0 or (margin.value == 0 and not statement.strict)
         verdict = Verdict.ADDS_UP if true else Verdict.ROUNDING if margin.high > 0 else Verdict.DIFFERS
-        digits = max(look_up.paper.printed(name, check.id).decimals for name in statement.references)
+        digits = max(look_up.number(name).decimals for name in statement.references)
         name = f"{check.id}/{number}" if len(check.holds) > 1 else check.id
         size = "" if true else show(_decimal(margin.value), digits)
         how = statement.shown(look_up.text)
         note = "" if true else check.note
         said = look_up.statement(statement)
-        about = (name, check.place, check.quote)
-        findings.append(Recomputed(*about, said, how, how, size, verdict, note, group=check.quote))
+        about = (name, check.place, check.words)
+        findings.append(Recomputed(*about, said, how, how, size, verdict, note, group=check.words))
     return findings
 
 

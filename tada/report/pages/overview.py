@@ -139,8 +139,8 @@ def _audit(findings: Sequence[Recomputed]) -> Sentences:
     differ: dict[str, Recomputed] = {}
     for finding in findings:
         if finding.verdict == Verdict.DIFFERS:
-            differ.setdefault(finding.quote, finding)
-    return Sentences(counted, "What differs", tuple(f"{one.quote} ({one.place})" for one in differ.values()))
+            differ.setdefault(finding.words, finding)
+    return Sentences(counted, "What differs", tuple(f"{one.words} ({one.place})" for one in differ.values()))
 
 
 def _counted(verdicts: Iterable[Verdict]) -> str:
@@ -154,4 +154,5 @@ def _cost(lines: Iterable[Line]) -> Iterable[Line]:
 
 def _picture(figure: Figure, path: Path) -> Picture:
     data = base64.b64encode(path.read_bytes()).decode()
-    return Picture(figure.name, figure.title, f"{figure.title}. {figure.caption} ({figure.place})", data)
+    reading = f" Reading: {figure.reading}" if figure.reading else ""
+    return Picture(figure.name, figure.title, f"{figure.title}. {figure.caption} ({figure.place}){reading}", data)

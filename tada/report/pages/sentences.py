@@ -159,7 +159,7 @@ def _orders(claims: Claims, available: Mapping[Scale, Results]) -> list[str]:
 
 def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
     """The paper's words, and each statement with its margins."""
-    parts = [f"“{claim.quote}”"]
+    parts = [claim.words]
     for number, statement in enumerate(claim.holds):
         text = statement.comparison.shown(_short(statement))
         found = []
@@ -228,7 +228,7 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
                         "high": estimate and f"{estimate.high:.10g}",
                         "noise": estimate.noise if estimate else "",
                         "videos": estimate.videos if estimate else "",
-                        "quote": one.claim.quote,
+                        "words": one.claim.words,
                     }
                 )
     frame = pd.DataFrame(lines)
@@ -246,11 +246,13 @@ def audit_page(audit: Audit, findings: Sequence[Recomputed]) -> Page:
         if previous not in (None, finding.verdict):
             rules.add(len(lines))
         previous = finding.verdict
-        what = Piece(finding.quote, note=notes.number(finding.note))
+        what = Piece(finding.words, note=notes.number(finding.note))
         numbers = (finding.printed, finding.recomputed, finding.difference)
         lines.append((Piece(finding.verdict), Piece(finding.place), what, *map(Piece, numbers)))
     heads = ("verdict", "Place", "What", "printed", "recomputed", "diff.")
-    sources = [("Known from elsewhere", f"{name}: {source}") for name, (_, source) in audit.known.items()]
+    sources = [
+        ("Given", f"{name.replace('-', ' ')}, {value:,}: {source}") for name, (value, source) in audit.known.items()
+    ]
     return Page(
         name="audit",
         title=audit.title,

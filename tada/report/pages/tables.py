@@ -73,7 +73,11 @@ def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> P
         scale=results.scale if table.runs else None,
         notes=notes.texts,
         order=tuple(order_of_rows(table, cells)),
-        footer=(*numbers_of_text(table, cells), *footer(table, results)),
+        footer=(
+            *([("Reading", table.reading)] if table.reading else []),
+            *numbers_of_text(table, cells),
+            *footer(table, results),
+        ),
         data=table_data(table.name, cells),
     )
 

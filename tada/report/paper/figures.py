@@ -18,12 +18,16 @@ FIGURES = files.PAPER / "figures"
 
 @dataclass(frozen=True)
 class About:
-    """What a figure is called, says, and where it stands in the paper."""
+    """What a figure is called, says, and where it stands in the paper.
+
+    `reading` says how this suite understands what the paper leaves open.
+    """
 
     name: str
     title: str
     caption: str
     place: str
+    reading: str
 
     @property
     def complexities(self) -> set[tuple[str, int, int]]:
@@ -142,7 +146,8 @@ def load_figure(name: str, folder: Path = FIGURES) -> Figure:
         raise unknown("figure", name, figure_names(folder), where=str(folder))
     kind = _kind(path)
     spec = load_yaml(path, f"figure-{kind}", catalog.NAMES)
-    about = (name, spec["title"], " ".join(spec["caption"].split()), spec["place"])
+    reading = " ".join(spec.get("reading", "").split())
+    about = (name, spec["title"], " ".join(spec["caption"].split()), spec["place"], reading)
     return _READERS[kind](about, spec, path)
 
 
@@ -157,7 +162,7 @@ def _kind(path: Path) -> str:
     return kind
 
 
-_About = tuple[str, str, str, str]
+_About = tuple[str, str, str, str, str]
 
 
 def _accuracies(about: _About, spec: dict[str, Any], path: Path) -> Accuracies:

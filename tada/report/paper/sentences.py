@@ -37,12 +37,16 @@ class Statement:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper: true if all statements are. `at` names the only scale at which they mean something."""
+    """A sentence of the paper, or what its tables' cells say: true if all statements are.
+
+    `words` are the paper's, in quotation marks, or say which cells are meant. `at` names the only scale at which the
+    statements mean something.
+    """
 
     id: str
     place: str
     says: str
-    quote: str
+    words: str
     holds: tuple[Statement, ...]
     at: str = ""
     note: str = ""
@@ -98,7 +102,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
             comparison = Comparison(" ".join(text.split()))
             named = {name: parse_quantity(name, where, _setting) for name in comparison.references}
             statements.append(Statement(comparison, named))
-        about = (entry["id"], entry["place"], entry["says"], entry["quote"])
+        about = (entry["id"], entry["place"], entry["says"], _words(entry))
         claims.append(Claim(*about, tuple(statements), entry.get("at", ""), _line(entry.get("note", ""))))
     correlations = tuple(spec.get("correlations", []))
     return Claims(spec["title"], spec["place"], _line(spec["caption"]), tuple(claims), correlations)
@@ -115,12 +119,13 @@ def _setting() -> Setting:
 class Sum:
     """Printed numbers that have to be equal to what is computed; one of the `readings` has to fit all of them.
 
-    `printed` are texts, or references to a cell in braces. `group` names the column that a table's number stands in.
+    `words` are the paper's, in quotation marks, or say what is read from cells. `printed` are texts, or references to a
+    cell in braces. `group` names the column that a table's number stands in.
     """
 
     id: str
     place: str
-    quote: str
+    words: str
     printed: tuple[str, ...]
     readings: dict[str, tuple[Expression, ...]]
     note: str = ""
@@ -133,7 +138,7 @@ class Bounds:
 
     id: str
     place: str
-    quote: str
+    words: str
     printed: str
     between: tuple[Expression, Expression]
     note: str = ""
@@ -146,7 +151,7 @@ class Ordering:
 
     id: str
     place: str
-    quote: str
+    words: str
     holds: tuple[Comparison, ...]
     note: str = ""
 
@@ -156,7 +161,7 @@ class Unchecked:
     """A number that cannot be recomputed, and why."""
 
     place: str
-    quote: str
+    words: str
     why: str
 
 
@@ -188,7 +193,7 @@ def load_audit(path: Path, paper: Paper) -> Audit:
         caption=_line(spec["caption"]),
         known={name: (entry["value"], entry["source"]) for name, entry in spec.get("known", {}).items()},
         checks=tuple(checks),
-        unchecked=tuple(Unchecked(e["place"], e["quote"], _line(e["why"])) for e in spec.get("unchecked", [])),
+        unchecked=tuple(Unchecked(e["place"], _words(e), _line(e["why"])) for e in spec.get("unchecked", [])),
     )
 
 
@@ -214,8 +219,8 @@ def _deltas(paper: Paper) -> Iterator[Sum]:
         name = f"{table.name}/{row.id}/{cell.column}"
         formula = f"{{{table.name}/{row.id}/{cell.of}}} - {{{table.name}/{cell.base}/{cell.of}}}"
         group = f"{headers[cell.column]} of {headers[cell.of]}"
-        quote = f"{row.id}: {group}"
-        yield Sum(name, table.title, quote, (f"{{{name}}}",), {"": (Expression(formula),)}, group=group)
+        words = f"{row.id}: {group}"
+        yield Sum(name, table.title, words, (f"{{{name}}}",), {"": (Expression(formula),)}, group=group)
 
 
 def _columns(entries: list[dict[str, Any]], paper: Paper, path: Path) -> Iterator[Sum | Bounds]:
@@ -256,7 +261,7 @@ def _sum(entry: dict[str, Any]) -> Sum:
     return Sum(
         entry["id"],
         entry["place"],
-        entry["quote"],
+        _words(entry),
         tuple([printed] if isinstance(printed, str) else printed),
         {how: tuple(Expression(text) for text in texts) for how, texts in readings.items()},
         _line(entry.get("note", "")),
@@ -265,7 +270,15 @@ def _sum(entry: dict[str, Any]) -> Sum:
 
 def _ordering(entry: dict[str, Any]) -> Ordering:
     holds = tuple(Comparison(text) for text in entry["holds"])
-    return Ordering(entry["id"], entry["place"], entry["quote"], holds, _line(entry.get("note", "")))
+    return Ordering(entry["id"], entry["place"], _words(entry), holds, _line(entry.get("note", "")))
+
+
+def _words(entry: dict[str, Any]) -> str:
+    """The paper's words in quotation marks and what of them is meant, or what is read from cells of its tables."""
+    if "cells" in entry:
+        return _line(entry["cells"])
+    about = f" ({entry['about']})" if "about" in entry else ""
+    return f"“{_line(entry['quote'])}”{about}"
 
 
 def _line(text: str) -> str:

@@ -104,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper."""
+    """A table of the paper; `caption` has its words, `reading` how this suite understands what they leave open."""
 
     name: str
     title: str
@@ -112,6 +112,7 @@ class Table:
     place: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    reading: str = ""
 
     def cells(self) -> Iterator[tuple[Row, Cell]]:
         """Every cell with its row, in reading order."""
@@ -184,6 +185,7 @@ class _Reader:
             place=self.spec["place"],
             columns=tuple(self._column(name) for name in self.columns),
             rows=tuple(rows),
+            reading=" ".join(self.spec.get("reading", "").split()),
         )
 
     def _check_column(self, name: str, column: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def test_mini_says_so_and_keeps_the_papers_level_apart(plant):
     plant.done("tsn", scale="paper", top1=32.3)
     build(plant, "paper")
     svg = (plant.out / "figure3.svg").read_text(encoding="utf-8")
-    assert "mini" not in svg
+    assert "mini scale" not in svg
     assert svg.count('id="axes_') == 2
 
 

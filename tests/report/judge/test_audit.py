@@ -52,10 +52,48 @@ def test_intervals_are_what_rounding_leaves_open():
         ("tsm", Verdict.ADDS_UP, ""),
         ("footnote2-tadaconv", Verdict.ADDS_UP, ""),
         ("ek100", Verdict.ADDS_UP, ""),
+        ("dimension-of-kernels/3", Verdict.ADDS_UP, ""),  # 9 taps, 14 x 14 positions
+        ("dimension-of-kernels/4", Verdict.DIFFERS, "−41"),  # 7 x 7
+        ("slowfast-published-ek100/1", Verdict.DIFFERS, "−1.54"),  # 40.08, cited 38.54
+        ("slowfast-published-ek100/2", Verdict.ADDS_UP, ""),  # verbs are below
+        ("params-by-eq5", Verdict.DIFFERS, "+0.9481"),
+        ("params-by-released-code", Verdict.ADDS_UP, ""),
+        ("params-of-tadaconv-in-r2plus1d", Verdict.DIFFERS, "−1.2"),  # +1.9M, where SlowOnly has +3.1M
+        ("k400-videos", Verdict.ADDS_UP, ""),
+        ("ek100-segments", Verdict.ADDS_UP, ""),
     ],
 )
 def test_the_papers_own_numbers(paper, name, verdict, difference):
     assert (paper[name].verdict, paper[name].difference) == (verdict, difference)
+
+
+def calibration(channels, emitted_by_fc):
+    """Trainable numbers of a calibration function with r = 4 on so many channels, and of BN2 of the aggregation."""
+    hidden = channels // 4
+    first, norm, last = 3 * channels * hidden + hidden, 2 * hidden, 3 * hidden * channels
+    return first + norm + last + channels * emitted_by_fc + emitted_by_fc + 2 * channels
+
+
+def test_parameters_by_eq5_and_as_released(paper):
+    blocks = {64: 3, 128: 4, 256: 6, 512: 3}
+    by_eq5 = sum(count * calibration(width, width // 4) for width, count in blocks.items())
+    released = sum(count * calibration(width, width) for width, count in blocks.items())
+    assert (by_eq5, released) == (2_211_904, 3_157_840)
+    assert paper["params-by-eq5"].recomputed == "2.2119"
+    assert paper["params-by-released-code"].recomputed == "3.1578"
+
+
+def test_numbers_that_are_given_besides_the_papers(paper):
+    assert paper["k400-videos"].recomputed == "3.06"
+    assert paper["ek100-segments"].recomputed == "89.98"
+    assert paper["dimension-of-kernels/4"].printed == "10 × taps of a kernel < positions in res5"
+    assert paper["dimension-of-kernels/4"].recomputed == "10 × 9 < 49"
+
+
+def test_words_of_the_paper_are_told_from_cells(paper):
+    assert paper["overall"].words == "“has an advantage over the TSN baseline of 31.8%”"
+    assert paper["plug-in-k400/1"].words.endswith("improvement on the classification accuracy” (K400)")
+    assert paper["k400-16-frames"].words == "GFLOPs of TAda2D with 16 frames, twice those with 8"
 
 
 def test_every_printed_difference_is_recomputed(paper):
@@ -141,6 +179,14 @@ def test_faulty_specs(tmp_path, formula, message):
     spec.write_text(textwrap.dedent(SPEC) % formula, encoding="utf-8")
     with pytest.raises(TadaError, match=message):
         build_audit(tmp_path, spec=spec)
+
+
+def test_words_or_cells_and_not_both(tmp_path):
+    spec = tmp_path / "audit.yaml"
+    for place, new in (("quote: one, ", ""), ("quote: one", "quote: one, cells: one")):
+        spec.write_text((textwrap.dedent(SPEC) % "5").replace(place, new), encoding="utf-8")
+        with pytest.raises(TadaError, match=r"audit\.yaml: numbers\.0"):
+            build_audit(tmp_path, spec=spec)
 
 
 def test_a_typo_names_the_nearest_key(tmp_path):

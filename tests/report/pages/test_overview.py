@@ -51,7 +51,7 @@ def test_what_it_says(built, plant):
     counted = re.search(r"Of (\d+) claims, (.*)\.</p>", text)
     assert int(counted[1]) == verdicts.sum()
     assert {word: int(count) for count, word in re.findall(r"(\d+) “([^”]*)”", counted[2])} == verdicts.to_dict()
-    assert "18 “differs”" in text and "overall improvement of 31.7%" in text
+    assert "23 “differs”" in text and "overall improvement of 31.7%" in text
     assert "2 min in 2 runs" in text and "out of &lt;memory&gt;" in text
     assert "mini: rendered videos and small networks" in text
 
