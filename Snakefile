@@ -5,6 +5,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 import targets
 
+targets.check_file("config/config.yaml")  # in one line, where Snakemake would end in a traceback
+
 
 configfile: "config/config.yaml"
 

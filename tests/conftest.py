@@ -200,7 +200,8 @@ SLOW_FILES = {
     *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),
     *("report/pages/test_collect.py", "report/pages/test_footer.py", "report/pages/test_overview.py"),
     *("report/pages/test_pages.py", "runs/test_released.py", "runs/test_transfer.py", "test_architecture.py"),
-    *("test_complexity.py", "test_conv.py", "test_execute.py", "workflow/test_all.py", "workflow/test_snakefile.py"),
+    *("test_complexity.py", "test_conv.py", "test_execute.py", "workflow/test_all.py", "workflow/test_malformed.py"),
+    "workflow/test_snakefile.py",
 }
 """Tests that train, start processes, Snakemake or jobs, or build networks or pages of full size."""
 

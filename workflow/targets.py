@@ -9,6 +9,7 @@ from typing import Any
 
 from tada.base import TadaError, typed_json, unknown
 from tada.base.files import PAPER, PROJECT
+from tada.base.yaml_files import read_yaml
 from tada.models.registry import model_options
 from tada.report import paper
 from tada.report.paper import pages
@@ -39,6 +40,11 @@ def check_config(config: dict[str, Any]) -> None:
     config |= recipes.with_scale(config)
     _settings.clear()
     _settings.update(config)
+
+
+def check_file(path: str) -> None:
+    """End snakemake where the file of its configuration is no YAML, or sets a key twice."""
+    _checked(lambda: read_yaml(Path(path)))
 
 
 def use_this_python() -> None:

@@ -1,6 +1,7 @@
 """YAML files, checked against their JSON schema so that a typo is an error that names file, key and nearest key."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,49 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file, unchecked.
 
     Raises:
-        TadaError: the file is missing, or is not YAML.
+        TadaError: the file is missing or no text, or is not YAML, or has a key twice.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_bytes().decode("utf-8-sig"), str(path))
     except FileNotFoundError:
         neighbours = (file.stem for file in path.parent.glob(f"*{path.suffix}"))
         raise unknown("file", path.stem, neighbours, where=str(path.parent)) from None
+    except OSError as error:
+        raise TadaError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TadaError(f"{path}: not UTF-8 text ({error.reason}, byte {error.start}); save it as UTF-8") from None
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of YAML text; `where` it is from stands before every message.
+
+    Raises:
+        TadaError: it is not YAML, has a key twice, or contains itself.
+    """
+    try:
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise TadaError(f"{path}: not valid YAML: {error}") from None
+        message = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise TadaError(f"{where}: not valid YAML: {message}") from None
+    except (ValueError, RecursionError) as error:  # of a date that does not exist, of depth
+        raise TadaError(f"{where}: not valid YAML: {error}") from None
+    _check_plain(content, where)
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping: YAML forbids it, and PyYAML would take the last one's value."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<" and first.setdefault(key.value, key) is not key:
+                line = first[key.value].start_mark.line + 1
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands twice, first in line {line}", problem_mark=key.start_mark
+                )
+        return node
 
 
 def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable[str]] | None = None) -> None:
@@ -59,13 +94,42 @@ def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable
     for key, valid in (names or {}).items():
         if key in rules.get("$defs", {}):
             rules["$defs"][key]["enum"] += valid
-    faults = [
-        message
-        for error in jsonschema.Draft202012Validator(rules).iter_errors(content)
-        for message in _messages(error, where)
-    ]
+    _check_plain(content, where)
+    faults = [message for error in _Validator(rules).iter_errors(content) for message in _messages(error, where)]
     if faults:
         raise TadaError("\n".join(faults))
+
+
+_types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+    "integer", lambda checker, value: isinstance(value, int) and not isinstance(value, bool)
+)
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=_types)
+"""JSON has one kind of number, to which 10.0 epochs are as good as 10; Python has two."""
+
+
+def _check_plain(content: Any, where: str) -> None:
+    """Raise a TadaError for what YAML can say and no file here has use for, and a validator would stumble over."""
+    try:
+        faults = list(_unusual(content, where))
+    except RecursionError:
+        faults = [f"{where}: contains itself, or is nested too deeply"]
+    if faults:
+        raise TadaError("\n".join(faults))
+
+
+def _unusual(content: Any, place: str) -> Iterator[str]:
+    """Keys that are no text, and numbers that are not finite."""
+    if isinstance(content, Mapping):
+        for key, part in content.items():
+            if not isinstance(key, str):
+                yield f"{place}: the key {key} has to be text; put it in quotes"
+            else:
+                yield from _unusual(part, f"{place}.{key}" if ": " in place else f"{place}: {key}")
+    elif isinstance(content, list):
+        for number, part in enumerate(content):
+            yield from _unusual(part, f"{place}.{number}" if ": " in place else f"{place}: {number}")
+    elif isinstance(content, float) and not math.isfinite(content):
+        yield f"{place}: {content} is no finite number"
 
 
 def _messages(error: jsonschema.ValidationError, where: str) -> Iterable[str]:

@@ -215,6 +215,9 @@ def localization_of(name: str) -> Localization:
     return facts
 
 
+_PLACE = '{"root": FOLDER, "annotations": FOLDER, "videos": FOLDER, "layout": NAME}'
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a dataset lies: its folder, and what else of `read`'s arguments the user has set."""
@@ -224,10 +227,19 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> "Place":
-        """A folder's path, or {"root": ..., "annotations": ..., "videos": ..., "layout": ...} as JSON."""
+        """A folder's path, or {"root": ..., "annotations": ..., "videos": ..., "layout": ...} as JSON.
+
+        Raises:
+            TadaError: neither.
+        """
         if not text.startswith("{"):
             return cls(Path(text))
-        options = json.loads(text)
+        try:
+            options = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise TadaError(f"--data: not valid JSON: {error}; expected a folder, or {_PLACE}") from None
+        if not isinstance(options.get("root"), str) or not all(isinstance(value, str) for value in options.values()):
+            raise TadaError(f"--data: {text}: expected a folder, or {_PLACE}, each a text")
         return cls(Path(options.pop("root")), options)
 
 

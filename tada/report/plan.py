@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
 
 from tada.base import TadaError, unknown
 from tada.base.files import CONFIG, read_json
-from tada.base.yaml_files import load_yaml
+from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
 from tada.report.paper.figures import figure_names, load_figure
 from tada.report.paper.tables import load_table, table_names
@@ -208,6 +207,6 @@ def _config(changes: Sequence[str]) -> dict[str, Any]:
         key, equals, value = change.partition("=")
         if not equals:
             raise TadaError(f"--config {change}: KEY=VALUE is expected, e.g. scale=paper")
-        config[key] = yaml.safe_load(value)
+        config[key] = parse_yaml(value, f"--config {key}")
     check_config(config)
     return with_scale(config)

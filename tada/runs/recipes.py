@@ -67,7 +67,7 @@ class Setting:
 
 def has_sources(content: Mapping[str, Any]) -> bool:
     """Whether the values of a recipe file name their sources: it says which releases these are."""
-    return "releases" in content
+    return isinstance(content, Mapping) and "releases" in content
 
 
 def without_sources(content: Any) -> Any:
@@ -122,6 +122,9 @@ def _setting(name: str, entry: Any, where: str) -> Setting:
     for key in entry:
         if key not in _KEYS:
             raise unknown("source", key, _KEYS, where)
+    for key in ("choice", "why"):
+        if not isinstance(entry.get(key, ""), str):
+            raise TadaError(f"{where}: {key}: expected the reason as text, found {entry[key]!r}")
     value, choice = entry["value"], entry.get("choice")
     section, text = _text(entry.get("text"), value, where)
     releases = {name: value if entry.get(name) == SAME else entry.get(name) for name in RELEASES}
@@ -143,8 +146,10 @@ def _text(text: Any, value: Any, where: str) -> tuple[str, Any]:
         if len(text) != 1:
             raise TadaError(f"{where}: text: expected a section, or {{section: what it says}}")
         section, says = next(iter(text.items()))
-        return str(section), says
-    return str(text), value
+        return section, says
+    if not isinstance(text, str):
+        raise TadaError(f"{where}: text: expected a section in quotes, found {text!r}")
+    return text, value
 
 
 @cache
@@ -155,7 +160,39 @@ def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
         _all_sources(content, path)  # a value without a source is refused before anything is trained with it
         content = {name: without_sources(recipe) for name, recipe in content.items() if name != "releases"}
     validate(content, "recipes", str(path), catalog.NAMES)
+    for name, recipe in content.items():
+        options = {f"{name}.network": {"network": "resnet", **recipe.get("network", {})}}
+        validate(options, "models", str(path))
+        for frames in (None, *recipe.get("frames", {})):
+            if contradictions := list(_contradictions(_parts(recipe, frames))):
+                where = f"{path}: {name}" + (f", {frames} frames" if frames else "")
+                raise TadaError("\n".join(f"{where}: {fault}" for fault in contradictions))
     return content
+
+
+def _parts(recipe: Mapping[str, Any], frames: str | None) -> dict[str, dict[str, Any]]:
+    """The mappings of a recipe, with what differs for networks of so many frames."""
+    changes = recipe.get("frames", {}).get(frames, {})
+    return {key: {**value, **changes.get(key, {})} for key, value in recipe.items() if isinstance(value, Mapping)}
+
+
+def _contradictions(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What cannot be true together in a recipe, each in words."""
+    if train := parts.get("train"):
+        least, most = train["scale"]
+        if not train["crop"] <= least <= most:
+            yield f"train: crop {train['crop']} and scale [{least}, {most}]: expected crop <= smallest <= largest"
+        if train["batch"] % train["batch_per_device"]:
+            yield f"train.batch: {train['batch']} is no multiple of batch_per_device, {train['batch_per_device']}"
+        if train["warmup_epochs"] > train["epochs"]:
+            yield f"train.warmup_epochs: {train['warmup_epochs']} is more than epochs, {train['epochs']}"
+    if (test := parts.get("test")) and test["crop"] > test["short_side"]:
+        yield f"test.crop: {test['crop']} is larger than short_side, {test['short_side']}"
+    if bmn := parts.get("bmn"):
+        if bmn["durations"] > bmn["temporal"]:
+            yield f"bmn.durations: {bmn['durations']} is more than temporal, {bmn['temporal']}"
+        if (bmn["window"] is None) != (bmn["stride"] is None):
+            yield "bmn.window and bmn.stride: both in seconds, or both null"
 
 
 @cache
@@ -174,6 +211,7 @@ def recipe_sources(folder: Path = files.CONFIG) -> dict[str, list[Setting]]:
 
 def _all_sources(content: Mapping[str, Any], path: Path) -> dict[str, list[Setting]]:
     """Those of every recipe of a file, checked."""
+    validate(content["releases"], "releases", f"{path}: releases")
     return {name: sourced_settings(recipe, f"{path}: {name}") for name, recipe in content.items() if name != "releases"}
 
 
@@ -270,8 +308,7 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
         raise unknown("dataset", dataset, recipes, where=f"config/recipes/{scale}.yaml")
     raw = recipes[dataset]
     frames = model_options(model, folder)["frames"]
-    changes = raw.get("frames", {}).get(str(frames), {})
-    parts = {key: {**value, **changes.get(key, {})} for key, value in raw.items() if isinstance(value, Mapping)}
+    parts = _parts(raw, str(frames))
     if raw.get("task") == LocalizationRecipe.task:
         return _localization(raw, parts, recipes[raw["videos"]], frames)
     return ClassificationRecipe(
@@ -345,17 +382,20 @@ def describe_classes(classes: int | dict[str, int]) -> str:
 
 
 def render_spec(dataset: str, folder: Path = files.CONFIG) -> dict[str, Any]:
-    """What the mini version of a dataset shows: `data.render` of its recipe.
+    """What the mini version of a dataset shows: `data.render` of its recipe, checked.
 
     Raises:
-        TadaError: unknown dataset, or one that has no mini version.
+        TadaError: unknown dataset, one that has no mini version, or videos that cannot be rendered.
     """
+    from tada.data.mini.rendering import RenderSpec  # PyAV, which other plans need not wait for
+
     recipes = _load_scale(Scale.MINI, folder)
     if dataset not in recipes:
         raise unknown("dataset", dataset, recipes, where="config/recipes/mini.yaml")
     spec: dict[str, Any] | None = recipes[dataset].get("data", {}).get("render")
     if spec is None:
         raise TadaError(f"config/recipes/mini.yaml: {dataset}: no data.render, which says what its videos show")
+    RenderSpec.of(spec, where=f"config/recipes/mini.yaml: {dataset}.data.render")
     return spec
 
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tada.base import TadaError, files, unknown
-from tada.base.yaml_files import load_yaml, validate
+from tada.base.yaml_files import load_yaml, parse_yaml, read_yaml, validate
 from tada.data.catalog import NAMES
 
 CONFIG = yaml.safe_load((files.CONFIG / "config.yaml").read_text())
@@ -77,3 +77,45 @@ def test_missing_and_broken_files(tmp_path: Path):
 
 def test_nothing_near_lists_all_names():
     assert str(unknown("scale", "zzz", ["paper", "mini"])) == "unknown scale 'zzz'; valid names: mini, paper."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: {c: 1, c: 2}", r"the key 'c' stands twice, first in line 2.*line 2"),
+        ("a: .nan", r"f\.yaml: a: nan is no finite number"),
+        ("a: {b: [1, .inf]}", r"f\.yaml: a\.b\.1: inf is no finite number"),
+        ("16: 1", r"f\.yaml: the key 16 has to be text"),
+        ("a: &a [*a]", r"f\.yaml: contains itself"),
+        ("a: " + "[" * 5000, r"f\.yaml: not valid YAML"),
+        ("a: 2021-99-99", r"f\.yaml: not valid YAML: month must be in 1\.\.12"),
+    ],
+)
+def test_what_yaml_allows_and_nobody_means(text, message):
+    with pytest.raises(TadaError, match=message):
+        parse_yaml(text, "f.yaml")
+
+
+def test_a_key_may_be_written_over_one_that_is_merged_in():
+    assert parse_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {<<: *a}", "f") == {
+        "a": {"x": 1, "y": 2},
+        "b": {"x": 3, "y": 2},
+        "c": {"x": 1, "y": 2},
+    }
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-32"])
+def test_files_in_other_encodings_are_named(tmp_path, encoding):
+    (tmp_path / "config.yaml").write_bytes("scale: mini  # für alle".encode(encoding))
+    with pytest.raises(TadaError, match=r"config\.yaml: not UTF-8 text"):
+        read_yaml(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_bytes(
+        b"\xef\xbb\xbfscale: mini"
+    )  # with a mark of its order, as some editors write
+    assert read_yaml(tmp_path / "config.yaml") == {"scale": "mini"}
+
+
+@pytest.mark.parametrize("value", [10.0, True, "10", 10**12, -1, None, [10]])
+def test_a_count_is_a_whole_number(value):
+    with pytest.raises(TadaError, match=r"config\.yaml: seeds"):
+        validate({**CONFIG, "seeds": value}, "config", where="config.yaml", names=NAMES)

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import yaml
 
-from tada.base import TadaError
+from tada.base import TadaError, files
 from tada.models.registry import model_names
 from tada.runs import recipes
 from tada.runs.settings import Scale
@@ -91,3 +91,44 @@ def test_a_recipe_that_shows_nothing_is_named(dataset, tmp_path):
     (tmp_path / "recipes/mini.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(TadaError, match=f"mini.yaml: {dataset}: no data.render"):
         recipes.render_spec(dataset, tmp_path)
+
+
+CONTRADICTIONS = [
+    ("ssv2", "train", {"scale": [40, 32]}, "train: crop 32 and scale [40, 32]"),
+    ("ssv2", "train", {"crop": 36}, "train: crop 36 and scale [32, 40]: expected crop <= smallest <= largest"),
+    ("ssv2", "train", {"batch": 33}, "train.batch: 33 is no multiple of batch_per_device, 32"),
+    ("ssv2", "train", {"warmup_epochs": 99}, "train.warmup_epochs: 99 is more than epochs"),
+    ("ssv2", "test", {"crop": 64}, "test.crop: 64 is larger than short_side, 32"),
+    ("ssv2", "network", {"widht": 16}, "ssv2.network: unknown key 'widht'; did you mean 'width'"),
+    ("ssv2", "frames", {"16": {"train": {"epoch": 3}}}, "ssv2.frames.16.train: unknown key 'epoch'"),
+    ("ssv2", "frames", {"16": {"test": {"crop": 64}}}, "ssv2, 16 frames: test.crop: 64 is larger than short_side"),
+    ("hacs-localization", "bmn", {"durations": 9999}, "bmn.durations: 9999 is more than temporal"),
+    (
+        "hacs-localization",
+        "bmn",
+        {"window": 3.0, "stride": None},
+        "bmn.window and bmn.stride: both in seconds, or both",
+    ),
+]
+
+
+@pytest.mark.parametrize(("recipe", "part", "values", "message"), CONTRADICTIONS)
+def test_what_cannot_be_true_together_is_named(tmp_path, recipe, part, values, message):
+    folder = shutil.copytree(files.CONFIG, tmp_path / "config")
+    content = yaml.safe_load((folder / "recipes/mini.yaml").read_text())
+    content[recipe].setdefault(part, {}).update(values)
+    (folder / "recipes/mini.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(TadaError) as error:
+        recipes.load_recipe("mini", "ssv2", "tsn", folder)
+    assert message in str(error.value) and "mini.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(("values", "message"), [({"frames": [28, 20]}, "frames is [28, 20]"), ({"fps": 0}, "fps")])
+def test_videos_that_cannot_be_rendered_are_named_when_planned(tmp_path, values, message):
+    folder = shutil.copytree(files.CONFIG, tmp_path / "config")
+    content = yaml.safe_load((folder / "recipes/mini.yaml").read_text())
+    content["ssv2"]["data"]["render"].update(values)
+    (folder / "recipes/mini.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(TadaError) as error:
+        recipes.render_spec("ssv2", folder)
+    assert message in str(error.value) and "mini.yaml: ssv2.data.render" in str(error.value)

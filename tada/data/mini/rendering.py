@@ -47,8 +47,8 @@ class RenderSpec:
     pause: int | None = None
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "RenderSpec":
-        """A spec from a recipe's mapping; what is not given has its default.
+    def of(cls, values: Mapping[str, Any], where: str = "data.render") -> "RenderSpec":
+        """A spec from a recipe's mapping, which stands at `where`; what is not given has its default.
 
         Raises:
             TadaError: an unknown key, or a value that cannot be rendered.
@@ -56,7 +56,7 @@ class RenderSpec:
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                raise unknown("key", key, known, where="data.render")
+                raise unknown("key", key, known, where)
         plain: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
@@ -64,14 +64,14 @@ class RenderSpec:
         for key in ("train", "validation", "height", "width", "fps", "pause"):
             value = getattr(spec, key)
             if value is not None and value < 1:
-                raise TadaError(f"data.render: {key} is {value}, and must be 1 or more")
+                raise TadaError(f"{where}: {key} is {value}, and must be 1 or more")
         for key, least in (("frames", 2), ("strength", 0), ("untrimmed", 1), ("segments", 1)):
             value = getattr(spec, key)
             if value is None:
                 continue
             if not isinstance(value, tuple) or len(value) != 2 or not least <= value[0] <= value[1]:
                 shown = list(value) if isinstance(value, tuple) else value
-                raise TadaError(f"data.render: {key} is {shown}, and must be a range [low, high] from {least} up")
+                raise TadaError(f"{where}: {key} is {shown}, and must be a range [low, high] from {least} up")
         return spec
 
     @property

@@ -6,10 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tada.base import TadaError, files, unknown
-from tada.base.yaml_files import load_yaml
+from tada.base.yaml_files import load_yaml, read_yaml
 from tada.data import catalog
 from tada.report.paper.printed import parse
 
@@ -152,12 +150,9 @@ def load_figure(name: str, folder: Path = FIGURES) -> Figure:
 
 
 def _kind(path: Path) -> str:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise TadaError(f"{path}: not valid YAML: {error}") from None
+    content = read_yaml(path)
     kind = content.get("draws") if isinstance(content, dict) else None
-    if kind not in _READERS:
+    if not isinstance(kind, str) or kind not in _READERS:
         raise unknown("value", str(kind), _READERS, where=f"{path}: draws")
     return kind
 

@@ -236,7 +236,7 @@ class _Reader:
             return Cell(name, own["reported"], "cited" if cited else "given", note=note)
         settings = {**self.columns[name], **own}
         delta = isinstance(quantity, Difference)
-        return Cell(
+        cell = Cell(
             name,
             own["reported"],
             "measured",
@@ -247,6 +247,9 @@ class _Reader:
             base=row["base"] if delta else "",
             formula=isinstance(quantity, LayerSize) and self.columns[name].get("formula", False),
         )
+        if not isinstance(quantity, Structure) and cell.number is None:
+            raise TadaError(f"{where}: {own['reported']!r} is no number, and one is measured here")
+        return cell
 
     def _quantity(self, name: str, row: dict[str, Any], where: str) -> Quantity | None:
         """What the cell of a row measures in the column `name`; None where that cannot be reproduced."""

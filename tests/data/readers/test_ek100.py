@@ -228,5 +228,14 @@ def test_place_of_a_dataset_in_words_or_as_a_mapping(tmp_path):
     assert len(catalog.read("ek100", place).train.clips) == 2
     with pytest.raises(TadaError, match=r"data\.ek100: unknown option 'annotation'; did you mean 'annotations'"):
         catalog.read("ek100", Place(root, {"annotation": "x"}))
+    for wrong in (
+        '{"root": "a",}',
+        '{"root": 7}',
+        '{"annotations": "a"}',
+        '{"root": "a", "videos": ["b"]}',
+        "{" * 9999,
+    ):
+        with pytest.raises(TadaError, match=r'--data: .*expected a folder, or {"root": FOLDER'):
+            Place.parse(wrong)
     with pytest.raises(TadaError, match="unknown dataset 'thumos'"):
         catalog.read("thumos", Place(root))

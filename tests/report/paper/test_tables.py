@@ -101,6 +101,7 @@ FAULTS = [
     ("delta_of: top1", "delta_of: top2", "columns.delta.delta_of: unknown metric column 'top2'; did you mean 'top1'"),
     ("delta_of: top1", "delta_of: top1, layer: params", "columns.delta: delta_of and layer exclude each other"),
     ("base: tsn", "base: tsm", "rows.tada2d.base: unknown row 'tsm'; did you mean 'tsn'"),
+    ('top1: "32.0"', "top1: hello", "rows.tsn.cells.top1: 'hello' is no number, and one is measured here"),
     ('top1: "32.0", ', "", "rows.tada2d.cells.delta: a difference of top1, which is not measured in both rows"),
     ("        base: tsn\n", "", "rows.tada2d.cells.delta: a difference to which row"),
     ("id: peer", "id: tsn", "rows: tsn: used by several rows"),
