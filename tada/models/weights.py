@@ -4,9 +4,9 @@ Files are read without running anything in them, and compared with a network key
 """
 
 import json
-import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,32 +37,64 @@ class Loaded:
     fresh: tuple[str, ...]
 
 
+class DamagedCheckpoint(TadaError):
+    """A file that is no checkpoint, or no longer what was written; the message names it and says what is wrong."""
+
+
 def read_checkpoint(path: Path, kind: str = "weights") -> Any:
     """The content of a file that `torch.save` wrote: tensors and plain values, nothing else.
+
+    The checksums of the archive's members are compared, which torch itself does not do.
 
     Args:
         path: the file.
         kind: what it should hold, for messages.
 
     Raises:
-        TadaError: the file is not there, is no such file or is cut short, or would execute code when loaded.
+        DamagedCheckpoint: the file is no such file, is cut short or has changed, or would execute code when loaded.
+        TadaError: it is not there, or cannot be read from its disk.
     """
     if not path.is_file():
         raise TadaError(f"{path}: no such file of {kind}")
     try:
+        _compare_checksums(path, kind)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickles; what matters is said below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if found is None:
-            raise TadaError(f"{path}: not a file of {kind} ({_first_line(error)})") from None
-        raise TadaError(
-            f"{path}: refused. Loading it would execute code ({found[1]}); {kind} are read from files of tensors and "
-            "plain values only"
-        ) from None
-    except Exception as error:  # a damaged archive shows as one of many kinds of error
-        raise TadaError(f"{path}: not a file of {kind}, or cut short ({_first_line(error)})") from None
+    except DamagedCheckpoint:
+        raise
+    except OSError as error:
+        raise TadaError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # a damaged file shows as one of many kinds of error
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise DamagedCheckpoint(
+                f"{path}: refused. Loading it would execute code ({found[1]}); {kind} are read from files of tensors "
+                "and plain values only"
+            ) from None
+        # Torch's own words are left out: they go on with how to load files that could run code.
+        what = "it is empty" if not path.stat().st_size else "torch.save has not written it so"
+        raise DamagedCheckpoint(f"{path}: not a file of {kind}, or cut short ({what})") from None
+
+
+_DIRECTORY = 0x10
+
+
+def _compare_checksums(path: Path, kind: str) -> None:
+    """Raise DamagedCheckpoint where a member of the archive is not what was written; older files are no archives."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # A member that one wrong bit makes a directory would be read as nothing.
+            turned = next((one.filename for one in archive.infolist() if one.external_attr & _DIRECTORY), None)
+            wrong = turned or archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:
+        raise DamagedCheckpoint(f"{path}: not a file of {kind}, or cut short ({_first_line(error)})") from None
+    if wrong:
+        raise DamagedCheckpoint(f"{path}: damaged, the checksum of its part {wrong} is wrong")
 
 
 def fill(network: nn.Module, found: Mapping[str, Tensor], wanted: set[str], path: Path, unknown: list[str]) -> Loaded:

@@ -74,7 +74,7 @@ class Plan:
         return sum(self._device_hours(run) for run in runs if run not in self._records)
 
     def gigabytes(self, runs: Iterable[Run]) -> float:
-        """Disk for those of the runs that are not finished: checkpoint with momentum, scores of all views."""
+        """Disk for those of the runs that are not finished: two checkpoints with momentum, scores of all views."""
         return sum(self._gigabytes(run) for run in runs if run not in self._records)
 
     def basis(self) -> str:
@@ -127,7 +127,7 @@ class Plan:
         classes = sum(recipe.classes.values()) if isinstance(recipe.classes, dict) else recipe.classes
         videos = 0 if run.scale.renders else catalog.find(recipe.videos).validation_size
         scores = videos * classes * (2 * recipe.test.clips * recipe.test.crops + 4)
-        return (self._size(run.model)[1] * small * 8 + scores) / 1e9
+        return (self._size(run.model)[1] * small * 16 + scores) / 1e9
 
 
 def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path = Path("results")) -> Plan:

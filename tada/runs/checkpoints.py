@@ -1,28 +1,41 @@
 """Checkpoints of runs: the state of a training that goes on, and the weights that a network begins or ends with.
 
-Training state: `save_state` and `load_state` hold everything that the training loop needs to go on.
+Training state: `save_state`, `load_state` and `resume` hold everything that the training loop needs to go on. The
+state before the last one is kept, for the case that the last one is damaged.
 
 Weights: a run's network begins with those that its recipe names (Appendix A.1). Other runs read the network that a
 finished run has trained. A run at a release's scale takes a checkpoint of the authors, and is tested only.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tada.base import TadaError, first_line
-from tada.base.files import replacing
+from tada.base.files import replacing, sha256
 from tada.models import build_model
 from tada.models.blocks import Network
 from tada.models.registry import model_options
-from tada.models.weights import Released, load_backbone, load_imagenet, read_released
+from tada.models.weights import (
+    DamagedCheckpoint,
+    Released,
+    load_backbone,
+    load_imagenet,
+    read_checkpoint,
+    read_released,
+)
 from tada.runs.recipes import describe_classes
 from tada.runs.record import Initial, RunRecord, is_finished, last_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import RELEASES, Scale
+
+PARTS = frozenset({"identity", "model", "optimizer", "state"})
+"""Of a checkpoint's content."""
 
 
 @dataclass
@@ -56,6 +69,8 @@ def save_state(
     }
     with replacing(path) as temporary:
         torch.save(content, temporary)
+        if path.exists():
+            path.replace(_previous(path))
 
 
 def load_state(
@@ -64,24 +79,75 @@ def load_state(
     """Fill model and optimizer from a checkpoint of the same identity; None if there is none.
 
     Raises:
-        TadaError: the file is damaged, or is no checkpoint of this network and optimizer.
+        DamagedCheckpoint: the file is damaged, or is no checkpoint of this network and optimizer, which are left as
+            they were.
+        TadaError: it cannot be read from its disk.
     """
     if not path.exists():
         return None
+    content = read_checkpoint(path, "training state")
+    missing = PARTS - content.keys() if isinstance(content, dict) else PARTS
+    if missing:
+        raise DamagedCheckpoint(f"{path}: no training state, it lacks {', '.join(sorted(missing))}")
+    if content["identity"] != identity:
+        return None
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict() if optimizer else {}))
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["identity"] != identity:
-            return None
         state = TrainingState(**content["state"])
+        if not (isinstance(state.step, int) and isinstance(state.curves, list) and isinstance(state.running, dict)):
+            raise TypeError("its state is of other types")
         model.load_state_dict(content["model"])
         if optimizer is not None:
             optimizer.load_state_dict(content["optimizer"])
-    except Exception as error:  # a file that is damaged, or of another network, shows as one of many kinds of error
-        # Its first sentence: torch goes on with how to load files that could run code.
-        reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__
-        raise TadaError(f"{path}: the training state cannot be read ({reason}); delete it to train afresh") from error
+            _check_shapes(optimizer)
+    except Exception as error:  # of another network, it shows as one of many kinds of error
+        model.load_state_dict(before[0])
+        if optimizer is not None:
+            optimizer.load_state_dict(before[1])
+        raise DamagedCheckpoint(f"{path}: of another network or optimizer ({first_line(str(error))})") from error
     state.resumes += 1
     return state
+
+
+def resume(
+    path: Path,
+    identity: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    say: Callable[[str], None],
+) -> TrainingState | None:
+    """Fill model and optimizer from the newest state that can be used; None if training starts.
+
+    A damaged file is removed, so that it takes the place of no good one. `say` receives a line where a file could not
+    be used.
+    """
+    unusable, state = [], None
+    for file in (path, _previous(path)):
+        there = file.exists()
+        try:
+            if state := load_state(file, identity, model, optimizer):
+                break
+            unusable += [f"{file}: of another configuration or seed"] if there else []
+        except DamagedCheckpoint as error:
+            unusable.append(str(error))
+            file.unlink(missing_ok=True)
+    if unusable:
+        goes_on = f"training goes on from the state before, at step {state.step}" if state else "training starts again"
+        say(f"{'; '.join(unusable)}; {goes_on}")
+    return state
+
+
+def _previous(path: Path) -> Path:
+    """Where the state before the last one is kept."""
+    return path.with_suffix(f".previous{path.suffix}")
+
+
+def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError where the optimizer's memory of a parameter is of another shape than that."""
+    for parameter, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"{name} is of shape {list(value.shape)} for weights {list(parameter.shape)}")
 
 
 def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> Initial:
@@ -101,10 +167,7 @@ def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> In
     if first is None:
         loaded = load_imagenet(model, imagenet)
         return Initial(kind, loaded.file, loaded.sha256)
-    record = finished_run(first)
-    loaded = load_backbone(model, first.file(record.checkpoint.file))
-    if loaded.sha256 != record.checkpoint.sha256:
-        raise TadaError(f"{first}: {loaded.file} is not what the record beside it was measured with")
+    loaded = load_backbone(model, _tested_weights(first))
     return Initial(kind, loaded.file, loaded.sha256, first.signature)
 
 
@@ -118,23 +181,38 @@ def finished_run(first: Run) -> RunRecord:
         return record
     outcome = last_outcome(first)
     state = f"failed: {first_line(outcome.error)}" if outcome and outcome.failed else "is not done"
-    raise TadaError(
-        f"{first}, whose weights this run starts from, {state}; "
-        f"`tada run {first.dataset} {first.model} --scale {first.scale} --seed {first.seed}` comes first"
-    )
+    raise TadaError(f"{first}, whose weights this run starts from, {state}; `{_command(first)}` comes first")
+
+
+def _tested_weights(run: Run) -> Path:
+    """The file of weights that a finished run has tested.
+
+    Raises:
+        TadaError: it is not done, or the file is not what the record was measured with.
+    """
+    checkpoint = finished_run(run).checkpoint
+    file = run.file(checkpoint.file)
+    if not file.exists() or sha256(file) != checkpoint.sha256:
+        fault = "is missing" if not file.exists() else "is not what the record beside it was measured with"
+        raise TadaError(f"{run}: {file} {fault}; `{_command(run)}` mends it")
+    return file
+
+
+def _command(run: Run) -> str:
+    return f"tada run {run.dataset} {run.model} --scale {run.scale} --seed {run.seed}"
 
 
 def load_trained(run: Run) -> Network:
     """The network that a finished run trained, in evaluation mode.
 
     Raises:
-        TadaError: its checkpoint is missing, damaged or of another recipe.
+        TadaError: it is not done, or its checkpoint is missing, damaged or of another recipe.
     """
-    recipe = run.recipe
+    file, recipe = _tested_weights(run), run.recipe
     network = build_model(run.model, recipe.classes, **recipe.network)
     identity = {"signature": run.signature, "seed": run.seed}
-    if load_state(run.file("checkpoint.pt"), identity, network) is None:
-        raise TadaError(f"{run.file('checkpoint.pt')}: missing, or of another recipe")
+    if load_state(file, identity, network) is None:
+        raise TadaError(f"{file}: of another recipe")
     return network.eval()
 
 

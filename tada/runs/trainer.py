@@ -25,7 +25,7 @@ from tada.base import TadaError
 from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
-from tada.runs.checkpoints import TrainingState, load_state, save_state
+from tada.runs.checkpoints import TrainingState, resume, save_state
 
 CHECKPOINT_SECONDS = 600.0
 """Longest work that a crash can cost; the state is saved at every epoch's end besides."""
@@ -140,7 +140,7 @@ def train(
     workers: int = 0,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingState:
-    """Train `model` in place to the end of its schedule, continuing from `checkpoint` where that is there.
+    """Train `model` in place to the end of its schedule, continuing from `checkpoint` where that can be used.
 
     Args:
         model: what `objective` takes.
@@ -169,7 +169,7 @@ def train(
         )
     model.to(group.device)
     optimizer = objective.optimizer(model)
-    state = load_state(checkpoint, identity, model, optimizer) or TrainingState()
+    state = resume(checkpoint, identity, model, optimizer, progress.say) or TrainingState()
     # What was saved is the sum over all processes; here it belongs to the main one.
     saved_sums = state.running if group.is_main else {}
     state.running = {name: saved_sums.get(name, 0.0) for name in objective.sums}

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -272,5 +273,37 @@ def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(TadaError, match="not a file of weights, or cut short"):
         load_released(path)
     path.write_bytes(pickle.dumps([1, 2, 3]))
-    with pytest.raises(TadaError):
+    with pytest.raises(TadaError, match="not a file of weights") as error:
         load_released(path)
+    assert "weights_only" not in str(error.value), "advice to load a file that could run code"
+
+
+def test_no_wrong_bit_is_taken_for_weights(tmp_path):
+    """Flipped anywhere, a bit is noticed or changes nothing: names, lengths and padding of the archive included."""
+    path = tmp_path / "weights.pyth"
+    torch.save({"model": {"a": torch.arange(24.0), "b": torch.ones(3, dtype=torch.int64)}, "step": 3}, path)
+    whole, expected = path.read_bytes(), weights.read_checkpoint(path)
+    refused = 0
+    for place in np.random.default_rng(0).permutation(8 * len(whole))[:600]:
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        try:
+            found = weights.read_checkpoint(path)
+        except TadaError as error:
+            assert str(path) in str(error)
+            refused += 1
+            continue
+        assert found["step"] == expected["step"] and found["model"].keys() == expected["model"].keys()
+        assert all(torch.equal(value, expected["model"][name]) for name, value in found["model"].items())
+    assert refused > 100
+
+
+def test_a_tensor_that_one_bit_makes_a_directory_is_noticed(tmp_path):
+    path = tmp_path / "weights.pyth"
+    torch.save({"a": torch.ones(24)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"weights/data/0") - 8] ^= 0x10  # of the directory's entry, the external attributes
+    path.write_bytes(content)
+    with pytest.raises(TadaError, match="the checksum of its part weights/data/0 is wrong"):
+        weights.read_checkpoint(path)

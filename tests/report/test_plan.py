@@ -62,7 +62,7 @@ def test_counted_flops_scale_the_hours_and_parameters_the_disk(tmp_path):
     write_json(tmp_path / "complexity/tada2d/174x128.json", count)
     plan = make_plan(["table3b"], ["scale=paper"], tmp_path)
     assert plan.device_hours([run]) == pytest.approx(3 * HOURS)
-    assert plan.gigabytes([run]) - before == pytest.approx(24e6 * 8 / 1e9)
+    assert plan.gigabytes([run]) - before == pytest.approx(24e6 * 16 / 1e9)
 
 
 def test_given_features_spare_the_runs_that_train_their_network(tmp_path):

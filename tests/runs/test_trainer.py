@@ -1,4 +1,6 @@
 import math
+import os
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.classification.training import ClassificationObjective
+from tada.models.weights import DamagedCheckpoint
 from tada.runs.checkpoints import TrainingState, load_state
 from tada.runs.settings import TrainSettings
 from tada.runs.trainer import _micro_batches, epoch_batch, learning_rate, train
@@ -154,17 +157,92 @@ def test_checkpoint_of_another_run_is_left_alone(tmp_path):
     assert same(model, network())
 
 
-def test_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
-    with pytest.raises(TadaError, match=r"checkpoint\.pt: the training state cannot be read") as error:
-        run(tmp_path)
-    assert "weights_only" not in str(error.value), "advice to load a file that could run code"
+def flipped(path):
+    """One bit of the middle of the weights is wrong; the file still opens."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    content[largest.header_offset + 200 + largest.file_size // 2] ^= 1
+    path.write_bytes(content)
 
 
-def test_a_checkpoint_of_another_shape_is_named(tmp_path):
-    torch.save({"identity": IDENTITY, "model": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(TadaError, match=r"checkpoint\.pt: the training state cannot be read.*train afresh"):
+def rewritten(path, **changes):
+    """A whole file of other content; None takes a part away."""
+    content = torch.load(path, weights_only=True) | changes
+    torch.save({name: part for name, part in content.items() if part is not None}, path)
+
+
+UNUSABLE = {
+    "truncated": (lambda path: os.truncate(path, path.stat().st_size // 2), "cut short"),
+    "empty": (lambda path: os.truncate(path, 0), "it is empty"),
+    "foreign": (lambda path: path.write_bytes(b"nonsense"), "not a file of training state"),
+    "page": (lambda path: path.write_text("<html>no</html>"), "not a file of training state"),
+    "zeros": (lambda path: path.write_bytes(bytes(3000)), "not a file of training state"),
+    "flipped": (flipped, "the checksum of its part"),
+    "no optimizer": (lambda path: rewritten(path, optimizer=None), "no training state, it lacks optimizer"),
+    "a list": (lambda path: torch.save([1, 2], path), "no training state, it lacks identity, model, optimizer, state"),
+    "other keys": (lambda path: rewritten(path, model={"a": torch.zeros(2)}), "of another network or optimizer"),
+    "other state": (lambda path: rewritten(path, state={"epoch": 3}), "of another network or optimizer"),
+    "other types": (lambda path: rewritten(path, state={"step": "5"}), "of another network or optimizer"),
+    "of another run": (lambda path: rewritten(path, identity={"seed": 1}), "of another configuration or seed"),
+}
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["state before", "alone"])
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_cannot_be_used_is_said_and_training_ends_with_the_same_numbers(tmp_path, kind, before, capsys):
+    expected, undisturbed = run(tmp_path / "alone")
+    steps = iter([False] * 6 + [True])
+    with pytest.raises(Interrupted):
+        run(tmp_path, stop=lambda: next(steps))
+    damage, words = UNUSABLE[kind]
+    damage(tmp_path / "checkpoint.pt")
+    if not before:
+        (tmp_path / "checkpoint.previous.pt").unlink()
+    capsys.readouterr()
+    resumed, state = run(tmp_path)
+    said = [line for line in capsys.readouterr().err.splitlines() if str(tmp_path) in line]
+    assert len(said) == 1 and "checkpoint.pt: " in said[0] and words in said[0]
+    ends = "training goes on from the state before, at step 6" if before else "training starts again"
+    assert said[0].endswith(ends) and "weights_only" not in said[0]
+    assert same(resumed, expected) and curves(state) == curves(undisturbed)
+    assert state.resumes == int(before)
+
+
+def test_a_damaged_file_does_not_take_the_place_of_the_state_before(tmp_path):
+    steps = iter([False] * 6 + [True])
+    with pytest.raises(Interrupted):
+        run(tmp_path, stop=lambda: next(steps))
+    flipped(tmp_path / "checkpoint.pt")
+    steps = iter([False, True])
+    with pytest.raises(Interrupted):
+        run(tmp_path, stop=lambda: next(steps))
+    assert load_state(tmp_path / "checkpoint.previous.pt", IDENTITY, network()).step == 6
+    assert load_state(tmp_path / "checkpoint.pt", IDENTITY, network()).step == 8
+
+
+def test_momentum_of_another_shape_is_refused_and_nothing_is_changed(tmp_path):
+    run(tmp_path)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    content["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(3)
+    torch.save(content, tmp_path / "checkpoint.pt")
+    fresh = network()
+    optimizer = ClassificationObjective(Blinks(), RECIPE, 0, lambda _: {}).optimizer(fresh)
+    with pytest.raises(DamagedCheckpoint, match=r"momentum_buffer is of shape \[3\]"):
+        load_state(tmp_path / "checkpoint.pt", IDENTITY, fresh, optimizer)
+    assert same(fresh, network())
+
+
+def test_a_file_that_cannot_be_read_from_its_disk_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    run(tmp_path)
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(TadaError, match=r"checkpoint\.pt: cannot be read \(Permission denied\)"):
         run(tmp_path)
+    assert (tmp_path / "checkpoint.pt").exists()
 
 
 def test_a_loss_that_is_not_finite_names_the_setting(tmp_path):

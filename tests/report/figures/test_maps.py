@@ -10,13 +10,17 @@ import torch
 
 pytest.importorskip("captum", reason="the pictures of activation maps need captum")
 
+from planting import plant_record
+
 from tada.base import TadaError
+from tada.base.files import sha256
 from tada.data.views import normalise
 from tada.models import build_model
 from tada.report.figures import build_figure
 from tada.report.figures.gradcam import activation_maps, select_videos
 from tada.report.measure.samples import Hits
-from tada.runs.checkpoints import load_trained
+from tada.runs.checkpoints import TrainingState, load_trained, save_state
+from tada.runs.record import Checkpoint
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -73,8 +77,9 @@ def project(tmp_path, tiny_ssv2, tiny_config, monkeypatch, plant):
         plant.scores(plant.done(model, top1=50.0), np.eye(3)[right] * 0.8, labels, videos)
         torch.manual_seed(0)
         network = build_model(model, 3, **one.recipe.network)
-        content = {"identity": {"signature": one.signature, "seed": 0}, "model": network.state_dict(), "state": {}}
-        torch.save(content, one.file("checkpoint.pt"))
+        identity = {"signature": one.signature, "seed": 0}
+        save_state(one.file("checkpoint.pt"), identity, network, torch.optim.SGD(network.parameters()), TrainingState())
+        plant_record(one, {"top1": 50.0}, checkpoint=Checkpoint("checkpoint.pt", sha256(one.file("checkpoint.pt"))))
     return str(tiny_ssv2)
 
 
@@ -113,7 +118,7 @@ def test_without_runs_videos_or_checkpoints_the_picture_says_why(plant, project,
     assert "no such folder" in problems[0] and frame.empty
     (plant.results / "mini/ssv2/tsn/seed0/checkpoint.pt").unlink()
     problems, _, frame = build(plant, "figure4", project)
-    assert "missing, or of another recipe" in problems[0]
+    assert "checkpoint.pt is missing; `tada run ssv2 tsn --scale mini --seed 0` mends it" in problems[0]
     assert set(frame["model"]) == {"r2plus1d", "tada2d"}
     plant.failed("tada2d", "loss is NaN")
     problems, _, frame = build(plant, "figure4", project)
