@@ -15,6 +15,12 @@ SeedsOption = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, .
 ReadmeOption = Annotated[Path, typer.Option(help="Whose part between the markers is rewritten.")]
 
 
+SourcesOption = Annotated[
+    list[Path],
+    typer.Option("--results", help="Folder of results, or a snapshot, e.g. another machine's; may be repeated."),
+]
+
+
 SnapshotOption = Annotated[Path, typer.Option(help="Folder of the snapshot.")]
 
 
@@ -119,15 +125,20 @@ def overview(
 def snapshot(
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
-    results: ResultsOption = Path("results"),
+    results: SourcesOption = [Path("results")],  # noqa: B006
     data: Annotated[Path, typer.Option(help="Folder of the rendered videos, whose size is noted.")] = Path("data/mini"),
     folder: SnapshotOption = Path("snapshot"),
     readme: ReadmeOption = Path("README.md"),
+    first: Annotated[bool, typer.Option("--first", help="Where results differ, those named first count.")] = False,
 ) -> None:
-    """Keep what was found, small enough to commit, and rewrite the README's numbers from it."""
+    """Keep what was found, small enough to commit, and rewrite the README's numbers from it.
+
+    Results of several machines are put together; a run that two of them have with other numbers is refused.
+    """
     from tada.report.pages.snapshot import collect
 
-    collect(scale, seeds, results, folder, data=data)
+    for line in collect(scale, seeds, results, folder, data=data, first=first):
+        print(line)
     _write_readme(readme, folder)
     print(f"wrote {folder} and the numbers of {readme}")
 

@@ -1,12 +1,13 @@
-"""What a call will cost, before anything is submitted: runs, device-hours and disk. Imports no torch.
+"""What the paper asks of runs, and what a call will cost before anything is submitted. Imports no torch.
 
-A run's device-hours are those of the same run with another seed, where one is finished. Otherwise the recipe says them
-for a ResNet-50 on 8 frames; they are scaled with the network's FLOPs, where these have been counted, and with what the
-finished runs of the same dataset took in comparison with their own recipes.
+The cost is runs, device-hours and disk. A run's device-hours are those of the same run with another seed, where one is
+finished. Otherwise the recipe says them for a ResNet-50 on 8 frames; they are scaled with the network's FLOPs, where
+these have been counted, and with what the finished runs of the same dataset took in comparison with their own recipes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from tada.base import TadaError, unknown
 from tada.base.files import CONFIG, read_json
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
-from tada.report.paper.figures import figure_names, load_figure
+from tada.report.paper.figures import Accuracies, Categories, Curves, Figure, figure_names, load_figure
+from tada.report.paper.quantities import CurvePoint, Difference, Metric
+from tada.report.paper.sentences import Claims, load_claims
+from tada.report.paper.tables import Table as PaperTable
 from tada.report.paper.tables import load_table, table_names
 from tada.runs.recipes import check_config, is_runnable, precomputed_features, with_scale
 from tada.runs.record import is_finished, read_record
@@ -36,6 +40,52 @@ TESTING = 0.01
 
 FEATURE_BYTES = 2048 * 4
 """Of a clip's feature from a ResNet-50."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the paper's specs ask of runs."""
+
+    tables: tuple[PaperTable, ...]
+    figures: tuple[Figure, ...]
+    claims: Claims
+
+    @classmethod
+    def of_the_paper(cls) -> "Wanted":
+        """All tables, figures and claims."""
+        tables, figures = (load_table(name) for name in table_names()), (load_figure(name) for name in figure_names())
+        return cls(tuple(tables), tuple(figures), load_claims())
+
+    @cached_property
+    def runs(self) -> set[tuple[str, str]]:
+        """(dataset, model) of all runs."""
+        return self.claims.runs.union(*(one.runs for one in (*self.tables, *self.figures)))
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """Every metric that is shown, compared or drawn."""
+        of_claims = [quantity for claim in self.claims.claims for quantity in claim.quantities]
+        found: list[Metric] = []
+        for quantity in [*(one for table in self.tables for one in table.quantities), *of_claims]:
+            found += [quantity] if isinstance(quantity, Metric) else []
+            found += [quantity.metric, quantity.base] if isinstance(quantity, Difference) else []
+        for figure in self.figures:
+            if isinstance(figure, Accuracies | Categories):
+                name = figure.metric if isinstance(figure, Accuracies) else "top1"
+                found += [Metric(dataset, (model,), name) for dataset, model in figure.runs]
+        return sorted(set(found), key=lambda one: (one.dataset, one.models, one.name))
+
+    @cached_property
+    def curves(self) -> set[tuple[str, str]]:
+        """(dataset, model) of the runs whose curves are drawn or compared."""
+        quantities = (quantity for claim in self.claims.claims for quantity in claim.quantities)
+        drawn = (figure.runs for figure in self.figures if isinstance(figure, Curves))
+        return set().union(*drawn, *(one.runs for one in quantities if isinstance(one, CurvePoint)))
+
+    @cached_property
+    def networks(self) -> set[tuple[str, int, int]]:
+        """(model, classes, resolution) of every network that is counted."""
+        return self.claims.complexities.union(*(table.complexities for table in self.tables))
 
 
 @dataclass

@@ -4,7 +4,7 @@ Where names are the paper's own, its reported gains stand among the bars; in min
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from matplotlib.figure import FigureBase
 from tada.data.catalog import class_names
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, REPORTED, Drawing, grid, say
 from tada.report.judge.noise import weighted_sum
-from tada.report.measure.results import FAILED, Problem, Results
+from tada.report.measure.results import FAILED, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits
 from tada.report.measure.values import finished
 from tada.report.paper.figures import Categories
@@ -58,8 +58,7 @@ def draw(figure: Categories, results: Results, data: str) -> Drawing:
                 raise Unusable(f"{figure.dataset} has classes of several tasks, and a video no single category")
             gains = category_gains(base, other, class_names(figure.dataset, data, classes))
         except Unusable as error:
-            run = seeds[0][0].run
-            problems = (*problems, Problem(str(run), FAILED, str(error), run.file("log.txt")))
+            problems = (*problems, replace(seeds[0][0], status=FAILED, reason=str(error)).problem)
     lines = [str(problem) for problem in problems]
     return Drawing(_canvas(figure, gains, results.scale, lines), _to_csv(figure, gains), lines)
 

@@ -1,7 +1,7 @@
 """Accuracy over the epochs of training, a panel for each dataset (Figure A2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import LineStyleType
 
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, Drawing, grid, say
-from tada.report.measure.results import DONE, FAILED, Problem, Results
+from tada.report.measure.results import DONE, FAILED, Problem, Results, Unusable
 from tada.report.paper.figures import Curves
 from tada.runs.settings import Scale
 
@@ -55,11 +55,13 @@ def _read(dataset: str, label: str, model: str, figure: Curves, results: Results
             problems.append(result.problem)
             continue
         try:
-            frame = pd.read_csv(result.run.file("curves.csv"))
-            seeds[result.run.seed] = frame[["epoch", *figure.columns]].set_index("epoch")
-        except (OSError, KeyError, ValueError) as error:
-            reason = f"its curves.csv cannot be read: {error}"
-            problems.append(Problem(str(result.run), FAILED, reason, result.run.file("log.txt")))
+            seeds[result.run.seed] = result.curves()[["epoch", *figure.columns]].set_index("epoch")
+        except Unusable as error:
+            problems.append(replace(result, status=FAILED, reason=str(error)).problem)
+        except KeyError as error:
+            problems.append(
+                replace(result, status=FAILED, reason=f"curves.csv cannot be read: {error.args[0]}").problem
+            )
     return Curve(dataset, label, model, seeds, tuple(problems))
 
 

@@ -8,17 +8,28 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tada.base import TadaError, first_line, typed_json
 from tada.base.provenance import Environment, Hardware, git_state
 from tada.base.typed_json import DamagedFile
 from tada.data.clips import Counts
+from tada.report.measure.archive import RUNS, Archive, is_archive, load_archive
 from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 DONE, FAILED, PENDING = "done", "failed", "pending"
+
+
+STALE = "its results are of another recipe or network"
+"""The reason of a pending run of which there are results, with another signature."""
 
 
 class Unusable(Exception):
@@ -40,12 +51,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run's state: "done" with its record, or "failed" or "pending" with the reason."""
+    """A run's state: "done" with its record, or "failed" or "pending" with the reason.
+
+    Its files lie in the run's folder or, of a snapshot's run, what is left of them in the `archive`.
+    """
 
     run: Run
     status: str
     found: RunRecord | None = None
     reason: str = ""
+    archive: Archive | None = None
 
     @property
     def record(self) -> RunRecord:
@@ -57,22 +72,49 @@ class RunResult:
     @property
     def problem(self) -> Problem:
         """What keeps the run from being done."""
-        return Problem(
-            str(self.run), self.status, self.reason, self.run.file("log.txt") if self.status == FAILED else None
-        )
+        logged = self.status == FAILED and self.archive is None
+        return Problem(str(self.run), self.status, self.reason, self.run.file("log.txt") if logged else None)
+
+    @property
+    def source(self) -> Path:
+        """The file that its metrics are read from."""
+        return self.archive.folder / RUNS if self.archive else self.run.file(METRICS)
+
+    def curves(self) -> "pd.DataFrame":
+        """The content of curves.csv, a line an epoch.
+
+        Raises:
+            Unusable: there is no such file, or it cannot be read.
+        """
+        import pandas as pd  # here, since who asks for states alone starts sooner without it
+
+        archived = self.archive.find(self.run) if self.archive else None
+        try:
+            return pd.read_csv(StringIO(archived.curves) if archived else self.run.file("curves.csv"))
+        except (OSError, ValueError) as error:
+            raise Unusable(f"curves.csv cannot be read: {error}") from None
 
 
 @dataclass(frozen=True)
 class Results:
-    """The results of one scale under `root`, as many seeds of each run as asked for."""
+    """The results of one scale, as many seeds of each run as asked for.
+
+    `root` is a folder of results or a snapshot; that is the only place where they differ.
+    """
 
     root: Path
     scale: Scale
     seeds: int
 
+    @cached_property
+    def archive(self) -> Archive | None:
+        """The content of a snapshot; None of a folder of results. Raises TadaError where it is damaged."""
+        return load_archive(self.root) if is_archive(self.root) else None
+
     def runs(self, dataset: str, model: str) -> list[RunResult]:
         """The run of every seed."""
-        return [read_run(Run(self.scale, dataset, model, seed, self.root)) for seed in range(self.seeds)]
+        runs = [Run(self.scale, dataset, model, seed, self.root) for seed in range(self.seeds)]
+        return [read_run(run) if self.archive is None else find_run(run, self.archive) for run in runs]
 
     def all_runs(self, pairs: Iterable[tuple[str, str]]) -> list[RunResult]:
         """The runs of all (dataset, model), sorted by name."""
@@ -84,6 +126,8 @@ class Results:
 
     def complexity(self, model: str, classes: int, resolution: int) -> CountedNetwork | None:
         """Content of that file, or None if it is not there or damaged; then it has to be counted again."""
+        if self.archive is not None:
+            return self.archive.networks.get((model, classes, resolution))
         try:
             return typed_json.load(CountedNetwork, self.complexity_file(model, classes, resolution))
         except (FileNotFoundError, typed_json.DamagedFile):
@@ -101,14 +145,26 @@ def read_run(run: Run) -> RunResult:
         return RunResult(run, PENDING, reason=str(error))
     if outcome is None:
         stale = run.file(OUTCOME).exists()
-        return RunResult(
-            run, PENDING, reason="its results are of another recipe or network" if stale else "not run yet"
-        )
+        return RunResult(run, PENDING, reason=STALE if stale else "not run yet")
     if outcome.failed:
         return RunResult(run, FAILED, reason=first_line(outcome.error))
     if record is None:
         return RunResult(run, FAILED, reason=f"{METRICS} is missing or of another recipe")
     return RunResult(run, DONE, record)
+
+
+def find_run(run: Run, archive: Archive) -> RunResult:
+    """State of a run from a snapshot."""
+    found = archive.find(run)
+    try:
+        stale = found is not None and found.signature != run.signature
+    except TadaError as error:  # a dataset or model without a recipe at this scale
+        return RunResult(run, PENDING, reason=str(error), archive=archive)
+    if found is None or stale:
+        return RunResult(run, PENDING, reason=STALE if stale else "not in the snapshot", archive=archive)
+    if found.record is None:
+        return RunResult(run, FAILED, reason="it had failed when the snapshot was made", archive=archive)
+    return RunResult(run, DONE, found.record, archive=archive)
 
 
 Line = tuple[str, str]
@@ -176,7 +232,7 @@ def about_code(environments: Sequence[Environment]) -> list[Line]:
         text = f"the results come from several states of the code: {text}"
     if any(found.git_commit != commit for found in environments):
         text += f"; the code is at {_commit(commit, dirty)} now"
-    hardware = Counter(_machine(found.hardware) for found in environments)
+    hardware = Counter(machine(found.hardware) for found in environments)
     versions = [
         f"{name} {', '.join(found)}" for name in PACKAGES if (found := _distinct(_versions(environments, name)))
     ]
@@ -219,7 +275,8 @@ def _commit(commit: str | None, dirty: bool | None) -> str:
     return f"commit {commit[:10]}" + (" with uncommitted changes" if dirty else "")
 
 
-def _machine(hardware: Hardware) -> str:
+def machine(hardware: Hardware) -> str:
+    """Processor, cores and GPUs in words, e.g. "AMD EPYC, 2 cores"."""
     gpus = Counter(hardware.gpus)
     parts = [f"{hardware.cpu}, {hardware.cores} cores", *(f"{count} × {name}" for name, count in gpus.items())]
     return ", ".join(parts)

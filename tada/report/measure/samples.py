@@ -102,9 +102,13 @@ def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
     for runs in seeds:
         if len(runs) != 1:
             raise Unusable("detections of several networks are not summed")
-        with _opened(runs[0]) as file:
-            order = np.argsort(file["videos"])
-            found.append((file["videos"][order], file[f"shares_{metric}"][order]))
+        if runs[0].archive is not None:
+            names, _, values = _archived(runs, metric)
+            found.append((names, values))
+        else:
+            with _opened(runs[0]) as file:
+                order = np.argsort(file["videos"])
+                found.append((file["videos"][order], file[f"shares_{metric}"][order]))
         by_seed.append(float(runs[0].record.metrics[metric]))
     videos = reduce(np.intersect1d, [names for names, _ in found])
     shares = [values[np.searchsorted(names, videos)] for names, values in found]
@@ -133,6 +137,8 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     name, _, task = metric.replace(MEAN_CLASS, "top1").partition("_")
     if name not in ("top1", "top5"):
         raise Unusable(f"{metric} is not a share of right videos")
+    if runs[0].archive is not None:
+        return _archived(runs, metric)
     k = int(name.removeprefix("top"))
     if task in ("action", "action_joint"):
         verb, noun = (_read(runs, "views", part) for part in ("verb", "noun"))
@@ -145,6 +151,15 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     counted = found.labels != IGNORED
     labels = found.labels[counted]
     return found.videos[counted], labels, topk_hits(found.scores[counted], labels, k)
+
+
+def _archived(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Videos, labels and values of a snapshot's runs."""
+    archive = runs[0].archive
+    found = archive.samples(tuple(result.run for result in runs), metric) if archive else None
+    if found is None:
+        raise Unusable(f"the snapshot does not hold the videos of {metric} of {' and '.join(str(r.run) for r in runs)}")
+    return found
 
 
 def read_scores(result: RunResult, videos: npt.NDArray[np.str_]) -> npt.NDArray[np.float32]:

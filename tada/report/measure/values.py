@@ -13,7 +13,6 @@ from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -261,10 +260,10 @@ def _curve_point(quantity: CurvePoint, results: Results) -> Value:
 def _on_curve(result: RunResult, quantity: CurvePoint) -> float:
     """The last value of the column at or before a share of the epochs; the first one's where that is none."""
     try:
-        curves = pd.read_csv(result.run.file("curves.csv"))
+        curves = result.curves()
         rows = curves.iloc[: max(1, round(quantity.share * len(curves)))][quantity.column].dropna()
         return float(rows.iloc[-1])
-    except (OSError, KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise Unusable(f"curves.csv has no {quantity.column}: {error}") from None
 
 
@@ -285,7 +284,7 @@ def _by_seed(
         numbers,
         wanted=results.seeds,
         problems=problems,
-        sources=tuple(result.run.file(METRICS) for runs in used for result in runs),
+        sources=tuple(result.source for runs in used for result in runs),
         runs=tuple(used),
     )
 

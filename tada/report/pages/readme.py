@@ -3,9 +3,8 @@
 import datetime
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
@@ -13,7 +12,7 @@ from tada.base import TadaError, files
 from tada.base.files import write_text
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
-from tada.report.measure.results import DONE, rounded_time
+from tada.report.measure.results import machine, rounded_time
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse
 from tada.runs.settings import Scale
@@ -91,23 +90,24 @@ def block(snapshot: Snapshot) -> str:
 
 
 def _provenance(snapshot: Snapshot) -> str:
-    about, runs = snapshot.about, snapshot.runs
-    done = runs[runs["status"] == DONE]
+    about, done = snapshot.about, snapshot.done
     text = f"Measured at **{snapshot.scale} scale**"
     if snapshot.scale.renders:
         text += " (rendered videos and small networks: orders of rows and signs of differences, never levels)"
-    if done.empty:
+    if not done:
         return f"{text}; no run is finished yet."
-    size = ", ".join(f"{_bytes(count)} of {what}" for what, count in about["bytes"].items() if count)
-    seeds = "one seed each" if about["seeds"] == 1 else f"{about['seeds']} seeds of each network"
-    commits = _distinct(f"`{(one['git_commit'] or 'none')[:10]}`" for one in about["environments"])
-    changed = " with uncommitted changes" if any(one["git_dirty"] for one in about["environments"]) else ""
-    machines = _distinct(_machine(one["hardware"]) for one in about["environments"])
-    states = Counter(runs["status"])
-    left = ", ".join(f"{count} {status}" for status, count in sorted(states.items()) if status != DONE)
+    size = ", ".join(f"{_bytes(count)} of {what}" for what, count in about.bytes.items() if count)
+    seeds = "one seed each" if about.seeds == 1 else f"{about.seeds} seeds of each network"
+    environments = [record.environment for record in done]
+    commits = _distinct(f"`{(one.git_commit or 'none')[:10]}`" for one in environments)
+    changed = " with uncommitted changes" if any(one.git_dirty for one in environments) else ""
+    machines = _distinct(machine(one.hardware) for one in environments)
+    failed = len(snapshot.archive.runs) - len(done)
+    states = {"failed": failed, "pending": about.wanted - len(done) - failed}
+    left = ", ".join(f"{count} {status}" for status, count in states.items() if count)
     return (
-        f"{text}, {_day(about['date'])}: {len(done)} of {len(runs)} runs{f' ({left})' if left else ''}, {seeds}. "
-        f"Training and testing took {rounded_time(done['wall_seconds'].astype(float).sum())}, summed over runs, on "
+        f"{text}, {_day(about.date)}: {len(done)} of {about.wanted} runs{f' ({left})' if left else ''}, {seeds}. "
+        f"Training and testing took {rounded_time(sum(one.cost.wall_seconds for one in done))}, summed over runs, on "
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
         "data, cost, versions and checksum stands in [`snapshot/`](snapshot)."
     )
@@ -197,11 +197,6 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], left: int) -> s
 
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
-
-
-def _machine(hardware: Mapping[str, Any]) -> str:
-    gpus = Counter(hardware["gpus"])
-    return ", ".join([f"{hardware['cpu']}, {hardware['cores']} cores", *(f"{n} × {name}" for name, n in gpus.items())])
 
 
 def _bytes(count: int) -> str:

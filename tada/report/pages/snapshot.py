@@ -1,27 +1,61 @@
-"""A snapshot: a small folder of what a full run found and where that comes from, committed while `results/` is not."""
+"""A snapshot: a small folder of what a full run found and where that comes from, committed while `results/` is not.
+
+Its files with data (`tada.report.measure.archive`) stand in for a folder of results. The CSV files beside them are made
+of these alone, for people to read and for the README. Runs may come from several machines: each has the hardware, the
+versions and the commit that it was made with. One run with two results is refused, since on another processor a seed
+gives another network: to put both into one row would be to count them as what they are not.
+"""
 
 import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import pandas as pd
 
 from tada.base import TadaError, files
-from tada.base.files import read_json, write_json, write_text
-from tada.base.typed_json import to_json
+from tada.base.files import write_text
+from tada.base.provenance import Environment
 from tada.report.judge.cells import fill
+from tada.report.judge.noise import UNKNOWN, weighted_sum
 from tada.report.judge.sentences import judge_claims, recompute
-from tada.report.measure.results import DONE, FAILED, PACKAGES, Results, RunResult
+from tada.report.measure.archive import (
+    FORMAT,
+    AboutArchive,
+    Archive,
+    ArchivedRun,
+    NetworkKey,
+    RunKey,
+    VideoSet,
+    load_archive,
+    pack,
+    sample_name,
+    write_archive,
+)
+from tada.report.measure.results import (
+    DONE,
+    FAILED,
+    PACKAGES,
+    STALE,
+    Results,
+    RunResult,
+    Unusable,
+    machine,
+)
+from tada.report.measure.samples import Hits, Samples, read_samples
+from tada.report.measure.values import measure
 from tada.report.pages.sentences import audit_data, claims_data
 from tada.report.pages.tables import table_data
-from tada.report.paper.figures import Figure, figure_names, load_figure
-from tada.report.paper.sentences import AUDIT, load_audit, load_claims
-from tada.report.paper.tables import Paper, Table, load_table, table_names
-from tada.runs.record import METRICS
+from tada.report.paper.figures import Figure
+from tada.report.paper.quantities import Metric
+from tada.report.paper.sentences import AUDIT, Claims, load_audit
+from tada.report.paper.tables import Paper, Table
+from tada.report.plan import Wanted
+from tada.runs.record import METRICS, CountedNetwork, RunName, RunRecord
 from tada.runs.settings import Scale
 
 SNAPSHOT = files.PROJECT / "snapshot"
@@ -31,7 +65,11 @@ PICTURE = "agreement.svg"
 """Reproduced against reported accuracies, drawn from the snapshot's numbers."""
 
 
-FRAMES = ("targets", "runs", "numbers", "claims", "audit")
+Set = tuple[tuple[str, ...], tuple[int, ...]]
+"""Names of test videos, and their labels if they have any."""
+
+
+FRAMES = ("targets", "rows", "numbers", "claims", "audit")
 
 
 @dataclass(frozen=True)
@@ -64,24 +102,34 @@ class Target:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the folder holds; every value of a table is a text, nothing an empty one.
+    """What the folder holds; in the tables every value is a text, nothing an empty one.
 
-    `about`: scale, seeds, date, size in bytes and the environments that runs refer to by their place in the list.
-    `targets`: the paper's tables and figures, with runs and seconds. `runs`: every run, with metrics and provenance.
-    `numbers`: the cells of all tables. `claims` and `audit`: as in `tables/claims.csv` and `tables/audit.csv`.
+    `archive`: the runs. `targets`: the paper's tables and figures, with runs and seconds. `rows`: every metric of every
+    (dataset, model), over its seeds. `numbers`: the cells of all tables. `claims` and `audit`: as in
+    `tables/claims.csv` and `tables/audit.csv`.
     """
 
-    about: dict[str, Any]
+    archive: Archive
     targets: pd.DataFrame
-    runs: pd.DataFrame
+    rows: pd.DataFrame
     numbers: pd.DataFrame
     claims: pd.DataFrame
     audit: pd.DataFrame
 
     @property
+    def about(self) -> AboutArchive:
+        """What was asked for."""
+        return self.archive.about
+
+    @property
     def scale(self) -> Scale:
         """That of the runs; raises TadaError where `about` names none."""
-        return Scale.named(self.about["scale"])
+        return Scale.named(self.about.scale)
+
+    @property
+    def done(self) -> list[RunRecord]:
+        """The records of all runs that are done."""
+        return [run.record for run in self.archive.runs.values() if run.record]
 
     def read_targets(self) -> list[Target]:
         """The lines of `targets`."""
@@ -92,11 +140,11 @@ def load_snapshot(folder: Path = SNAPSHOT) -> Snapshot:
     """Read it.
 
     Raises:
-        TadaError: a file is missing.
+        TadaError: a file is missing or damaged.
     """
+    archive = load_archive(folder)
     try:
-        frames = {name: _read_texts(folder / f"{name}.csv") for name in FRAMES}
-        return Snapshot(read_json(folder / "about.json"), **frames)
+        return Snapshot(archive, **{name: _read_texts(folder / f"{name}.csv") for name in FRAMES})
     except FileNotFoundError as error:
         raise TadaError(f"{error.filename} is missing; `tada snapshot` writes it") from None
 
@@ -106,61 +154,275 @@ def _read_texts(source: Path) -> pd.DataFrame:
     return pd.read_csv(source, dtype=str, keep_default_na=False)
 
 
+@dataclass
+class Source:
+    """A folder of results, or a snapshot, and what was taken from it."""
+
+    folder: Path
+    results: Results
+    taken: list[RunResult] = field(default_factory=list)
+    stale: list[RunResult] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        machines = Counter(machine(one.record.environment.hardware) for one in self.taken if one.status == DONE)
+        text = f"{self.folder}: {len(self.taken)} runs"
+        text += "".join(f", {count} from {name}" for name, count in machines.items())
+        failed = sum(one.status == FAILED for one in self.taken)
+        text += f", {failed} failed" if failed else ""
+        return text + (f"; left out: {_named(self.stale)}, of another recipe or network" if self.stale else "")
+
+
 def collect(
-    scale: Scale, seeds: int, results: Path, out: Path = SNAPSHOT, *, data: Path | None = None, date: str = ""
-) -> None:
-    """Write the folder `out` from what is under `results`; what is missing or failed stands there as such.
+    scale: Scale,
+    seeds: int,
+    sources: Sequence[Path],
+    out: Path = SNAPSHOT,
+    *,
+    data: Path | None = None,
+    first: bool = False,
+) -> list[str]:
+    """Write the folder `out` from what is in the sources; what is missing or failed stands there as such.
 
     Nothing in it names a machine or a place on it.
 
     Args:
         scale: whose runs are collected.
         seeds: runs of each (dataset, model): seeds 0 to seeds - 1.
-        results: the folder `results`.
+        sources: folders of results, or snapshots; `out` may be one of them.
         out: folder of the snapshot.
         data: folder of the rendered videos, whose size is noted.
-        date: day of the runs (YYYY-MM-DD), by default that of the newest result.
+        first: whether the first source's results count where sources have other ones of the same run.
+
+    Returns:
+        A line for each source: what was taken from it, and what was left out.
+
+    Raises:
+        TadaError: as `gather`.
     """
-    available = Results(results, scale, seeds)
-    tables = [load_table(name) for name in table_names()]
-    figures = [load_figure(name) for name in figure_names()]
-    wanted = load_claims().runs.union(*(one.runs for one in [*tables, *figures]))
-    runs = available.all_runs(wanted)
-    done = [result for result in runs if result.status == DONE]
-    environments = [_environment(result) for result in done]
-    distinct = list({json.dumps(one): one for one in environments}.values())
-    about = {
-        "scale": scale,
-        "seeds": seeds,
-        "date": date or _newest(result.run.file(METRICS) for result in done),
-        "bytes": {"results": _size(results / scale), "videos": _size(data) if data else 0},
-        "environments": distinct,
-    }
-    numbers = [table_data(table.name, fill(table, available)) for table in tables]
+    wanted = Wanted.of_the_paper()
+    archive, lines = gather(scale, seeds, sources, out, wanted, data=data, first=first)
+    write_archive(archive)
+    results = Results(out, scale, seeds)
+    numbers = [table_data(table.name, fill(table, results)) for table in wanted.tables]
     targets = [
-        _target(f"tables/{table.name}.md", table, available, frame["verdict"])
-        for table, frame in zip(tables, numbers, strict=True)
+        _target(f"tables/{table.name}.md", table, results, frame["verdict"])
+        for table, frame in zip(wanted.tables, numbers, strict=True)
     ]
-    targets += [_target(f"figures/{figure.name}.svg", figure, available) for figure in figures]
+    targets += [_target(f"figures/{figure.name}.svg", figure, results) for figure in wanted.figures]
     frames = {
         "targets": pd.DataFrame([target.to_line() for target in targets]),
-        "runs": pd.DataFrame([_line(result, distinct) for result in runs]),
+        "rows": pd.DataFrame([row(metric, results) for metric in wanted.metrics]),
         "numbers": pd.concat(numbers).drop(columns="source"),
-        **_sentences(scale, seeds, results),
+        **_sentences(wanted.claims, results),
     }
-    write_json(out / "about.json", about)
     for name, frame in frames.items():
         write_text(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    return lines
 
 
-def _sentences(scale: Scale, seeds: int, results: Path) -> dict[str, pd.DataFrame]:
+def gather(
+    scale: Scale,
+    seeds: int,
+    sources: Sequence[Path],
+    out: Path,
+    wanted: Wanted,
+    *,
+    data: Path | None = None,
+    first: bool = False,
+) -> tuple[Archive, list[str]]:
+    """What the snapshot `out` is to hold, and a line for each source; arguments as of `collect`.
+
+    Raises:
+        TadaError: a source is neither results nor a snapshot, is damaged, or has no run of these recipes; or two have
+            other results of one run.
+    """
+    taken = [Source(folder, _opened(folder, scale, seeds)) for folder in sources]
+    archive = _archive(merge(taken, wanted, first), taken, wanted, out, data)
+    lost = [f"{run.run.dataset}/{run.run.model} seed {run.run.seed}" for run in archive.runs.values() if run.bare]
+    lines = [str(one) for one in taken]
+    return archive, lines + ([f"without the videos behind their metrics: {_listed(lost)}"] if lost else [])
+
+
+def _opened(folder: Path, scale: Scale, seeds: int) -> Results:
+    results = Results(folder, scale, seeds)
+    if results.archive is None and not (folder / scale).is_dir():
+        raise TadaError(f"{folder}: neither a snapshot nor a folder of results with runs of scale {scale}")
+    if results.archive and results.archive.about.scale != scale:
+        raise TadaError(f"{folder}: a snapshot of scale {results.archive.about.scale}, and asked for is {scale}")
+    return results
+
+
+def merge(sources: Sequence[Source], wanted: Wanted, first: bool = False) -> dict[RunKey, RunResult]:
+    """The runs of all sources, each once, done rather than failed; noted in the sources that they are taken from.
+
+    Raises:
+        TadaError: as `gather`.
+    """
+    chosen: dict[RunKey, tuple[Source, RunResult]] = {}
+    conflicts: list[tuple[Source, RunResult, Source, RunResult]] = []
+    for source in sources:
+        for result in source.results.all_runs(wanted.runs):
+            key = (result.run.dataset, result.run.model, result.run.seed)
+            if result.reason == STALE:
+                source.stale.append(result)
+            if result.status not in (DONE, FAILED):
+                continue
+            other, before = chosen.get(key, (source, result))
+            if before.status == result.status == DONE and not _same(before.record, result.record):
+                conflicts.append((other, before, source, result))
+            if key not in chosen or (before.status == FAILED and result.status == DONE):
+                chosen[key] = source, result
+    if conflicts and not first:
+        raise TadaError(_conflict(conflicts))
+    for source, result in chosen.values():
+        source.taken.append(result)
+    for source in sources:
+        if source.stale and not source.taken:
+            raise TadaError(f"{source.folder}: no run of this version's recipes: {_named(source.stale)} are of others")
+    return {key: result for key, (_, result) in chosen.items()}
+
+
+def _same(one: RunRecord, other: RunRecord) -> bool:
+    """Whether both records are of one training: the same weights, with the same metrics."""
+    return one.checkpoint.sha256 == other.checkpoint.sha256 and one.metrics == other.metrics
+
+
+def _conflict(conflicts: Sequence[tuple[Source, RunResult, Source, RunResult]]) -> str:
+    one, before, other, result = conflicts[0]
+    metric = next(iter(before.record.metrics), "")
+    places = [
+        f"{source.folder} ({machine(found.record.environment.hardware)}: {metric} {found.record.metrics.get(metric)})"
+        for source, found in ((one, before), (other, result))
+    ]
+    more = f", and {len(conflicts) - 1} more runs" if len(conflicts) > 1 else ""
+    return (
+        f"{before.run}{more}: other results in {' than in '.join(reversed(places))}. Another machine trains another "
+        "network from the same seed; leave one folder out, let the first one count with --first, or set them side by "
+        "side with `tada compare`"
+    )
+
+
+def _named(runs: Sequence[RunResult]) -> str:
+    return _listed([str(result.run) for result in runs])
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _archive(
+    runs: Mapping[RunKey, RunResult], sources: Sequence[Source], wanted: Wanted, out: Path, data: Path | None
+) -> Archive:
+    """The runs as a snapshot keeps them."""
+    results = sources[0].results
+    about = AboutArchive(
+        format=FORMAT,
+        scale=results.scale,
+        seeds=results.seeds,
+        wanted=len(wanted.runs) * results.seeds,
+        date=max((_date(source, result) for source in sources for result in source.taken), default=""),
+        bytes={
+            "results": sum(_size_of(source) for source in sources),
+            "videos": _size(data) if data else 0,
+        },
+        sha256={},
+    )
+    sets: dict[Set, int] = {}
+    archived = {key: _line(key, result, runs, wanted, sets) for key, result in runs.items()}
+    networks: dict[NetworkKey, CountedNetwork] = {}
+    for source in reversed(sources):  # the first source's count
+        found = {key: source.results.complexity(*key) for key in wanted.networks}
+        networks |= {
+            key: replace(one, environment=_thin(one.environment), extra={}) for key, one in found.items() if one
+        }
+    videos = tuple(VideoSet(list(names), list(labels)) for names, labels in sets)
+    return Archive(out, about, archived, videos, networks)
+
+
+def _line(
+    key: RunKey, result: RunResult, runs: Mapping[RunKey, RunResult], wanted: Wanted, sets: dict[Set, int]
+) -> ArchivedRun:
+    """A run with the values of its test videos; sets of videos that are new are added to `sets`."""
+    dataset, model, seed = key
+    run = ArchivedRun(RunName(result.run.scale, dataset, model, seed), result.run.signature, {})
+    if result.status != DONE:
+        return run
+    for metric in wanted.metrics:
+        if (metric.dataset, metric.models[0]) != (dataset, model):
+            continue
+        members = [runs[dataset, name, seed] for name in metric.models if (dataset, name, seed) in runs]
+        done = tuple(member for member in members if member.status == DONE)
+        if len(done) < len(metric.models):
+            continue
+        try:
+            videos, values = _of_videos(read_samples([done], metric.name))
+        except Unusable:
+            continue
+        others = {one.run.model: one.record.checkpoint.sha256 for one in done[1:]}
+        number = sets.setdefault(videos, len(sets))
+        run.samples[sample_name(metric.name, metric.models)] = pack(values, number, others or None)
+    curves = _curves(result) if (dataset, model) in wanted.curves else ""
+    return replace(run, record=_published(result.record), curves=curves)
+
+
+def _of_videos(samples: Samples) -> tuple[Set, npt.NDArray[Any]]:
+    """One seed's videos and their values."""
+    names = tuple(samples.videos.tolist())
+    if isinstance(samples, Hits):
+        return (names, tuple(samples.labels.tolist())), samples.right[0]
+    return (names, ()), samples.shares[0]
+
+
+def _curves(result: RunResult) -> str:
+    try:
+        return result.curves().to_csv(index=False, lineterminator="\n")
+    except Unusable:
+        return ""
+
+
+def _published(record: RunRecord) -> RunRecord:
+    """Without places on a machine, and without what the recipe says already."""
+    return replace(
+        record,
+        environment=_thin(record.environment),
+        initial=replace(record.initial, file=Path(record.initial.file).name, folder="", extra={}),
+        checkpoint=replace(record.checkpoint, file=Path(record.checkpoint.file).name, extra={}),
+        config={},
+        extra={},
+    )
+
+
+def _thin(environment: Environment) -> Environment:
+    """With the packages that numbers depend on alone."""
+    packages = {name: environment.packages[name] for name in PACKAGES if name in environment.packages}
+    return replace(environment, packages=packages, extra={})
+
+
+def _date(source: Source, result: RunResult) -> str:
+    """Day (UTC) on which the run ended; of a snapshot's run that of its newest."""
+    if source.results.archive:
+        return source.results.archive.about.date
+    if result.status != DONE:
+        return ""
+    time = result.run.file(METRICS).stat().st_mtime
+    return datetime.datetime.fromtimestamp(time, datetime.UTC).date().isoformat()
+
+
+def _size_of(source: Source) -> int:
+    archive = source.results.archive
+    return archive.about.bytes.get("results", 0) if archive else _size(source.folder / source.results.scale)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _sentences(claims: Claims, results: Results) -> dict[str, pd.DataFrame]:
     """Claims of this scale and the audit."""
-    spec, paper = load_claims(), Paper()
-    judged = {one: judge_claims(spec, Results(results, one, seeds)) for one in Scale if one.trains}
-    claims = claims_data(judged, paper)
-    claims.insert(1, "says", claims["claim"].map({claim.id: claim.says for claim in spec.claims}))
-    audit = audit_data(recompute(load_audit(AUDIT, paper), paper))
-    return {"claims": claims[claims["scale"].isin([scale, "any"])], "audit": audit}
+    paper = Paper()
+    judged = claims_data({results.scale: judge_claims(claims, results)}, paper)
+    judged.insert(1, "says", judged["claim"].map({claim.id: claim.says for claim in claims.claims}))
+    return {"claims": judged, "audit": audit_data(recompute(load_audit(AUDIT, paper), paper))}
 
 
 def _target(file: str, spec: Table | Figure, results: Results, verdicts: Iterable[str] = ()) -> Target:
@@ -179,37 +441,15 @@ def _target(file: str, spec: Table | Figure, results: Results, verdicts: Iterabl
     )
 
 
-def _line(result: RunResult, environments: Sequence[dict[str, Any]]) -> dict[str, object]:
-    """A run: what it is, what it found, on which data, at which cost and from what."""
-    run = result.run
-    line: dict[str, object] = {"dataset": run.dataset, "model": run.model, "seed": run.seed, "status": result.status}
-    if result.status != DONE:
+def row(metric: Metric, results: Results) -> dict[str, object]:
+    """A metric over the seeds that are done: mean, standard deviation of one seed, and the mean's 95% interval."""
+    value = measure(metric, results)
+    line: dict[str, object] = {"dataset": metric.dataset, "model": " & ".join(metric.models), "metric": metric.name}
+    line |= {"seeds": len(value.numbers), "wanted": results.seeds, "mean": "", "std": "", "low": "", "high": ""}
+    if value.mean is None:
         return line
-    record, cost = result.record, result.record.cost
-    metrics = {name: float(f"{value:.8g}") for name, value in record.metrics.items()}
-    line |= {"signature": record.signature, "metrics": json.dumps(metrics)}
-    for part, counts in record.dataset.items():
-        line |= {f"{part}_listed": counts.listed, f"{part}_used": counts.used, f"{part}_skipped": len(counts.skipped)}
-    line |= {"wall_seconds": round(cost.wall_seconds, 1), "training_seconds": round(cost.training_seconds, 1)}
-    line |= {"peak_memory_bytes": cost.peak_memory_bytes, "resumes": cost.resumes, "requeues": cost.requeues}
-    line["checkpoint_sha256"] = record.checkpoint.sha256
-    line["environment"] = environments.index(_environment(result))
-    return {name: str(value) for name, value in line.items()}
-
-
-def _environment(result: RunResult) -> dict[str, Any]:
-    """Code, machine and the packages that numbers depend on."""
-    found = result.record.environment
-    packages = {name: found.packages[name] for name in PACKAGES if name in found.packages}
-    code = {"git_commit": found.git_commit, "git_dirty": found.git_dirty, "python": found.python}
-    return {**code, "hardware": to_json(found.hardware), "packages": packages}
-
-
-def _newest(files: Iterable[Path]) -> str:
-    """Day (UTC) on which the last of the files was written; empty without any."""
-    times = [file.stat().st_mtime for file in files]
-    return datetime.datetime.fromtimestamp(max(times), datetime.UTC).date().isoformat() if times else ""
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    line |= {"mean": f"{float(value.mean):.8g}", "std": "" if value.std is None else f"{value.std:.8g}"}
+    estimate = weighted_sum([1.0], [value])
+    if estimate.noise != UNKNOWN:
+        line |= {"low": f"{estimate.low:.8g}", "high": f"{estimate.high:.8g}"}
+    return line

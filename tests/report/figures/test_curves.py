@@ -60,7 +60,7 @@ def test_missing_and_damaged_curves(plant):
     curve(plant, "tsn").file("curves.csv").write_text("a,b\n1,2\n")
     curve(plant, "tada2d")
     problems, _ = build(plant)
-    assert any("tsn seed 0: failed: its curves.csv cannot be read" in problem for problem in problems)
+    assert any("tsn seed 0: failed: curves.csv cannot be read" in problem for problem in problems)
     assert "TSN failed" in svg(plant)
 
 

@@ -57,7 +57,7 @@ def test_a_mean_over_classes_comes_from_the_scores(plant):
 def test_a_point_of_a_curve(plant):
     run = plant.done("tsn", top1=1.0)
     point = CurvePoint("ssv2", "tsn", "train_top1", 0.5)
-    assert "curves.csv has no train_top1" in str(value(plant, point).problems[0])
+    assert "curves.csv cannot be read" in str(value(plant, point).problems[0])
     pd.DataFrame({"train_top1": [10.0, 20.0, 30.0, 40.0]}).to_csv(run.file("curves.csv"), index=False)
     found = value(plant, point)
     assert (found.numbers, found.share_of, found.samples) == ({0: 20.0}, 99, None)
