@@ -5,10 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 import targets
 
-targets.check_file("config/config.yaml")  # in one line, where Snakemake would end in a traceback
-
-
-configfile: "config/config.yaml"
+configfile: targets.config_file()
 
 
 report: "workflow/report.rst"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tada.base import TadaError, typed_json, unknown
-from tada.base.files import PAPER, PROJECT
+from tada.base.files import CONFIG, PAPER
 from tada.base.yaml_files import read_yaml
 from tada.models.registry import model_options
 from tada.report import paper
@@ -42,9 +42,16 @@ def check_config(config: dict[str, Any]) -> None:
     _settings.update(config)
 
 
-def check_file(path: str) -> None:
-    """End snakemake where the file of its configuration is no YAML, or sets a key twice."""
-    _checked(lambda: read_yaml(Path(path)))
+def config_file() -> str:
+    """`config/config.yaml` here; in a folder without one (`--directory`, `--snakefile`), the project's.
+
+    Raises:
+        SystemExit: it is no YAML, or sets a key twice; Snakemake would end in a traceback, or take the last.
+    """
+    here = Path("config/config.yaml")
+    file = here if here.exists() else CONFIG / "config.yaml"
+    _checked(lambda: read_yaml(file))
+    return str(file)
 
 
 def use_this_python() -> None:
@@ -60,8 +67,18 @@ def about_paper() -> dict[str, str]:
 
 def specs(place: str) -> str:
     """A place among the paper's specs, e.g. "tables/{name}.yaml", as the rules name it."""
-    folder = PAPER.relative_to(PROJECT) if PAPER.is_relative_to(PROJECT) else PAPER
-    return str(folder / place)
+    return _from_here(PAPER / place)
+
+
+def paper_recipes() -> str:
+    """The recipes of the paper's scale, as the rules name them."""
+    return _from_here(CONFIG / "recipes" / Scale.PAPER.recipe_file)
+
+
+def _from_here(file: Path) -> str:
+    """A file's path, relative where it lies below the folder that snakemake works in, so that a moved project's pages
+    are not made again."""
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
 
 def sentences(wildcards: SimpleNamespace) -> list[str]:

@@ -112,7 +112,8 @@ class Sources:
         data = self.recipe.data
         workers = max(data.workers, 1)
         if data.cache:  # filled once, while whoever else needs it waits: with all processors
-            frames = cache.build(split, root / ".cache", data.cache_short_side, os.cpu_count() or 1, progress.say)
+            place = cache.place(root, self.run.results / "cache" / self.run.recipe.videos)
+            frames = cache.build(split, place, data.cache_short_side, os.cpu_count() or 1, progress.say)
             return split.without(frames.skipped), frames
         record = self.run.results / "inspected" / f"{self.run.dataset}.jsonl"
         progress.start(total=len(split.clips), unit="video", phase=f"looking at {split.name} files")

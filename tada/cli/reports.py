@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tada.cli.runs import ResultsOption, ScaleOption
+from tada.cli.runs import ExistingResultsOption, ScaleOption
 from tada.runs.settings import Scale
 
 SeedsOption = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
@@ -47,7 +47,7 @@ def table(
     name: Annotated[str, typer.Argument(help="e.g. table3b")],
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
-    results: ResultsOption = Path("results"),
+    results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .md, .tex, .html and .csv files.")] = Path("tables"),
 ) -> None:
     """Build a table of the paper from the results that are there; what is missing is shown as missing."""
@@ -62,7 +62,7 @@ def figure(
     name: Annotated[str, typer.Argument(help="e.g. figure3")],
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
-    results: ResultsOption = Path("results"),
+    results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .svg, .png and .csv files.")] = Path("figures"),
     data: Annotated[str, typer.Option(help="Folder of the figure's dataset, where it shows videos or names.")] = "",
 ) -> None:
@@ -97,7 +97,7 @@ def settings(
 def claims(
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
-    results: ResultsOption = Path("results"),
+    results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for claims.md, .tex, .html and .csv.")] = Path("tables"),
 ) -> None:
     """Judge the paper's sentences by the results that are there, at either scale."""
@@ -112,7 +112,7 @@ def claims(
 def overview(
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
-    results: ResultsOption = Path("results"),
+    results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/overview.html"),
 ) -> None:
     """Put everything that was built on one page, with the verdicts and the cost in front."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tada.base import TadaError
 from tada.data.catalog import DATASETS, RECIPES
 from tada.runs.settings import Scale
 
@@ -27,6 +28,18 @@ DatasetArgument = Annotated[
 
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of all results.")]
+
+
+def _there(results: Path) -> Path:
+    """A folder that is read from; raises TadaError where there is none."""
+    if not results.is_dir():
+        raise TadaError(
+            f"{results.absolute()}: no such folder; results lie where snakemake ran: go there, or name it by --results"
+        )
+    return results
+
+
+ExistingResultsOption = Annotated[Path, typer.Option(help="Folder of all results, which are there.", callback=_there)]
 
 
 RunsArgument = Annotated[
@@ -201,7 +214,6 @@ def _show_settings(run: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tada.base import TadaError
     from tada.report.pages.settings import run_settings
 
     dataset, slash, model = run.partition("/")
@@ -221,7 +233,6 @@ def cancel(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Cancel the jobs of runs; what they have saved stays, and the next call continues from there."""
-    from tada.base import TadaError
     from tada.cluster.jobs import ClusterSettings, read_job
     from tada.cluster.scheduler import JobQueue, JobSnapshot, load_scheduler, repeat_while_busy
     from tada.cluster.status import find_runs

@@ -84,7 +84,19 @@ def read_submission(path: Path, truth: GroundTruth) -> tuple[pd.DataFrame, tuple
     silent = len(truth.videos - set(table["video"]))
     notes += [f"{silent:,} of {len(truth.videos):,} videos have no predictions"] if silent else []
     notes += odd_segments(table, truth.durations, "predictions")
+    notes += _ties(table, truth)
     return table, (*notes, *(_strange_labels(path, table, truth) if truth.kind == "hacs" else ()))
+
+
+def _ties(table: pd.DataFrame, truth: GroundTruth) -> list[str]:
+    """Which of several predictions with one score comes first is open in the official evaluations."""
+    tied = table.duplicated(["score", *(("label",) if truth.kind == "hacs" else ("verb", "noun"))], keep=False)
+    return note(
+        table,
+        tied.to_numpy(),
+        "predictions share their score with others of their class: these are ordered by video and time here, and by "
+        "whatever numpy's sorting leaves in the official evaluations, which may give other digits",
+    )
 
 
 def write_hacs(path: Path, predictions: pd.DataFrame, classes: Sequence[str] | None = None) -> None:

@@ -18,3 +18,13 @@ def test_a_scale_that_does_not_exist(command, tmp_path, monkeypatch):
 def test_a_misspelt_scale_is_answered_with_the_nearest_word():
     done = CliRunner().invoke(app, ["claims", "--scale", "papre"])
     assert (done.exit_code, done.stderr) == (1, "Error: unknown scale 'papre'; did you mean 'paper'?\n")
+
+
+@pytest.mark.parametrize("command", ["table table3b", "figure figure3", "claims", "overview"])
+def test_outside_of_a_folder_with_results(command, tmp_path, monkeypatch):
+    """A page on which everything is pending would pass for a page."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 1
+    assert f"{tmp_path}/results: no such folder; results lie where snakemake ran" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -257,6 +257,16 @@ def test_files_that_are_no_submission(hacs, save, content, message):
         score_files(hacs, save("predictions.json", content))
 
 
+def test_a_video_that_stands_twice(hacs, save):
+    """JSON's reader would keep the last list and lose the first."""
+    text = json.dumps(hacs_results()).replace('"v2":', '"v1":')
+    with pytest.raises(TadaError, match=r"predictions\.json: 'v1' stands twice, and one of them would be lost"):
+        score_files(hacs, save("predictions.json", text))
+    text = json.dumps(hacs_truth()).replace('"v2":', '"v1":')
+    with pytest.raises(TadaError, match=r"truth\.json: 'v1' stands twice"):
+        score_files(save("truth.json", text), save("predictions.json", hacs_results()))
+
+
 def test_missing_files(hacs, tmp_path):
     with pytest.raises(TadaError, match=r"none.json: no such file"):
         score_files(hacs, tmp_path / "none.json")
@@ -330,6 +340,7 @@ def test_what_official_evaluations_bear_is_noted(save):
         "1 of 7 predictions have no length",
         "3 of 7 predictions reach outside their video; the first: video v1: start -3.0, end 4.0",
         "1 of 7 predictions are dropped",
+        "2 of 7 predictions share their score with others of their class: these are ordered by video and time here",
     ):
         assert part in notes
 

@@ -210,3 +210,22 @@ def test_figures_that_show_videos_know_where_they_are():
     assert targets.figure_data(wildcards(name="figureA2")) == ""
     targets.check_config({**CONFIG, "scale": "paper", "data": {"ssv2": "/videos"}})
     assert targets.figure_data(wildcards(name="figureA1")) == "/videos"
+
+
+def test_a_folder_without_configuration_uses_the_projects(tmp_path):
+    assert targets.config_file() == str(targets.CONFIG / "config.yaml")
+    assert targets.specs("audit.yaml") == str(targets.PAPER / "audit.yaml")
+    own = tmp_path / "config/config.yaml"
+    own.parent.mkdir()
+    own.write_text("scale: mini\nseeds: 1\nseeds: 2\n")
+    with pytest.raises(
+        SystemExit, match=r"config\.yaml: not valid YAML: the key 'seeds' stands twice, first in line 2"
+    ):
+        targets.config_file()
+    own.write_text("scale: mini\n")
+    assert targets.config_file() == "config/config.yaml"
+
+
+def test_in_a_checkout_names_are_relative(monkeypatch):
+    monkeypatch.chdir(targets.PAPER.parent)
+    assert targets.specs("tables/table1.yaml") == "paper/tables/table1.yaml"

@@ -21,7 +21,7 @@ rule audit:
 rule settings:
     """Every value of the paper-scale recipes beside what is published for it; trains nothing."""
     input:
-        spec="config/recipes/paper.yaml",
+        spec=targets.paper_recipes(),
     output:
         md="tables/settings.md",
         tex="tables/settings.tex",

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,17 @@ class FrameCache:
         except OSError:  # a folder that is only read from: it is mended in memory, each time
             pass
         return CachedFrames(len(pixels), fps, pixels)
+
+
+def place(root: Path, elsewhere: Path) -> Path:
+    """The folder of a dataset's caches: in its own, where others find it, too, or `elsewhere` if that is read-only."""
+    own = root / ".cache"
+    try:
+        own.mkdir(exist_ok=True)
+        with TemporaryFile(dir=own):
+            return own
+    except OSError:
+        return elsewhere
 
 
 def build(

@@ -6,6 +6,7 @@ that loads the packages it names.
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -68,9 +69,11 @@ def _raised(number: int) -> str:
 
 
 def _escaped(text: str) -> str:
+    """No sign of the text does anything: no emphasis, code, link, picture or HTML."""
     for sign in ("\\", "|", "*", "_", "<", "`"):
         text = text.replace(sign, f"\\{sign}")
-    return text
+    text = re.sub(r"\](?=[(\[:])", r"\]", text)  # brackets alone are no link, and intervals stay readable
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text)
 
 
 @dataclass(frozen=True)

@@ -200,3 +200,15 @@ def test_a_clip_that_is_damaged_here_and_lost_there_is_unusable(tmp_path, split)
     Path(copy).unlink()
     with pytest.raises(VideoError, match=r"copy\.webm"):
         built(alone.clips[0])
+
+
+def test_a_folder_that_is_only_read_from_has_its_cache_elsewhere(tmp_path, monkeypatch):
+    own, other = tmp_path / "data", tmp_path / "results/cache/ssv2"
+    own.mkdir()
+    assert cache.place(own, other) == own / ".cache"
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(cache, "TemporaryFile", refuse)
+    assert cache.place(own, other) == other

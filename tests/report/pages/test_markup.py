@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ET
 
 from tada.report.pages import ColumnHead, Grid, Page, Piece
-from tada.report.pages.markup import to_html
+from tada.report.pages.markup import to_html, to_markdown
 from tada.runs.settings import Scale
 
 
@@ -63,3 +63,12 @@ def test_a_page_needs_no_other_file():
     text = to_html(example(title="A & B"))
     assert "<title>A &amp; B, mini scale</title>" in text
     assert "http" not in text and "src=" not in text
+
+
+def test_texts_do_nothing_in_markdown(tmp_path):
+    """An error's text may hold anything."""
+    text = "![x](http://a.b/c.png) [l](u) [r][s] <img> *i* [−0.1, 2.0] a & b &lt;"
+    line = next(line for line in to_markdown(example(notes=(text,)), tmp_path).splitlines() if "img" in line)
+    assert line.split(" ", 1)[1].strip() == (
+        r"![x\](http://a.b/c.png) [l\](u) [r\][s] \<img> \*i\* [−0.1, 2.0] a & b &amp;lt;"
+    )
