@@ -70,9 +70,9 @@ def specs(place: str) -> str:
     return _from_here(PAPER / place)
 
 
-def paper_recipes() -> str:
-    """The recipes of the paper's scale, as the rules name them."""
-    return _from_here(CONFIG / "recipes" / Scale.PAPER.recipe_file)
+def sourced_files() -> list[str]:
+    """Recipes of the paper's scale and networks, whose values name their sources, as the rules name them."""
+    return [_from_here(CONFIG / "recipes" / Scale.PAPER.recipe_file), _from_here(CONFIG / "models.yaml")]
 
 
 def _from_here(file: Path) -> str:
@@ -192,8 +192,9 @@ def render_spec(wildcards: SimpleNamespace) -> str:
 
 
 def model_definition(wildcards: SimpleNamespace) -> str:
-    """A model's definition, as one string that changes when any of it does."""
-    return json.dumps(_checked(lambda: model_options(wildcards.model)), sort_keys=True)
+    """What is counted of a model, as one string that changes when any of it does; how its weights start is not."""
+    options = _checked(lambda: model_options(wildcards.model))
+    return json.dumps({key: value for key, value in options.items() if key != "initial"}, sort_keys=True)
 
 
 def report_problems() -> None:

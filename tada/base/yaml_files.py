@@ -77,6 +77,15 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def without_sources(content: Any) -> Any:
+    """The same without the sources of its values: every `{value: ..., ...}` becomes its value."""
+    if isinstance(content, Mapping):
+        if "value" in content:
+            return without_sources(content["value"])
+        return {key: without_sources(part) for key, part in content.items()}
+    return content
+
+
 def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable[str]] | None = None) -> None:
     """Check `content` against a schema of `workflow/schemas`; every fault found is one line of the error.
 

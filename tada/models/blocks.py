@@ -17,6 +17,7 @@ from tada.conv import Calibration, TAdaConv1d, TAdaConv2d, TAdaConv3d, VideoConv
 EXPANSION = 4  # a bottleneck's output is four times as wide as its middle
 POOLS = ("avg", "max", "mix")
 KINDS = ("2d", "2+1d", "3d")
+HEADS = ("uniform", "normal")
 
 
 @dataclass(frozen=True)
@@ -204,16 +205,39 @@ class Head(nn.Module):
         return self.linear(features)
 
 
+@dataclass(frozen=True)
+class InitialWeights:
+    """How a network's weights start.
+
+    Attributes:
+        head: "uniform", PyTorch's default: weights and biases of the classification layer are drawn from
+            ±1/sqrt(channels). "normal": the weights have a standard deviation of 0.01, the biases are zero.
+        last_gamma: weight of the last batch norm of every residual branch. With 0 a block starts as its shortcut.
+        imagenet: whether ImageNet's weights replace these, `last_gamma` included, in a run whose recipe starts from
+            ImageNet.
+    """
+
+    head: str = "uniform"
+    last_gamma: float = 1.0
+    imagenet: bool = True
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise unknown("initial head", self.head, HEADS)
+
+
 class Network(nn.Module):
     """What all networks of this suite are: features of a clip, then a head.
 
     Attributes:
         frames: T that an input must have.
         head: the last layer, which a dataset's classes decide.
+        initial: how the weights start.
     """
 
     frames: int
     head: Head
+    initial: InitialWeights
 
     def features(self, x: Tensor) -> Tensor:
         """The clip's pooled features `[N, channels]` of `x` `[N, 3, frames, H, W]`."""
@@ -239,10 +263,11 @@ def draw_seed() -> int:
     return int(torch.randint(2**62, (), device="cpu"))
 
 
-def initialise(network: nn.Module, seed: int) -> None:
-    """Draw all weights from `seed`: convolutions (Kaiming-normal, fan out), then heads (std 0.01), then calibrations.
+def initialise(network: Network, seed: int) -> None:
+    """Draw all weights from `seed`, heads and last batch norms as `network.initial` says.
 
-    Networks that differ in TAdaConv or aggregation alone thus start from the same base weights if their seeds agree.
+    Convolutions (Kaiming-normal, fan out) come first, then heads, then calibrations, so networks that differ in
+    TAdaConv or aggregation alone start from the same base weights if their seeds agree.
     """
     device = next(network.parameters()).device
     if device.type == "meta":  # a network without values, built to be counted
@@ -251,10 +276,20 @@ def initialise(network: nn.Module, seed: int) -> None:
     for module in network.modules():
         if isinstance(module, VideoConv):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-    for head in (module for module in network.modules() if isinstance(module, Head)):
-        for linear in (module for module in head.modules() if isinstance(module, nn.Linear)):
-            nn.init.normal_(linear.weight, std=0.01, generator=generator)
-            nn.init.zeros_(linear.bias)
+    for linear in (module for module in network.head.modules() if isinstance(module, nn.Linear)):
+        _draw_linear(linear, network.initial.head, generator)
     for module in network.modules():
         if isinstance(module, Calibration):
             module.reset_parameters(generator)
+        elif isinstance(module, Bottleneck):
+            nn.init.constant_(module.bn3.weight, network.initial.last_gamma)
+
+
+def _draw_linear(linear: nn.Linear, how: str, generator: torch.Generator) -> None:
+    if how == "normal":
+        nn.init.normal_(linear.weight, std=0.01, generator=generator)
+        nn.init.zeros_(linear.bias)
+        return
+    bound = linear.in_features**-0.5
+    for values in (linear.weight, linear.bias):
+        nn.init.uniform_(values, -bound, bound, generator=generator)

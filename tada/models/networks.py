@@ -10,10 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tada.base import TadaError
-from tada.models.blocks import EXPANSION, Design, Head, Network, Stem, draw_seed, initialise, stage, video_conv
+from tada.base import TadaError, unknown
+from tada.models.blocks import (
+    EXPANSION,
+    Design,
+    Head,
+    InitialWeights,
+    Network,
+    Stem,
+    draw_seed,
+    initialise,
+    stage,
+    video_conv,
+)
 
 STAGES = (2, 3, 4, 5)
+SLOW_FRAMES = ("strided", "spread")
 
 
 class ResNet(Network):
@@ -36,6 +48,7 @@ class ResNet(Network):
             and: stages, those that have TAdaConv (all by default); temporal, true for the 3x1x1 of "2+1d" as well.
         aggregation: None, or options of `AggregatedNorm` in all blocks: pool, shortcut, separate_bn.
         shift: TSM's temporal shift at the start of every residual branch.
+        initial: how the weights start, as `InitialWeights`.
 
     Raises:
         TadaError: options that do not go together, and an input of another shape than `[N, 3, frames, H, W]`.
@@ -56,12 +69,13 @@ class ResNet(Network):
         tada: Mapping[str, Any] | None = None,
         aggregation: Mapping[str, Any] | None = None,
         shift: bool = False,
+        initial: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if len(depth) != len(STAGES):
             raise TadaError(f"depth {list(depth)}: expected the number of blocks of four stages, res2 to res5")
         seed = draw_seed()
-        self.frames = frames
+        self.frames, self.initial = frames, InitialWeights(**(initial or {}))
         self.stem = Stem(width, stem_frames, max_pool)
         channels = width
         for number, blocks in zip(STAGES, depth, strict=True):
@@ -113,7 +127,7 @@ class Fusion(nn.Sequential):
 
 
 class SlowFast(Network):
-    """A slow pathway on every `alpha`-th frame and a narrow fast one on all of them, joined after stem, res2, 3 and 4.
+    """A slow pathway on one of `alpha` frames and a narrow fast one on all of them, joined after stem, res2, 3 and 4.
 
     As PySlowFast's `SLOWFAST_4x16_R50` and `SLOWFAST_8x8_R50`: max-pool after the stems, temporal 3x1x1 convolutions
     first in the blocks of res4 and res5 on the slow pathway and of all stages on the fast one.
@@ -126,10 +140,14 @@ class SlowFast(Network):
         dropout: before the classification layer.
         alpha: fast frames for each slow one.
         fusion_kernel: temporal kernel size of the lateral connections.
+        slow_frames: which frames the slow pathway sees: "strided", every `alpha`-th from the first on, as the authors'
+            code; "spread", evenly from the first to the last and rounded down, as PySlowFast.
         tada: as `ResNet`'s, for the 1x3x3 convolutions of both pathways.
+        initial: how the weights start, as `InitialWeights`.
 
     Raises:
-        TadaError: frames that alpha does not divide, and an input of another shape than `[N, 3, frames, H, W]`.
+        TadaError: frames that alpha does not divide, an unknown option, and an input of another shape than
+            `[N, 3, frames, H, W]`.
     """
 
     def __init__(
@@ -142,13 +160,18 @@ class SlowFast(Network):
         dropout: float = 0.5,
         alpha: int = 8,
         fusion_kernel: int = 5,
+        slow_frames: str = "strided",
         tada: Mapping[str, Any] | None = None,
+        initial: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if frames % alpha:
             raise TadaError(f"SlowFast with alpha {alpha} needs a multiple of {alpha} frames, not {frames}")
+        if slow_frames not in SLOW_FRAMES:
+            raise unknown("choice of slow frames", slow_frames, SLOW_FRAMES)
         seed = draw_seed()
-        self.frames, self.alpha = frames, alpha
+        self.frames, self.alpha, self.slow_frames = frames, alpha, slow_frames
+        self.initial = InitialWeights(**(initial or {}))
         narrow = max(width // NARROWER, 1)
         self.slow, self.fast, self.fuse = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         self.slow["stem"] = Stem(width, 1, max_pool=True)
@@ -173,9 +196,12 @@ class SlowFast(Network):
         """Both pathways' pooled features, `[N, 36 * width]`, of `x` `[N, 3, frames, H, W]`."""
         self.check(x)
         fast = x.contiguous(memory_format=torch.channels_last_3d)
-        # As in the original, spread from the first frame to the last instead of every alpha-th from the first.
-        chosen = torch.linspace(0, self.frames - 1, self.frames // self.alpha, device=x.device).long()
-        slow = fast.index_select(2, chosen).contiguous(memory_format=torch.channels_last_3d)
+        if self.slow_frames == "strided":
+            slow = fast[:, :, :: self.alpha]
+        else:
+            chosen = torch.linspace(0, self.frames - 1, self.frames // self.alpha, device=x.device).long()
+            slow = fast.index_select(2, chosen)
+        slow = slow.contiguous(memory_format=torch.channels_last_3d)
         for name in self.slow:
             slow, fast = self.slow[name](slow), self.fast[name](fast)
             if name in self.fuse:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tada.base import TadaError, unknown
 from tada.base.files import CONFIG
-from tada.base.yaml_files import load_yaml, validate
+from tada.base.yaml_files import read_yaml, validate, without_sources
 
 if TYPE_CHECKING:
     from tada.models.blocks import Network
@@ -44,7 +44,10 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 @functools.cache
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
-    return load_yaml(folder / "models.yaml", "models")
+    path = folder / "models.yaml"
+    content: dict[str, dict[str, Any]] = without_sources(read_yaml(path))
+    validate(content, "models", str(path))
+    return content
 
 
 def _resolve(name: str, entries: Mapping[str, Any], extending: tuple[str, ...]) -> dict[str, Any]:

@@ -150,20 +150,21 @@ def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
                 raise ValueError(f"{name} is of shape {list(value.shape)} for weights {list(parameter.shape)}")
 
 
-def set_initial_weights(model: nn.Module, run: Run, imagenet: Path | None) -> Initial:
+def set_initial_weights(model: Network, run: Run, imagenet: Path | None) -> Initial:
     """Fill `model` in place; returns what the run's record says of it.
 
     Args:
         model: freshly built.
-        run: what `model` is trained for; `train.initial` of its recipe says what it starts from.
+        run: what `model` is trained for; `train.initial` of its recipe says what it starts from, unless that is
+            ImageNet and `model.initial` refuses it.
         imagenet: local file of torchvision's ResNet-50; None lets torchvision download it.
 
     Raises:
         TadaError: the file is missing, refused or of another network, or the run that comes first is not done.
     """
     kind, first = run.classification_recipe.train.initial, run.initial
-    if kind == "scratch":
-        return Initial(kind)
+    if kind == "scratch" or (kind == "imagenet" and not model.initial.imagenet):
+        return Initial("scratch")
     if first is None:
         loaded = load_imagenet(model, imagenet)
         return Initial(kind, loaded.file, loaded.sha256)

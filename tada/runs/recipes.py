@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tada.base import TadaError, files, unknown
-from tada.base.yaml_files import load_yaml, read_yaml, validate
+from tada.base.yaml_files import load_yaml, read_yaml, validate, without_sources
 from tada.data import catalog
-from tada.models.registry import model_options
+from tada.models.registry import model_names, model_options
 from tada.runs.settings import (
     RELEASES,
     BmnSettings,
@@ -43,12 +43,16 @@ _KIND = ("task", "videos")  # what a recipe is, and not a setting
 _KEYS = ("value", "text", *RELEASES, "choice", "why")
 
 
+_NETWORK_KEYS = ("initial", "slow_frames")  # options in models.yaml whose values name their sources
+
+
 @dataclass(frozen=True)
 class Setting:
     """One value of a recipe and what the sources say of it.
 
     Attributes:
-        name: key in the recipe, e.g. "train.base_lr", or "16 frames: train.base_lr" where it differs by frames.
+        name: key in the recipe, e.g. "train.base_lr", or "16 frames: train.base_lr" where it differs by frames; of a
+            network, its option, e.g. "initial.head".
         value: what is used.
         section: of the paper, where its text says something.
         text, first, later: what the text and the two releases say, `value` itself where they say the same; None where
@@ -68,17 +72,6 @@ class Setting:
 def has_sources(content: Mapping[str, Any]) -> bool:
     """Whether the values of a recipe file name their sources: it says which releases these are."""
     return isinstance(content, Mapping) and "releases" in content
-
-
-def without_sources(content: Any) -> Any:
-    """The same without sources: every `{value: ..., ...}` becomes its value."""
-    if isinstance(content, Mapping):
-        return (
-            without_sources(content["value"])
-            if "value" in content
-            else {key: without_sources(part) for key, part in content.items()}
-        )
-    return content
 
 
 def sourced_settings(recipe: Mapping[str, Any], where: str) -> list[Setting]:
@@ -158,6 +151,7 @@ def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
     content = read_yaml(path)
     if has_sources(content):
         _all_sources(content, path)  # a value without a source is refused before anything is trained with it
+        network_sources(folder)
         content = {name: without_sources(recipe) for name, recipe in content.items() if name != "releases"}
     validate(content, "recipes", str(path), catalog.NAMES)
     for name, recipe in content.items():
@@ -207,6 +201,34 @@ def recipe_sources(folder: Path = files.CONFIG) -> dict[str, list[Setting]]:
     if not has_sources(content):
         raise TadaError(f"{path}: `releases` has to name the authors' releases that the values are compared with")
     return _all_sources(content, path)
+
+
+@cache
+def network_sources(folder: Path = files.CONFIG) -> dict[str, list[Setting]]:
+    """What `models.yaml` says, with sources, of options that no table of the paper tells: entry -> its own settings.
+
+    Raises:
+        TadaError: a value without a source, or sources that disagree without a reason.
+    """
+    path = folder / "models.yaml"
+    content, found = read_yaml(path), {}
+    for name in model_names(folder):
+        if own := {key: content[name][key] for key in _NETWORK_KEYS if key in content[name]}:
+            found[name] = sourced_settings(own, f"{path}: {name}")
+    return found
+
+
+def network_settings(model: str, folder: Path = files.CONFIG) -> list[Setting]:
+    """Those of a model, with what it takes from the entries that it extends.
+
+    Raises:
+        TadaError: unknown model, or as `network_sources`.
+    """
+    model_options(model, folder)
+    own = {one.name: one for one in network_sources(folder).get(model, [])}
+    base = read_yaml(folder / "models.yaml")[model].get("extends")
+    inherited = {one.name: one for one in network_settings(base, folder)} if base else {}
+    return list((inherited | own).values())
 
 
 def _all_sources(content: Mapping[str, Any], path: Path) -> dict[str, list[Setting]]:
@@ -346,23 +368,19 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) 
     """All that a run's numbers depend on, but for the seed, the code and the machine: JSON-ready.
 
     Left out, since they change speed and not numbers: workers, caching, cluster resources, videos per forward pass,
-    the share of unusable videos that is tolerated.
+    the share of unusable videos that is tolerated; at a scale that trains nothing, how weights start.
 
     Raises:
         TadaError: as `load_recipe`, or a run of which the authors released no checkpoint, at a scale that tests these.
     """
     recipe = load_recipe(scale, dataset, model, folder)
     values = recipe.identity()
-    configuration = {
-        "scale": scale,
-        "dataset": dataset,
-        "model": model,
-        "definition": model_options(model, folder),
-        "recipe": values,
-    }
+    definition = model_options(model, folder)
+    configuration = {"scale": scale, "dataset": dataset, "model": model, "definition": definition, "recipe": values}
     if not Scale.named(scale).trains:
         _check_published(Scale.named(scale), dataset, model, folder)
         del values["train"]
+        definition.pop("initial", None)
     elif recipe.initial:
         configuration["initial"] = signature(resolved(scale, recipe.initial, model, folder))
     return configuration

@@ -1,8 +1,11 @@
 """SlowFast's two pathways."""
 
+import pytest
 import torch
 
+from tada.base import TadaError
 from tada.models import build_model
+from tada.models.networks import SlowFast
 
 
 def built(name="slowfast-4x16", **overrides):
@@ -17,12 +20,28 @@ def seen_by(module, model, x):
     return seen[0]
 
 
-def test_the_slow_pathway_sees_frames_spread_over_the_clip():
+@pytest.mark.parametrize(
+    ("name", "options", "frames"),
+    [
+        ("slowfast-4x16", {}, [0, 8, 16, 24]),  # what the authors' code takes out of 32
+        ("slowfast-8x8", {}, [0, 4, 8, 12, 16, 20, 24, 28]),
+        ("slowfast-8x8+tada", {}, [0, 4, 8, 12, 16, 20, 24, 28]),
+        ("slowfast-4x16", {"slow_frames": "spread"}, [0, 10, 20, 31]),  # and what PySlowFast does
+        ("slowfast-8x8", {"slow_frames": "spread"}, [0, 4, 8, 13, 17, 22, 26, 31]),
+    ],
+)
+def test_frames_of_the_slow_pathway(name, options, frames):
     x = torch.arange(32.0)[None, None, :, None, None].expand(1, 3, 32, 32, 32)
-    model = built()
-    assert seen_by(model.slow["stem"], model, x)[0, 0, :, 0, 0].tolist() == [0, 10, 20, 31]
-    model = built("slowfast-8x8")
-    assert seen_by(model.slow["stem"], model, x)[0, 0, :, 0, 0].tolist() == [0, 4, 8, 13, 17, 22, 26, 31]
+    model = built(name, **options)
+    assert seen_by(model.slow["stem"], model, x)[0, 0, :, 0, 0].tolist() == frames
+    assert seen_by(model.fast["stem"], model, x)[0, 0, :, 0, 0].tolist() == list(range(32))
+
+
+def test_other_slow_frames_are_named():
+    with pytest.raises(TadaError, match="unknown value 'strided2'; did you mean 'strided'"):
+        built(slow_frames="strided2")
+    with pytest.raises(TadaError, match="unknown choice of slow frames 'spred'; did you mean 'spread'"):
+        SlowFast(7, slow_frames="spred")
 
 
 def test_widths_and_lateral_connections():

@@ -91,6 +91,8 @@ def test_imagenet_weights_fill_slowfast_where_channels_allow(imagenet):
     own = ours.state_dict()
     assert torch.equal(own["slow.res3.0.conv2.weight"].squeeze(2), source["layer2.0.conv2.weight"])
     torch.testing.assert_close(own["slow.res2.0.bn3.running_mean"], source["layer1.0.bn3.running_mean"])
+    assert torch.equal(own["slow.res2.0.bn3.weight"], source["layer1.0.bn3.weight"])
+    assert not own["fast.res2.0.bn3.weight"].any()  # ImageNet has nothing for it, and it starts at zero
     after_fusion = {f"slow.res{n}.0.{part}.weight" for n in (2, 3, 4, 5) for part in ("conv1", "downsample.0")}
     rest = {name for name in loaded.fresh if not name.startswith(("fast.", "fuse.", "head."))}
     assert rest == after_fusion

@@ -1,5 +1,7 @@
 """Every model of config/models.yaml: builds, starts out as the network without TAdaConv, refuses what does not fit."""
 
+import re
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from tada.models.registry import model_names, model_options
 SMALL = {"depth": [1, 1, 1, 1], "width": 16}
 NAMES = model_names()
 ADAPTIVE = [name for name in NAMES if "tada" in model_options(name)]
+OPEN = {"last_gamma": 1}  # so that residual branches, where TAdaConv stands, are not multiplied with zero
 
 
 def build(name, seed=0, **overrides):
@@ -37,12 +40,41 @@ def test_the_papers_models_are_all_there():
 
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_equals_the_network_without_tadaconv_to_the_bit_at_initialisation(name):
-    assert equal_outputs(build(name), build(name, tada=None))
+    assert equal_outputs(build(name, initial=OPEN), build(name, initial=OPEN, tada=None))
 
 
 @pytest.mark.parametrize("name", ["tada2d", "tada2d-max", "tada2d-mix", "tada2d-k2", "tsn+avg-sc-sepbn"])
 def test_tada2d_equals_tsn_to_the_bit_at_initialisation(name):
     assert equal_outputs(build(name), build("tsn"))
+
+
+def in_slowfasts_family(name):
+    return name.startswith(("slowonly", "slowfast"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_last_gammas_are_zero_in_slowfasts_family_alone(name):
+    gammas = {key: value for key, value in build(name).state_dict().items() if re.search(r"bn\d\.weight$", key)}
+    last = {key for key in gammas if key.endswith("bn3.weight")}
+    assert len(last) == (8 if name.startswith("slowfast") else 4)
+    for key, gamma in gammas.items():
+        assert (gamma == (0 if key in last and in_slowfasts_family(name) else 1)).all(), key
+
+
+@pytest.mark.parametrize("name", ["tsn", "tada2d", "r2plus1d", "r3d", "slowonly", "slowfast-8x8+tada"])
+@pytest.mark.parametrize("classes", [400, {"verb": 97, "noun": 300}])
+def test_heads_start_as_in_the_first_release(name, classes):
+    linear = build(name, num_classes=classes).head.linear
+    for layer in [linear] if isinstance(classes, int) else linear.values():
+        weights, bound = layer.weight.detach(), layer.in_features**-0.5
+        if in_slowfasts_family(name):  # as PySlowFast's
+            assert weights.std().item() == pytest.approx(0.01, rel=0.02)
+            assert weights.abs().max() > 0.035 and not layer.bias.any()
+        else:  # PyTorch's default: U(-bound, bound)
+            assert weights.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+            assert 0.99 * bound < weights.abs().max() <= bound
+            assert layer.bias.std().item() == pytest.approx(bound / 3**0.5, rel=0.2)
+            assert layer.bias.abs().max() <= bound
 
 
 def test_base_weights_of_another_seed_are_others():
@@ -51,7 +83,7 @@ def test_base_weights_of_another_seed_are_others():
 
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_every_parameter_is_trained(name):
-    model = build(name).train()
+    model = build(name, initial=OPEN).train()
     for module in model.modules():
         if isinstance(module, Calibration):  # as after a first step: the last layer starts at zero
             torch.nn.init.normal_(module.emit.weight, std=0.1)
@@ -91,6 +123,8 @@ def test_unknown_names_and_options_give_the_nearest():
     [
         ({"depth": [1, 1, 1]}, "tsn.depth: .* too short"),
         ({"kind": "2d+1"}, r"did you mean '2\+1d'"),
+        ({"initial": {"head": "unifrom"}}, "tsn.initial.head: unknown value 'unifrom'; did you mean 'uniform'"),
+        ({"initial": {"last_gama": 0}}, "tsn.initial: unknown key 'last_gama'; did you mean 'last_gamma'"),
         ({"aggregation": {"pool": "mean"}}, "tsn.aggregation.pool: unknown value 'mean'"),
         ({"aggregation": {"shortcut": False, "separate_bn": True}}, "needs the shortcut"),
         ({"tada": {"temporal": True}}, "3x1x1 convolution"),

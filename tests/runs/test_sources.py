@@ -6,7 +6,17 @@ import pytest
 import yaml
 
 from tada.base import TadaError, files
-from tada.runs.recipes import Setting, load_recipe, recipe_sources, sourced_settings, without_sources
+from tada.base.yaml_files import without_sources
+from tada.models.registry import model_names, model_options
+from tada.runs.recipes import (
+    Setting,
+    load_recipe,
+    network_settings,
+    network_sources,
+    recipe_sources,
+    resolved,
+    sourced_settings,
+)
 
 PAPER = files.CONFIG / "recipes/paper.yaml"
 
@@ -50,6 +60,40 @@ def test_what_each_source_says_is_told_apart():
     assert one == Setting("train.epochs", 64, "A.1", 50, 64, None, "because")
     (one,) = check({"value": [1, 2], "choice": "a reason"})
     assert one == Setting("train.epochs", [1, 2], "", None, None, None, "a reason")
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_every_network_says_where_its_initial_weights_come_from(model):
+    names = {"initial.head", "initial.last_gamma", "initial.imagenet"}
+    if model_options(model)["network"] == "slowfast":
+        names.add("slow_frames")
+    settings = network_settings(model)
+    assert {one.name for one in settings} == names
+    for one in settings:
+        part, _, key = one.name.partition(".")
+        value = model_options(model)[part]
+        assert one.value == (value[key] if key else value)
+        assert one.value in (one.text, one.first, one.later)
+
+
+def test_how_weights_start_is_part_of_what_trains_alone():
+    assert resolved("mini", "ssv2", "slowonly+tada")["definition"]["initial"]["last_gamma"] == 0
+    assert "initial" not in resolved("first-release", "ssv2", "tada2d")["definition"]
+
+
+def test_a_network_without_sources_trains_nothing_at_the_papers_scale(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/paper.yaml").write_text(PAPER.read_text())
+    entry = "\nother: {extends: slowonly, initial: {last_gamma: 1}}\n"
+    (tmp_path / "models.yaml").write_text((files.CONFIG / "models.yaml").read_text() + entry)
+    with pytest.raises(TadaError, match=r"models.yaml: other: initial\.last_gamma: 1 has no source"):
+        load_recipe("paper", "ssv2", "other", tmp_path)
+    chosen = entry.replace("1}", "{value: 1, choice: to see what it does}}")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/models.yaml").write_text((files.CONFIG / "models.yaml").read_text() + chosen)
+    assert network_sources(tmp_path / "more")["other"][0].why == "to see what it does"
+    inherited = {one.name: one.value for one in network_settings("other", tmp_path / "more")}
+    assert inherited == {"initial.head": "normal", "initial.last_gamma": 1, "initial.imagenet": True}
 
 
 def test_sources_are_taken_away():

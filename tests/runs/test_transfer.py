@@ -108,6 +108,17 @@ def test_the_first_run_has_to_be_done(tmp_path, tiny_recipes):
         set_initial_weights(build(run), run, None)
 
 
+def test_a_network_may_refuse_the_weights_of_imagenet(tmp_path):
+    run = Run("paper", "ssv2", "slowonly", 0, tmp_path)
+    small = {"depth": [1, 1, 1, 1], "width": 16}
+    with pytest.raises(TadaError, match=r"none.pth: no such file"):
+        set_initial_weights(build_model("slowonly", 174, **small), run, tmp_path / "none.pth")
+    model = build_model("slowonly", 174, **small, initial={"imagenet": False})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert set_initial_weights(model, run, tmp_path / "none.pth").kind == "scratch"
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_other_classes_than_the_recipes_are_refused(tiny_k400, tiny_ek100, tiny_recipes):
     for dataset, data, message in (
         ("k400", tiny_k400, "these are 3 classes, and the recipe of k400 at scale paper is for 400"),

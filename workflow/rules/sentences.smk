@@ -21,7 +21,7 @@ rule audit:
 rule settings:
     """Every value of the paper-scale recipes beside what is published for it; trains nothing."""
     input:
-        spec=targets.paper_recipes(),
+        spec=targets.sourced_files(),
     output:
         md="tables/settings.md",
         tex="tables/settings.tex",

@@ -10,18 +10,19 @@ from tada.base import files
 from tada.models.registry import model_options
 from tada.report.pages import EMPTY, ColumnHead, Grid, Page, Piece
 from tada.report.pages.markup import write_page
-from tada.runs.recipes import Setting, load_recipe, recipe_sources, releases
+from tada.runs.recipes import Setting, load_recipe, network_settings, network_sources, recipe_sources, releases
 from tada.runs.settings import Scale
 
 CAPTION = (
     "Every value with which runs at the paper's scale are trained and tested, what the paper's text and the authors' "
     "two releases say of it, and why it is used. The paper's numbers are those of the first release, so where the two "
-    "releases differ the first is followed."
+    "releases differ the first is followed. After the recipes come networks: how their weights start, and which frames "
+    "a pathway sees. What is said of one holds for all entries of config/models.yaml that extend it."
 )
 
 
 def build_settings(out: Path, folder: Path = files.CONFIG) -> None:
-    """Write `<out>/settings.md`, `.tex`, `.html` and `.csv` from `config/recipes/paper.yaml` alone.
+    """Write `<out>/settings.md`, `.tex`, `.html` and `.csv` from `config/recipes/paper.yaml` and `config/models.yaml`.
 
     Raises:
         TadaError: a value without a source, or sources that disagree without a reason.
@@ -30,15 +31,15 @@ def build_settings(out: Path, folder: Path = files.CONFIG) -> None:
 
 
 def settings_page(folder: Path = files.CONFIG) -> Page:
-    """The page; a line for each value, a rule above each recipe."""
-    recipes = recipe_sources(folder)
+    """The page; a line for each value, a rule above each recipe and each network."""
+    recipes = recipe_sources(folder) | network_sources(folder)
     lines: list[tuple[Piece, ...]] = []
     rules: set[int] = set()
     for name, found in recipes.items():
         if lines:
             rules.add(len(lines))
         lines += [tuple(map(Piece, (name, one.name, *_cells(one), one.why or EMPTY))) for one in found]
-    heads = ("Recipe", "Setting", "here", "text", "first release", "later release", "why")
+    heads = ("Recipe or network", "Setting", "here", "text", "first release", "later release", "why")
     about = releases(folder)
     return Page(
         name="settings",
@@ -70,6 +71,7 @@ def run_settings(dataset: str, model: str, folder: Path = files.CONFIG) -> list[
         lines.append(("micro-batch", micro, "train.batch_per_device"))
         lines.append(("batch", f"{train.batch} clips", f"{gpus} GPUs; micro-batches on each: {accumulated}"))
     settings = {name: one for name, one in found.items() if " frames: " not in name} | frames
+    settings |= {one.name: one for one in network_settings(model, folder)}
     return lines + [(name, _text(one.value), _source(one)) for name, one in settings.items()]
 
 
