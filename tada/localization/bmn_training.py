@@ -43,7 +43,7 @@ class Targets(NamedTuple, Generic[Array]):
     """Targets of a window, as arrays; or of a batch of N windows, as tensors with a first dimension N.
 
     Attributes:
-        start: float32 [T], how much of each position's cell lies in a region around a start.
+        start: float32 [T], how much of each position's anchor lies in a region around a start.
         end: float32 [T], the same of ends.
         overlap: float32 [D, T], IoU of proposal (d, t) with the action that it fits best; 0 for proposals that end
             beyond the window.
@@ -59,13 +59,16 @@ def within(temporal: int, durations: int) -> np.ndarray:
     return np.arange(durations)[:, None] + np.arange(temporal) < temporal
 
 
-def boundary_labels(boundaries: np.ndarray, temporal: int) -> np.ndarray:
-    """Share of each position's cell that lies within half a region of a boundary [n], float32 [T] (Lin et al., 4.2).
+def boundary_labels(boundaries: np.ndarray, temporal: int, anchor: float) -> np.ndarray:
+    """Share of each position's anchor that lies in the region around a boundary [n], float32 [T] (Lin et al., 4.2).
 
-    The cell of position t is t - 0.5 to t + 0.5. Of several boundaries the one that covers most of it counts.
+    The anchor of position t is `anchor` cells long and begins at t - 0.5: t - 0.5 to t + 1.5 in the authors' code. Of
+    several boundaries the one that covers most of it counts.
     """
-    reach = (BOUNDARY_REGION + 1) / 2 - np.abs(np.arange(temporal) - boundaries[:, None])
-    return reach.clip(0, 1).max(0, initial=0).astype(np.float32)
+    begin = np.arange(temporal) - 0.5
+    first, last = (boundaries[:, None] + side * BOUNDARY_REGION / 2 for side in (-1, 1))
+    shared = np.minimum(begin + anchor, last) - np.maximum(begin, first)
+    return (shared.clip(0) / anchor).max(0, initial=0).astype(np.float32)
 
 
 def overlap_map(segments: np.ndarray, temporal: int, durations: int) -> np.ndarray:
@@ -79,11 +82,11 @@ def overlap_map(segments: np.ndarray, temporal: int, durations: int) -> np.ndarr
     return np.where(within(temporal, durations), best, 0).astype(np.float32)
 
 
-def targets_of(segments: np.ndarray, temporal: int, durations: int) -> Targets[np.ndarray]:
+def targets_of(segments: np.ndarray, temporal: int, durations: int, anchor: float) -> Targets[np.ndarray]:
     """Targets of a window in which the actions [n, 2] happen."""
     return Targets(
-        boundary_labels(segments[:, 0], temporal),
-        boundary_labels(segments[:, 1], temporal),
+        boundary_labels(segments[:, 0], temporal, anchor),
+        boundary_labels(segments[:, 1], temporal, anchor),
         overlap_map(segments, temporal, durations),
     )
 
@@ -166,7 +169,7 @@ def bmn_loss(
 def build_bmn(channels: int, settings: BmnSettings) -> BMN:
     """The network for features of `channels`, freshly initialised from torch's seed."""
     sizes = ("temporal", "durations", "base", "summed", "confidence", "groups", "samples", "per_bin", "boundary_ratio")
-    return BMN(channels, **{name: getattr(settings, name) for name in sizes})
+    return BMN(channels, **{name: getattr(settings, name) for name in (*sizes, "extend_first")})
 
 
 class BmnObjective:
@@ -199,8 +202,16 @@ class BmnObjective:
         self._seed = seed
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """AdamW, with weight decay on all parameters."""
-        return torch.optim.AdamW(model.parameters(), lr=self.schedule.base_lr, weight_decay=self.schedule.weight_decay)
+        """AdamW, with weight decay on all parameters, or on all but biases."""
+        decayed, plain = list[nn.Parameter](), list[nn.Parameter]()
+        for name, parameter in model.named_parameters():
+            exempt = name.endswith("bias") and not self.schedule.decay_biases
+            (plain if exempt else decayed).append(parameter)
+        groups = [
+            {"params": decayed, "weight_decay": self.schedule.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.schedule.base_lr)
 
     def micro_batches(self, step: int) -> list[list[int]]:
         """The windows of a step."""
@@ -230,7 +241,7 @@ class _Examples(torch.utils.data.Dataset[tuple[np.ndarray, Targets[np.ndarray]]]
     """Features and targets of windows."""
 
     def __init__(self, windows: Windows, channels: int, settings: BmnSettings) -> None:
-        self.windows, self.shape, self.durations = windows, (channels, settings.temporal), settings.durations
+        self.windows, self.shape, self.settings = windows, (channels, settings.temporal), settings
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -242,4 +253,6 @@ class _Examples(torch.utils.data.Dataset[tuple[np.ndarray, Targets[np.ndarray]]]
                 f"features of video {window.video}: windows of shape {list(window.features.shape)} "
                 f"[channels, cells], where the network takes {list(self.shape)}"
             )
-        return window.features, targets_of(window.segments, window.features.shape[1], self.durations)
+        return window.features, targets_of(
+            window.segments, self.settings.temporal, self.settings.durations, self.settings.anchor
+        )

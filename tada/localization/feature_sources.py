@@ -71,9 +71,11 @@ class FeatureSource(ABC):
     Attributes:
         initial: where the weights come from, for the run's record.
         features: names the features, for the identity of the checkpoint that is trained on them.
+        spacing: seconds from a clip to the next.
     """
 
     initial: Initial
+    spacing: float
     features: Mapping[str, str] = {}
 
     def __init__(self, run: Run, place: Place, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
@@ -117,6 +119,7 @@ class NetworkFeatureSource(FeatureSource):
             raise TadaError(f"{run}: at scale {run.scale} no run trains the network that computes features")
         checkpoint = finished_run(classified).checkpoint
         self.initial = Initial(classified.dataset, checkpoint.file, checkpoint.sha256, classified.signature)
+        self.spacing = self.recipe.clips.spacing
         self.network = load_trained(classified)
 
     def read(self) -> UntrimmedSplits:
@@ -171,6 +174,7 @@ class ReleasedFeatureSource(FeatureSource):
     ) -> None:
         super().__init__(run, place, stop, progress, group)
         self.released = ReleasedFeatures(run.recipe.videos, folder)
+        self.spacing = self.released.clips.stride / self.released.clips.fps
         how = "softmax regression on the mean features of the training segments"
         self.features = {"features": str(folder)}
         self.initial = Initial("features", folder=str(folder), classifier=how)

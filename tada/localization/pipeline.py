@@ -105,8 +105,7 @@ class _Localization:
         channels = self.source.load(videos[0]).values.shape[1] if videos else 1
         torch.manual_seed(run.seed)
         self.bmn = build_bmn(channels, settings)
-        places = (settings.window, settings.stride, settings.temporal)
-        windows = TrainingWindows(videos, self.source.load, *places, channels)
+        windows = TrainingWindows(videos, self.source.load, settings, self.source.spacing, channels)
         return train(
             self.bmn,
             BmnObjective(windows, settings, channels, run.seed),
@@ -116,6 +115,7 @@ class _Localization:
             progress=self.progress,
             group=ProcessGroup(0, 1, self.group.device),
             workers=self.recipe.clips.workers,
+            epochs=settings.trained_epochs,
             stop=self.stop,
         )
 
@@ -125,14 +125,14 @@ class _Localization:
         self.progress.start(total=len(videos), unit="video", phase="proposals")
         proposals = []
         for done, video in enumerate(videos, 1):
-            found = propose(self.bmn, video, self.source.load(video), self.recipe.bmn)
+            found = propose(self.bmn, video, self.source.load(video), self.recipe.bmn, self.source.spacing)
             order, scores = soft_nms(
                 *found,
                 duration=video.duration,
                 sigma=suppression.sigma,
                 low=suppression.low,
                 gain=suppression.gain,
-                keep=suppression.keep,
+                keep=suppression.kept(video.duration),
             )
             proposals.append(VideoProposals(video, found.starts[order], found.ends[order], scores))
             self.progress.step(done)

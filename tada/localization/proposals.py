@@ -38,11 +38,12 @@ class Dense(NamedTuple):
     """Probabilities over a whole video of n cells; see `tada.models.bmn.Maps`.
 
     Attributes:
-        start: float64 [n + 1], an action starts where cell t begins; the last entry is the video's end.
-        end: float64 [n + 1], an action ends there.
+        start: float64 [p], an action starts where cell t begins. There are p = n positions; or n + 1, where the video's
+            end is one.
+        end: float64 [p], an action ends there.
         regression: float64 [D, n], of the proposal of d + 1 cells from t on.
         classification: float64 [D, n].
-        known: bool [D, n], whether some window held the whole proposal.
+        known: bool [D, n], whether some window held the whole proposal, and it ends at a position.
     """
 
     start: np.ndarray
@@ -52,15 +53,22 @@ class Dense(NamedTuple):
     known: np.ndarray
 
 
-def propose(model: BMN, video: Untrimmed, features: Features, settings: BmnSettings) -> Proposals:
+def propose(model: BMN, video: Untrimmed, features: Features, settings: BmnSettings, spacing: float) -> Proposals:
     """Proposals of a video.
+
+    Args:
+        model: the network that `settings` describe.
+        video: the video.
+        features: of its clips.
+        settings: windows, boundaries and scores.
+        spacing: seconds from a clip to the next.
 
     Raises:
         TadaError: features that are not finite, not the network's or not the video's.
     """
-    grid = grid_of(video.duration, settings.window, settings.stride, model.temporal)
-    windows = windows_of(video, features, settings.window, settings.stride, model.temporal, model.channels)
-    maps = average(windows, predict(model, windows, settings.batch), grid)
+    grid = grid_of(video.duration, settings)
+    windows = windows_of(video, features, settings, spacing, model.channels)
+    maps = average(windows, predict(model, windows, settings.batch), grid, settings.ends_with_video)
     return candidates(maps, grid, video.duration, settings)
 
 
@@ -77,10 +85,16 @@ def predict(model: BMN, windows: list[Window], batch: int) -> list[tuple[np.ndar
     return predictions
 
 
-def average(windows: list[Window], predictions: list[tuple[np.ndarray, ...]], grid: WindowGrid) -> Dense:
-    """The mean of what `predict` returns, over the windows that see a position or hold a proposal (Appendix A.2)."""
+def average(
+    windows: list[Window], predictions: list[tuple[np.ndarray, ...]], grid: WindowGrid, ends_with_video: bool
+) -> Dense:
+    """The mean of what `predict` returns, over the windows that see a position or hold a proposal (Appendix A.2).
+
+    With `ends_with_video` proposals can end with the last cell, else with the one before it, as the authors' do; that
+    of a video of a single cell is the video.
+    """
     durations, temporal = predictions[0][2].shape
-    size = max(grid.cells, temporal) + 1
+    size = max(grid.cells, grid.firsts[-1] + temporal) + 1
     sums = [np.zeros(size), np.zeros(size), np.zeros((durations, size)), np.zeros((durations, size))]
     positions, proposals = np.zeros(size), np.zeros((durations, size))
     held = within(temporal, durations)
@@ -90,10 +104,11 @@ def average(windows: list[Window], predictions: list[tuple[np.ndarray, ...]], gr
             total[..., place] += part if part.ndim == 1 else part * held
         positions[place] += 1
         proposals[:, place] += held
-    start, end = (total[: grid.cells + 1] / positions[: grid.cells + 1].clip(1) for total in sums[:2])
+    count = max(grid.cells + ends_with_video, 2)
+    start, end = (total[:count] / positions[:count].clip(1) for total in sums[:2])
     inside = slice(0, grid.cells)
     regression, classification = (total[:, inside] / proposals[:, inside].clip(1) for total in sums[2:])
-    fits = np.arange(grid.cells) + np.arange(1, durations + 1)[:, None] <= grid.cells
+    fits = np.arange(grid.cells) + np.arange(1, durations + 1)[:, None] < count
     return Dense(start, end, regression, classification, (proposals[:, inside] > 0) & fits)
 
 
@@ -106,39 +121,22 @@ def boundaries(probability: np.ndarray, peak: float) -> np.ndarray:
 
 
 def candidates(maps: Dense, grid: WindowGrid, duration: float, settings: BmnSettings) -> Proposals:
-    """Proposals from each likely start to each likely end, with classification^1.2 x regression as their score.
+    """Proposals from each likely start to each likely end, with the product of both confidences' powers as their score.
 
-    The video's own start and end count as likely too (Lin et al.'s released code). Boundary probabilities select
+    The first and the last position count as likely too (Lin et al.'s released code). Boundary probabilities select
     proposals and do not enter the score (the published configuration).
     """
     starts, ends = boundaries(maps.start, settings.peak), boundaries(maps.end, settings.peak)
     starts[0] = ends[-1] = True
     durations, cells = maps.known.shape
     after = np.arange(cells) + np.arange(1, durations + 1)[:, None]
-    duration_index, first = np.nonzero(maps.known & starts[:cells] & ends[after.clip(max=cells)])
+    duration_index, first = np.nonzero(maps.known & starts[:cells] & ends[after.clip(max=len(ends) - 1)])
     last = first + duration_index + 1
     classification = maps.classification[duration_index, first] ** settings.classification_power
     score = classification * maps.regression[duration_index, first] ** settings.regression_power
-    best = _best(score, first, last, settings.most, grid.temporal)
+    best = np.lexsort((last, first, -score))  # of equal ones the earlier first
     seconds = (first[best] * grid.cell, np.minimum(last[best] * grid.cell, duration))
     return Proposals(*seconds, score[best])
-
-
-def _best(score: np.ndarray, first: np.ndarray, last: np.ndarray, most: int, temporal: int) -> np.ndarray:
-    """Indices of the `most` best among those that start in each `temporal` cells, best first, earlier first if equal.
-
-    A limit for the whole video would leave its quieter parts without any.
-    """
-    order = np.lexsort((last, first, -score))
-    stretch = first[order] // temporal
-    rank = np.empty(len(order), int)
-    for one in np.unique(stretch):
-        rank[stretch == one] = np.arange((stretch == one).sum())
-    return order[rank < most]
-
-
-_COMPACT = 128
-"""Steps after which the selected proposals leave the arrays; removing each at once would take longer."""
 
 
 def soft_nms(
@@ -182,16 +180,18 @@ def soft_nms(
     start, end, left = starts[rank], ends[rank], scores[rank]
     wanted = len(rank) if keep is None else min(keep, len(rank))
     order, final = np.empty(wanted, np.int64), np.empty(wanted)
+    by_start = np.argsort(start, kind="stable")
+    sorted_start, longest = start[by_start], (end - start).max(initial=0)
     for number in range(wanted):
-        best = int(np.argmax(left))  # of equal ones the first: those left keep their order
+        best = int(np.argmax(left))  # of equal ones the first
         order[number], final[number] = rank[best], left[best]
-        overlap = iou(start, end, start[best], end[best])
-        near = np.flatnonzero(overlap > low + gain * (end[best] - start[best]) / duration)
-        left[near] *= np.exp(-np.square(overlap[near]) / sigma)
-        left[best] = -1.0
-        if number % _COMPACT == _COMPACT - 1:
-            others = left >= 0
-            rank, start, end, left = rank[others], start[others], end[others], left[others]
+        # Only what starts before its end, and less than the longest before its start, can overlap it.
+        since, until = np.searchsorted(sorted_start, [start[best] - longest, end[best]])
+        near = by_start[since:until]
+        overlap = iou(start[near], end[near], start[best], end[best])
+        weakened = overlap > low + gain * (end[best] - start[best]) / duration
+        left[near[weakened]] *= np.exp(-np.square(overlap[weakened]) / sigma)
+        left[best] = -np.inf
     return order, final
 
 

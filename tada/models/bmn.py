@@ -36,19 +36,28 @@ class Maps(NamedTuple):
 
 
 def sampling_weights(
-    temporal: int, durations: int, samples: int = 32, per_bin: int = 3, boundary_ratio: float = 0.5
+    temporal: int,
+    durations: int,
+    samples: int = 32,
+    per_bin: int = 3,
+    boundary_ratio: float = 0.5,
+    extend_first: bool = True,
 ) -> scipy.sparse.csr_array:
     """How much each cell counts in each sample of each proposal (Lin et al., section 4.1), [D * T, samples * T].
 
     The features of proposal (d, t) are read at `samples * per_bin` points, evenly spread from `boundary_ratio` of its
     length before its first cell to as much after its last one, by linear interpolation between cells; a sample is the
-    mean of `per_bin` neighbouring points. Beyond the window there is nothing (zero). Row d * T + t is the proposal,
-    column n * T + i the share of cell i in its sample n; rows of proposals that end beyond the window are empty.
+    mean of `per_bin` neighbouring points. Beyond the window there is nothing (zero); `extend_first` gives points that
+    lie less than a cell before it the features of its first cell, as the authors' code does. Row d * T + t is the
+    proposal, column n * T + i the share of cell i in its sample n; rows of proposals that end beyond the window are
+    empty.
     """
     duration, start = np.divmod(np.arange(durations * temporal), temporal)
     margin = boundary_ratio * (duration + 1)
     first, last = start - margin, start + duration + margin
     points = first[:, None] + (last - first)[:, None] * np.linspace(0, 1, samples * per_bin)
+    if extend_first:
+        points = np.where((points > -1) & (points < 0), 0.0, points)
     rows, samples_of = list[np.ndarray](np.indices(points.shape))
     below = np.floor(points).astype(int)
     inside = np.broadcast_to((start + duration < temporal)[:, None], points.shape)
@@ -78,6 +87,7 @@ class BoundaryMatching(nn.Module):
         samples: int = 32,
         per_bin: int = 3,
         boundary_ratio: float = 0.5,
+        extend_first: bool = True,
     ) -> None:
         """Maps [N, in_channels, T] to [N, out_channels, D, T]; weight [out_channels, in_channels, samples]."""
         super().__init__()
@@ -88,7 +98,7 @@ class BoundaryMatching(nn.Module):
         bound = (in_channels * samples) ** -0.5  # as PyTorch initialises the convolution that this stands for
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, samples).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound))
-        shares = sampling_weights(temporal, durations, samples, per_bin, boundary_ratio)
+        shares = sampling_weights(temporal, durations, samples, per_bin, boundary_ratio, extend_first)
         for name, values in (("offsets", shares.indptr[:-1]), ("columns", shares.indices)):
             self.register_buffer(name, torch.from_numpy(values.astype(np.int64)), persistent=False)
         self.register_buffer("shares", torch.from_numpy(shares.data.astype(np.float32)), persistent=False)
@@ -126,6 +136,7 @@ class BMN(nn.Module):
         samples: int = 32,
         per_bin: int = 3,
         boundary_ratio: float = 0.5,
+        extend_first: bool = True,
     ) -> None:
         """A network on windows [N, channels, temporal], with proposals of up to `durations` cells.
 
@@ -156,7 +167,7 @@ class BMN(nn.Module):
         self.proposals = nn.Sequential(
             nn.Conv1d(base, base, 3, padding=1),
             nn.ReLU(),
-            BoundaryMatching(base, summed, temporal, durations, samples, per_bin, boundary_ratio),
+            BoundaryMatching(base, summed, temporal, durations, samples, per_bin, boundary_ratio, extend_first),
             nn.ReLU(),
             nn.Conv2d(summed, confidence, 1),
             nn.ReLU(),

@@ -332,7 +332,7 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
     frames = model_options(model, folder)["frames"]
     parts = _parts(raw, str(frames))
     if raw.get("task") == LocalizationRecipe.task:
-        return _localization(raw, parts, recipes[raw["videos"]], frames)
+        return _localization(raw, parts, recipes[raw["videos"]], frames, f"config/recipes/{scale}.yaml: {dataset}")
     return ClassificationRecipe(
         videos=dataset,
         classes=raw["classes"],
@@ -346,16 +346,21 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
 
 
 def _localization(
-    raw: Mapping[str, Any], parts: Mapping[str, Any], first: Mapping[str, Any], frames: int
+    raw: Mapping[str, Any], parts: Mapping[str, Any], first: Mapping[str, Any], frames: int, where: str
 ) -> LocalizationRecipe:
-    """A recipe of localization; `first` is the recipe that trains its network."""
+    """A recipe of localization; `first` is the recipe that trains its network, `where` file and recipe."""
+    bmn, suppression = BmnSettings(**parts["bmn"]), SuppressionSettings(**parts["suppression"])
+    if (bmn.trained_epochs or 0) > bmn.epochs:
+        raise TadaError(f"{where}: bmn.trained_epochs: {bmn.trained_epochs} of bmn.epochs {bmn.epochs}")
+    if (suppression.keep is None) == (suppression.keep_every is None):
+        raise TadaError(f"{where}: suppression: either `keep` or `keep_every` has to say how many proposals remain")
     return LocalizationRecipe(
         videos=raw["videos"],
         classes=first["classes"],
         network=first.get("network", {}),
         clips=ClipSettings(frames=frames, **parts["clips"]),
-        bmn=BmnSettings(**parts["bmn"]),
-        suppression=SuppressionSettings(**parts["suppression"]),
+        bmn=bmn,
+        suppression=suppression,
         classification=ProposalClasses(**parts["classification"]),
         thresholds=tuple(raw["thresholds"]),
         recall_at=raw["recall_at"],

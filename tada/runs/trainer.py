@@ -138,6 +138,7 @@ def train(
     progress: Progress,
     group: ProcessGroup | None = None,
     workers: int = 0,
+    epochs: int | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingState:
     """Train `model` in place to the end of its schedule, continuing from `checkpoint` where that can be used.
@@ -151,6 +152,7 @@ def train(
         progress: receives every step and epoch.
         group: the processes that train together; one alone if None.
         workers: processes that prepare batches; 0 prepares them in this one.
+        epochs: of the schedule that are trained; None: all.
         stop: asked after every step; once true, the state is saved and `Interrupted` raised.
 
     Returns:
@@ -174,7 +176,8 @@ def train(
     saved_sums = state.running if group.is_main else {}
     state.running = {name: saved_sums.get(name, 0.0) for name in objective.sums}
     schedule, steps_per_epoch = objective.schedule, objective.steps_per_epoch
-    total = schedule.epochs * steps_per_epoch
+    epochs = epochs or schedule.epochs
+    total = epochs * steps_per_epoch
     trained = group.wrap(model)
     loader = iter(
         torch.utils.data.DataLoader(
@@ -211,7 +214,7 @@ def train(
             model.train()
             account_time()
             state.curves.append(row | {"seconds": state.seconds})
-            progress.epoch(epoch, schedule.epochs, row)
+            progress.epoch(epoch, epochs, row)
         if within == 0 or stopping or due:
             account_time()
             saved = mark

@@ -24,7 +24,7 @@ def batch(*segments):
     torch.manual_seed(0)
     count = len(segments)
     maps = Maps(torch.randn(count, T), torch.randn(count, T), torch.randn(count, D, T), torch.randn(count, D, T))
-    each = [targets_of(np.array(one, dtype=float).reshape(-1, 2), T, D) for one in segments]
+    each = [targets_of(np.array(one, dtype=float).reshape(-1, 2), T, D, 1.0) for one in segments]
     return maps, Targets(*(torch.from_numpy(np.stack(part)) for part in zip(*each, strict=True)))
 
 

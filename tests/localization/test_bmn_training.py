@@ -92,6 +92,31 @@ def test_curves_have_a_row_an_epoch(undisturbed):
         assert row["loss"] == pytest.approx(row["boundary"] + 10 * row["regression"] + row["classification"], rel=1e-4)
 
 
+def test_trained_for_fewer_epochs_it_is_what_the_whole_training_was_then(tmp_path, undisturbed):
+    """The cosine is that of all epochs: the authors test epoch 9 of 10."""
+    model, state = run(tmp_path, epochs=2)
+    assert curves(state) == curves(undisturbed[1])[:2]
+    assert state.step == 2 * 3
+    _, whole = run(tmp_path, model=model)
+    assert curves(whole) == curves(undisturbed[1])
+    assert same(model, undisturbed[0])
+
+
+@pytest.mark.parametrize("decay_biases", [True, False])
+def test_weight_decay_of_biases(decay_biases):
+    """With a rate of 1 and no gradient, AdamW takes the decay's share away and nothing else."""
+    settings = replace(SETTINGS, base_lr=1.0, weight_decay=0.25, decay_biases=decay_biases)
+    model = build_bmn(8, settings)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = BmnObjective(windows(2), settings, channels=8, seed=0).optimizer(model)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        share = 1.0 if name.endswith("bias") and not decay_biases else 0.75
+        torch.testing.assert_close(parameter.detach(), share * before[name])
+
+
 def test_every_epoch_visits_every_window_once():
     objective = BmnObjective(windows(10), SETTINGS, channels=8, seed=1)
     assert objective.steps_per_epoch == 3

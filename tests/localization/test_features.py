@@ -20,10 +20,12 @@ from tada.localization.features import (
 )
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import windows_of
+from tada.runs.settings import BmnSettings
 
 VIDEO = Untrimmed("a", Path("a.mp4"), 20.0, ())
 VALUES = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 TIMES = np.arange(40) * 0.5 + 0.25
+WINDOWS = BmnSettings(window=5.0, stride=2.5, temporal=10)
 
 
 @pytest.fixture
@@ -48,8 +50,8 @@ def test_what_is_written_is_read(saved, note):
 def test_values_stay_on_disk_until_they_are_used(saved):
     found = load_features(saved(), VIDEO)
     assert isinstance(found.values, np.memmap) and not found.values.flags.writeable
-    whole = windows_of(VIDEO, Features(VALUES, TIMES), 5.0, 2.5, 10)
-    for mapped, expected in zip(windows_of(VIDEO, found, 5.0, 2.5, 10), whole, strict=True):
+    whole = windows_of(VIDEO, Features(VALUES, TIMES), WINDOWS, 0.5)
+    for mapped, expected in zip(windows_of(VIDEO, found, WINDOWS, 0.5), whole, strict=True):
         assert type(mapped.features) is np.ndarray
         np.testing.assert_array_equal(mapped.features, expected.features)
 
@@ -60,7 +62,7 @@ def test_values_that_are_not_finite_are_found_where_they_are_used(saved):
     folder = saved(values)
     found = load_features(folder, VIDEO)
     with pytest.raises(TadaError, match="video a: not finite around 15"):
-        windows_of(VIDEO, found, 5.0, 2.5, 10)
+        windows_of(VIDEO, found, WINDOWS, 0.5)
     with pytest.raises(TadaError, match=r"features of a: those at 15.25 s are not finite"):
         check_finite(found, VIDEO, folder)
 
@@ -137,7 +139,7 @@ def test_a_file_may_end_early_and_windows_need_the_whole_video(saved, duration, 
     folder = saved(features.values, features.times)
     for allowed, use in (
         (read, lambda: load_features(folder, video)),
-        (cut, lambda: windows_of(video, features, None, None, 10)),
+        (cut, lambda: windows_of(video, features, replace(WINDOWS, window=None), 0.5)),
     ):
         with nullcontext() if allowed else pytest.raises(TadaError, match=r"do not cover|go on until"):
             use()

@@ -13,8 +13,8 @@ from tada.localization.bmn_training import build_bmn
 from tada.localization.features import Features
 from tada.localization.proposals import Dense, average, boundaries, candidates, predict, propose, soft_nms
 from tada.localization.videos import Untrimmed
-from tada.localization.windows import grid_of, windows_of
-from tada.runs.settings import BmnSettings
+from tada.localization.windows import Window, grid_of, windows_of
+from tada.runs.settings import BmnSettings, SuppressionSettings
 
 SETTINGS = BmnSettings(
     window=8.0, stride=4.0, temporal=16, durations=10, base=8, summed=8, confidence=4, samples=4, batch=2
@@ -32,22 +32,25 @@ def case(duration: float, channels: int = 8, **changes):
 
 def averaged(duration: float, **changes):
     model, video, features, settings = case(duration, **changes)
-    windows = windows_of(video, features, settings.window, settings.stride, settings.temporal)
+    windows = windows_of(video, features, settings, 0.5)
     predictions = predict(model, windows, settings.batch)
-    grid = grid_of(duration, settings.window, settings.stride, settings.temporal)
-    return windows, predictions, grid, average(windows, predictions, grid)
+    grid = grid_of(duration, settings)
+    return windows, predictions, grid, average(windows, predictions, grid, settings.ends_with_video)
 
 
+@pytest.mark.parametrize("past_end", [True, False])
+@pytest.mark.parametrize("ends_with_video", [True, False])
 @pytest.mark.parametrize("duration", [3.0, 8.0, 8.3, 21.3, 24.0])
-def test_overlaps_are_averaged(duration):
-    windows, predictions, grid, dense = averaged(duration)
+def test_overlaps_are_averaged(duration, past_end, ends_with_video):
+    windows, predictions, grid, dense = averaged(duration, past_end=past_end, ends_with_video=ends_with_video)
+    assert len(dense.start) == len(dense.end) == grid.cells + ends_with_video
     for t in range(grid.cells):
         seen = [(w.first, s) for w, s in zip(windows, predictions, strict=True) if w.first <= t < w.first + 16]
         assert dense.start[t] == pytest.approx(np.mean([parts[0][t - first] for first, parts in seen]))
         assert dense.end[t] == pytest.approx(np.mean([parts[1][t - first] for first, parts in seen]))
         for d in range(10):
             holding = [(first, parts) for first, parts in seen if t + d + 1 <= first + 16]
-            assert dense.known[d, t] == (bool(holding) and t + d + 1 <= grid.cells)
+            assert dense.known[d, t] == (bool(holding) and t + d + 1 <= grid.cells - (not ends_with_video))
             if holding:
                 for k, part in ((2, dense.regression), (3, dense.classification)):
                     assert part[d, t] == pytest.approx(np.mean([parts[k][d, t - first] for first, parts in holding]))
@@ -55,7 +58,7 @@ def test_overlaps_are_averaged(duration):
 
 def test_windows_that_overlap_by_half_leave_out_no_proposal():
     _, _, grid, dense = averaged(50.0, durations=8)
-    fits = np.arange(grid.cells) + np.arange(1, 9)[:, None] <= grid.cells
+    fits = np.arange(grid.cells) + np.arange(1, 9)[:, None] < grid.cells
     assert (dense.known == fits).all()
 
 
@@ -69,7 +72,7 @@ def test_candidates_are_pairs_of_boundaries_with_their_score():
     cells, durations = 20, 6
     dense = Dense(random.random(21), random.random(21), *random.random((2, 6, 20)), random.random((6, 20)) < 0.8)
     dense.known[:] &= np.arange(20) + np.arange(1, 7)[:, None] <= 20
-    grid = grid_of(10.0, 8.0, 4.0, 16)
+    grid = grid_of(10.0, SETTINGS)
     starts = {t for t in range(1, 20) if dense.start[t] > 0.5 * dense.start.max()} | {0}
     starts |= {t for t in range(1, 20) if dense.start[t] > max(dense.start[t - 1], dense.start[t + 1])}
     ends = {t for t in range(1, 20) if dense.end[t] > 0.5 * dense.end.max()} | {20}
@@ -80,7 +83,7 @@ def test_candidates_are_pairs_of_boundaries_with_their_score():
         for d in range(durations)
         if t in starts and t + d + 1 in ends and dense.known[d, t]
     }
-    actual = candidates(dense, grid, 10.0, replace(SETTINGS, most=1000))
+    actual = candidates(dense, grid, 10.0, SETTINGS)
     assert dict(zip(zip(actual.starts, actual.ends, strict=True), actual.scores, strict=True)) == pytest.approx(
         expected
     )
@@ -91,7 +94,7 @@ def test_candidates_are_pairs_of_boundaries_with_their_score():
 @pytest.mark.parametrize("window", [8.0, None])
 def test_no_proposal_leaves_the_video(duration, window):
     model, video, features, settings = case(duration, window=window)
-    found = propose(model, video, features, settings)
+    found = propose(model, video, features, settings, 0.5)
     assert len(found.starts) == len(found.ends) == len(found.scores) > 0
     assert (found.starts >= 0).all()
     assert (found.ends <= duration).all()
@@ -100,14 +103,26 @@ def test_no_proposal_leaves_the_video(duration, window):
     assert len(set(zip(found.starts, found.ends, strict=True))) == len(found.starts)
 
 
-def test_every_part_of_the_video_has_its_best_proposals():
-    model, video, features, settings = case(60.0)
-    everything = propose(model, video, features, replace(settings, most=10**6))
-    some = propose(model, video, features, replace(settings, most=5))
-    for part in range(8):  # windows' lengths of 8 s
-        inside = [(p.starts >= 8 * part) & (p.starts < 8 * part + 8) for p in (everything, some)]
-        assert inside[1].sum() == min(5, inside[0].sum())
-        assert (some.scores[inside[1]] == everything.scores[inside[0]][:5]).all()
+def test_proposals_of_the_authors_end_where_the_last_cell_begins():
+    """Of 6 cells, with every position likely: 5 + 4 proposals of 1 and 2 cells, where 6 + 5 would fit."""
+    flat, confidence = np.full(6, 0.5), np.full((2, 6), 0.5)
+    windows = [Window("v", 0, 0.5, np.zeros((8, 16), np.float32), np.zeros((0, 2)))]
+    predictions = [(np.full(16, 0.5), np.full(16, 0.5), np.full((2, 16), 0.5), np.full((2, 16), 0.5))]
+    grid = grid_of(3.0, SETTINGS)
+    for ends_with_video, number, last in ((False, 9, 2.5), (True, 11, 3.0)):
+        dense = average(windows, predictions, grid, ends_with_video)
+        np.testing.assert_array_equal(dense.start[:6], flat)
+        np.testing.assert_array_equal(dense.classification, confidence)
+        found = candidates(dense, grid, 3.0, SETTINGS)
+        assert (len(found.starts), found.ends.max()) == (number, last)
+
+
+@pytest.mark.parametrize(
+    ("keep", "every", "duration", "kept"),
+    [(None, 1.0, 345.9, 346), (None, 1.0, 0.4, 1), (None, 2.0, 9.0, 5), (100, None, 345.9, 100)],
+)
+def test_proposals_that_remain(keep, every, duration, kept):
+    assert SuppressionSettings(keep=keep, keep_every=every).kept(duration) == kept
 
 
 def test_an_action_known_for_certain_is_the_best_proposal():
@@ -116,7 +131,7 @@ def test_an_action_known_for_certain_is_the_best_proposal():
     confidence = np.full((10, 40), 0.05)
     confidence[5, 12] = 0.95
     fits = np.arange(40) + np.arange(1, 11)[:, None] <= 40
-    found = candidates(Dense(start, end, confidence, confidence, fits), grid_of(20.0, 8.0, 4.0, 16), 20.0, SETTINGS)
+    found = candidates(Dense(start, end, confidence, confidence, fits), grid_of(20.0, SETTINGS), 20.0, SETTINGS)
     assert (found.starts[0], found.ends[0]) == (6.0, 9.0)
     assert found.scores[0] == pytest.approx(0.95**2.2)
 
@@ -124,14 +139,14 @@ def test_an_action_known_for_certain_is_the_best_proposal():
 def test_features_of_another_width_are_refused():
     model, video, features, settings = case(20.0, channels=12)
     with pytest.raises(TadaError, match="video v have 12 channels, and 8 are expected"):
-        propose(model, video, features, settings)
+        propose(model, video, features, settings, 0.5)
 
 
 def test_features_with_nan_are_refused():
     model, video, features, settings = case(20.0)
     features.values[10, 3] = np.nan
     with pytest.raises(TadaError, match="video v: not finite"):
-        propose(model, video, features, settings)
+        propose(model, video, features, settings, 0.5)
 
 
 def soft_nms_reference(starts, ends, scores, duration, sigma=0.4, low=0.25, gain=0.65):
@@ -194,6 +209,14 @@ def test_long_proposals_suppress_only_what_is_nearly_the_same():
     starts, ends, scores = [0, 0], [90, 70], [0.9, 0.8]  # overlap 0.78 against 0.25 + 0.65 * 0.9 = 0.835
     assert soft_nms(starts, ends, scores, duration=100.0)[1].tolist() == [0.9, 0.8]
     assert soft_nms(starts, ends, scores, duration=1000.0)[1][1] < 0.2
+
+
+def test_thresholds_of_zero_weaken_all_that_overlap():
+    """HACS: 0.8 x exp(-(1 / 19)^2 / 0.4) for one second of 19 that both share, whatever the video's length."""
+    order, scores = soft_nms([0, 9], [10, 19], [0.9, 0.8], duration=20.0, low=0.0, gain=0.0)
+    assert order.tolist() == [0, 1]
+    np.testing.assert_allclose(scores, [0.9, 0.8 * math.exp(-((1 / 19) ** 2) / 0.4)])
+    assert soft_nms([0, 10], [10, 19], [0.9, 0.8], duration=20.0, low=0.0, gain=0.0)[1].tolist() == [0.9, 0.8]
 
 
 def test_equal_scores_do_not_depend_on_the_order_of_rows():

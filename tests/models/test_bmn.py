@@ -12,15 +12,18 @@ from tada.models.bmn import BMN, BoundaryMatching, sampling_weights
 SMALL = {"temporal": 12, "durations": 7, "samples": 5, "per_bin": 3}
 
 
-def interpolated(x: torch.Tensor, position: float) -> torch.Tensor:
-    """x [C, T] between its cells; zero beyond them."""
+def interpolated(x: torch.Tensor, position: float, extend: bool) -> torch.Tensor:
+    """x [C, T] between its cells; zero beyond them, or up to a cell before the first as that one."""
+    position = 0.0 if extend and -1 < position < 0 else position
     below = math.floor(position)
     share = position - below
     cells = {below: 1 - share, below + 1: share}
     return sum((x[:, cell] * weight for cell, weight in cells.items() if 0 <= cell < x.shape[1]), torch.zeros(len(x)))
 
 
-def sampled(x: torch.Tensor, temporal: int, durations: int, samples: int, per_bin: int, ratio: float) -> torch.Tensor:
+def sampled(
+    x: torch.Tensor, temporal: int, durations: int, samples: int, per_bin: int, ratio: float, extend: bool = True
+) -> torch.Tensor:
     """The boundary-matching map [C, samples, D, T] of x [C, T], one proposal, sample and point after the other."""
     out = torch.zeros(len(x), samples, durations, temporal)
     for duration in range(durations):
@@ -30,20 +33,21 @@ def sampled(x: torch.Tensor, temporal: int, durations: int, samples: int, per_bi
             step = (last - first) / (samples * per_bin - 1)
             for sample in range(samples):
                 points = [first + step * (sample * per_bin + point) for point in range(per_bin)]
-                out[:, sample, duration, start] = sum(interpolated(x, point) for point in points) / per_bin
+                out[:, sample, duration, start] = sum(interpolated(x, point, extend) for point in points) / per_bin
     return out
 
 
+@pytest.mark.parametrize("extend", [True, False])
 @pytest.mark.parametrize("ratio", [0.5, 0.25, 0.0])
-def test_sampled_map_is_the_interpolation_of_every_proposal(ratio):
+def test_sampled_map_is_the_interpolation_of_every_proposal(ratio, extend):
     torch.manual_seed(0)
     channels, samples = 3, SMALL["samples"]
-    layer = BoundaryMatching(channels, channels * samples, boundary_ratio=ratio, **SMALL)
+    layer = BoundaryMatching(channels, channels * samples, boundary_ratio=ratio, extend_first=extend, **SMALL)
     with torch.no_grad():  # one output for each (channel, sample) makes the sum the sampled map itself
         layer.weight.copy_(torch.eye(channels * samples).view(-1, channels, samples))
         layer.bias.zero_()
     x = torch.randn(2, channels, SMALL["temporal"])
-    expected = torch.stack([sampled(one, ratio=ratio, **SMALL) for one in x])
+    expected = torch.stack([sampled(one, ratio=ratio, extend=extend, **SMALL) for one in x])
     actual = layer(x).view(2, channels, samples, SMALL["durations"], SMALL["temporal"])
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
@@ -71,6 +75,17 @@ def test_a_sample_of_a_proposal_amid_the_window_is_a_mean():
     assert shares[:, 10:30] == pytest.approx(1)
     assert (shares[3, 37:] == 0).all()  # would end beyond the window
     assert shares[0, 39, 31] < 1  # ends with the window, whose other side is nothing
+
+
+def test_points_less_than_a_cell_before_the_window_are_its_first_cell():
+    """Proposal (2, 0): 3 cells, read at -1.5, -0.5, ..., 3.5. The authors' `modf` gives -0.5 the whole of cell 0."""
+    points = {"temporal": 6, "durations": 3, "samples": 6, "per_bin": 1, "boundary_ratio": 0.5}
+    read = {extend: sampling_weights(**points, extend_first=extend).toarray() for extend in (True, False)}
+    shares = {extend: of.reshape(3, 6, 6, 6)[2, 0] for extend, of in read.items()}
+    for extend, first in ((True, 1.0), (False, 0.5)):
+        assert shares[extend][0].tolist() == [0] * 6  # a whole cell before the window and more
+        assert shares[extend][1].tolist() == [first, 0, 0, 0, 0, 0]
+        assert shares[extend][2].tolist() == [0.5, 0.5, 0, 0, 0, 0]
 
 
 def test_published_sizes():

@@ -52,11 +52,11 @@ def test_an_unknown_precision_is_answered_with_the_nearest(with_precision):
 SIGNATURES = {
     "mini/ssv2/tsn": "2d5f2489bd77",
     "mini/ek100/tsn": "f6be8dcd6780",
-    "mini/ek100-localization/tsn": "fcfcc305756a",
-    "mini/hacs-localization/tsn": "8813e88bf197",
+    "mini/ek100-localization/tsn": "ee83829430af",
+    "mini/hacs-localization/tsn": "0b7b0f137e79",
     "paper/k400/tsn": "474510d4e4fb",
     "paper/hacs/tsn": "77141e97f2c3",
-    "paper/ek100-localization/tsn": "0087144acf4f",
+    "paper/ek100-localization/tsn": "5b173d2ea578",
     "first-release/ssv2/tada2d": "66cfc2e72118",
     "later-release/k400/tada2d-16f": "d06e80f66aeb",
 }
@@ -64,8 +64,8 @@ SIGNATURES = {
 
 
 ALL_SIGNATURES = {
-    Scale.MINI: (270, "ac329ad04c21197375600b9ea4d9287587a448393049021afaac7482a2496598"),
-    Scale.PAPER: (270, "9d44418d9828956872a2470377cb7275bb20e3fe9418ea0612e5501c996b0ba1"),
+    Scale.MINI: (270, "22d43bbccb74f33381cdc72a432912ad5e668caeeb7442b3a761c4b0c36e1034"),
+    Scale.PAPER: (270, "0a4d10230161c1bb3bc622d44bfeaa694c6566db2e5222456746936e3b390def"),
     Scale.FIRST_RELEASE: (4, "4ce9aa5780e34c873f5d09153f6e83e1b58f6b40bb8bafda603e7d393622a4e5"),
     Scale.LATER_RELEASE: (4, "19e275f4b9a68a20150ec07af1712690c5e42a9455e40121e9178a752f670689"),
 }
@@ -81,6 +81,38 @@ def test_finished_runs_stay_valid():
     for scale, expected in ALL_SIGNATURES.items():
         lines = sorted(f"{name} {value}" for name, value in found.items() if name.startswith(f"{scale}/"))
         assert (len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()) == expected
+
+
+def test_localization_at_the_papers_scale_is_the_authors():
+    epic, hacs = (recipes.load_recipe("paper", f"{name}-localization", "tada2d") for name in ("ek100", "hacs"))
+    assert (epic.clips.spacing, hacs.clips.spacing) == pytest.approx((0.13333, 0.53333), abs=1e-5)
+    assert [epic.suppression.kept(seconds) for seconds in (345.9, 0.5)] == [346, 1]
+    assert (epic.suppression.low, epic.suppression.low + epic.suppression.gain) == (0.25, 0.9)
+    assert (hacs.suppression.kept(345.9), hacs.suppression.low, hacs.suppression.gain) == (100, 0, 0)
+    assert (epic.bmn.regression_power, hacs.bmn.regression_power) == (1.0, 1.2)
+    assert (epic.bmn.unit_features, hacs.bmn.unit_features) == (False, True)
+    assert epic.epochs == hacs.epochs == 9 and epic.bmn.epochs == hacs.bmn.epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("bmn", {"trained_epochs": 13}, r"ek100-localization: bmn.trained_epochs: 13 of bmn.epochs 12"),
+        ("suppression", {"keep": 40}, "ek100-localization: suppression: either `keep` or `keep_every`"),
+        ("suppression", {"keep_every": 0}, r"ek100-localization.suppression.keep_every: "),
+        ("bmn", {"anchor": 0}, r"ek100-localization.bmn.anchor: "),
+        ("bmn", {"most": 500}, r"ek100-localization.bmn: unknown key 'most'"),
+    ],
+)
+def test_localization_that_cannot_be_is_refused(part, change, message, tmp_path):
+    shutil.copytree(recipes.files.CONFIG, tmp_path / "config")
+    path = tmp_path / "config/recipes/mini.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["ek100-localization"][part] |= change
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(TadaError, match=message) as caught:
+        recipes.load_recipe("mini", "ek100-localization", "tada2d", tmp_path / "config")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("dataset", ["hacs-localization", "ssv2"])
