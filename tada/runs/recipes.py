@@ -32,6 +32,7 @@ from tada.runs.settings import (
     SuppressionSettings,
     TestSettings,
     TrainSettings,
+    contradictions,
 )
 
 SAME = "same"
@@ -158,9 +159,9 @@ def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
         options = {f"{name}.network": {"network": "resnet", **recipe.get("network", {})}}
         validate(options, "models", str(path))
         for frames in (None, *recipe.get("frames", {})):
-            if contradictions := list(_contradictions(_parts(recipe, frames))):
+            if faults := list(contradictions(_parts(recipe, frames))):
                 where = f"{path}: {name}" + (f", {frames} frames" if frames else "")
-                raise TadaError("\n".join(f"{where}: {fault}" for fault in contradictions))
+                raise TadaError("\n".join(f"{where}: {fault}" for fault in faults))
     return content
 
 
@@ -168,25 +169,6 @@ def _parts(recipe: Mapping[str, Any], frames: str | None) -> dict[str, dict[str,
     """The mappings of a recipe, with what differs for networks of so many frames."""
     changes = recipe.get("frames", {}).get(frames, {})
     return {key: {**value, **changes.get(key, {})} for key, value in recipe.items() if isinstance(value, Mapping)}
-
-
-def _contradictions(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What cannot be true together in a recipe, each in words."""
-    if train := parts.get("train"):
-        least, most = train["scale"]
-        if not train["crop"] <= least <= most:
-            yield f"train: crop {train['crop']} and scale [{least}, {most}]: expected crop <= smallest <= largest"
-        if train["batch"] % train["batch_per_device"]:
-            yield f"train.batch: {train['batch']} is no multiple of batch_per_device, {train['batch_per_device']}"
-        if train["warmup_epochs"] > train["epochs"]:
-            yield f"train.warmup_epochs: {train['warmup_epochs']} is more than epochs, {train['epochs']}"
-    if (test := parts.get("test")) and test["crop"] > test["short_side"]:
-        yield f"test.crop: {test['crop']} is larger than short_side, {test['short_side']}"
-    if bmn := parts.get("bmn"):
-        if bmn["durations"] > bmn["temporal"]:
-            yield f"bmn.durations: {bmn['durations']} is more than temporal, {bmn['temporal']}"
-        if (bmn["window"] is None) != (bmn["stride"] is None):
-            yield "bmn.window and bmn.stride: both in seconds, or both null"
 
 
 @cache
@@ -332,7 +314,7 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
     frames = model_options(model, folder)["frames"]
     parts = _parts(raw, str(frames))
     if raw.get("task") == LocalizationRecipe.task:
-        return _localization(raw, parts, recipes[raw["videos"]], frames, f"config/recipes/{scale}.yaml: {dataset}")
+        return _localization(raw, parts, recipes[raw["videos"]], frames)
     return ClassificationRecipe(
         videos=dataset,
         classes=raw["classes"],
@@ -346,21 +328,16 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
 
 
 def _localization(
-    raw: Mapping[str, Any], parts: Mapping[str, Any], first: Mapping[str, Any], frames: int, where: str
+    raw: Mapping[str, Any], parts: Mapping[str, Any], first: Mapping[str, Any], frames: int
 ) -> LocalizationRecipe:
-    """A recipe of localization; `first` is the recipe that trains its network, `where` file and recipe."""
-    bmn, suppression = BmnSettings(**parts["bmn"]), SuppressionSettings(**parts["suppression"])
-    if (bmn.trained_epochs or 0) > bmn.epochs:
-        raise TadaError(f"{where}: bmn.trained_epochs: {bmn.trained_epochs} of bmn.epochs {bmn.epochs}")
-    if (suppression.keep is None) == (suppression.keep_every is None):
-        raise TadaError(f"{where}: suppression: either `keep` or `keep_every` has to say how many proposals remain")
+    """A recipe of localization; `first` is the recipe that trains its network."""
     return LocalizationRecipe(
         videos=raw["videos"],
         classes=first["classes"],
         network=first.get("network", {}),
         clips=ClipSettings(frames=frames, **parts["clips"]),
-        bmn=bmn,
-        suppression=suppression,
+        bmn=BmnSettings(**parts["bmn"]),
+        suppression=SuppressionSettings(**parts["suppression"]),
         classification=ProposalClasses(**parts["classification"]),
         thresholds=tuple(raw["thresholds"]),
         recall_at=raw["recall_at"],

@@ -4,6 +4,7 @@
 said.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
@@ -371,3 +372,27 @@ class LocalizationRecipe:
 
 Recipe = ClassificationRecipe | LocalizationRecipe
 """Told apart by `task`."""
+
+
+def contradictions(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What cannot be true together in a recipe, each in words."""
+    if train := parts.get("train"):
+        least, most = train["scale"]
+        if not train["crop"] <= least <= most:
+            yield f"train: crop {train['crop']} and scale [{least}, {most}]: expected crop <= smallest <= largest"
+        if train["batch"] % train["batch_per_device"]:
+            yield f"train.batch: {train['batch']} is no multiple of batch_per_device, {train['batch_per_device']}"
+        if train["warmup_epochs"] > train["epochs"]:
+            yield f"train.warmup_epochs: {train['warmup_epochs']} is more than epochs, {train['epochs']}"
+    if (test := parts.get("test")) and test["crop"] > test["short_side"]:
+        yield f"test.crop: {test['crop']} is larger than short_side, {test['short_side']}"
+    if bmn := parts.get("bmn"):
+        if bmn["durations"] > bmn["temporal"]:
+            yield f"bmn.durations: {bmn['durations']} is more than temporal, {bmn['temporal']}"
+        if (bmn["window"] is None) != (bmn["stride"] is None):
+            yield "bmn.window and bmn.stride: both in seconds, or both null"
+        epochs = bmn.get("epochs", BmnSettings.epochs)
+        if bmn.get("trained_epochs", epochs) > epochs:
+            yield f"bmn.trained_epochs: {bmn['trained_epochs']} is more than epochs, {epochs}"
+    if "suppression" in parts and ("keep" in parts["suppression"]) == ("keep_every" in parts["suppression"]):
+        yield "suppression: either keep or keep_every has to say how many proposals remain"

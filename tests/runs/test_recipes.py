@@ -97,8 +97,8 @@ def test_localization_at_the_papers_scale_is_the_authors():
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
-        ("bmn", {"trained_epochs": 13}, r"ek100-localization: bmn.trained_epochs: 13 of bmn.epochs 12"),
-        ("suppression", {"keep": 40}, "ek100-localization: suppression: either `keep` or `keep_every`"),
+        ("bmn", {"trained_epochs": 13}, r"ek100-localization: bmn.trained_epochs: 13 is more than epochs, 12"),
+        ("suppression", {"keep": 40}, "ek100-localization: suppression: either keep or keep_every"),
         ("suppression", {"keep_every": 0}, r"ek100-localization.suppression.keep_every: "),
         ("bmn", {"anchor": 0}, r"ek100-localization.bmn.anchor: "),
         ("bmn", {"most": 500}, r"ek100-localization.bmn: unknown key 'most'"),
