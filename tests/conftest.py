@@ -197,6 +197,7 @@ SLOW_FILES = {
     *("cluster/test_local.py", "cluster/test_slurm.py", "cluster/test_tables.py", "cluster/test_worker.py"),
     *("data/mini/test_layouts.py", "data/test_check_data.py", "data/test_inspection.py", "data/video/test_decoding.py"),
     *("localization/test_bmn_training.py", "localization/test_feature_sources.py", "localization/test_pipeline.py"),
+    "localization/test_released.py",
     *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),
     *("report/pages/test_collect.py", "report/pages/test_footer.py", "report/pages/test_overview.py"),
     *("report/pages/test_pages.py", "runs/test_released.py", "runs/test_transfer.py", "test_architecture.py"),

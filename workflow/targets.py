@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from tada.base import TadaError, typed_json, unknown
 from tada.base.files import CONFIG, PAPER
 from tada.base.yaml_files import read_yaml
+from tada.data.catalog import Place
 from tada.models.registry import model_options
 from tada.report import paper
 from tada.report.paper import pages
@@ -140,7 +142,7 @@ def run_inputs(wildcards: SimpleNamespace) -> list[str]:
     whose network gives the features, unless these are given."""
     run = _run(wildcards)
     rendered = [f"data/mini/{_videos(run)}/manifest.json"] if run.scale.renders else []
-    first = None if _features(run) else _checked(lambda: run.initial)
+    first = None if _released(run) else _checked(lambda: run.initial)
     return rendered + ([str(first.file("outcome.json"))] if first else [])
 
 
@@ -158,7 +160,7 @@ def run_attempt(wildcards: SimpleNamespace) -> int:
 def data_root(wildcards: SimpleNamespace) -> str:
     """Folder of a run's videos and annotations, or a mapping as JSON; empty where the user has set none."""
     run = _run(wildcards)
-    return _data_root(run.scale, _videos(run), _features(run))
+    return _data_root(run.scale, _videos(run), _released(run))
 
 
 def figure_data(wildcards: SimpleNamespace) -> str:
@@ -238,23 +240,23 @@ def _is_runnable(dataset: str, model: str) -> bool:
     return _checked(lambda: recipes.is_runnable(_settings["scale"], dataset, model))
 
 
-def _data_root(scale: Scale, dataset: str, features: str = "") -> str:
+def _data_root(scale: Scale, dataset: str, released: Mapping[str, str] | None = None) -> str:
     if scale.renders:
         return f"data/mini/{dataset}"
     place = _settings["data"].get(dataset) or ""
     if not isinstance(place, dict):
         return place
-    place = {key: value for key, value in place.items() if key != "features"}
-    return json.dumps(place | ({"features": features} if features else {}))
+    place = {key: value for key, value in place.items() if key not in Place.RELEASED}
+    return json.dumps(place | dict(released or {}))
 
 
 def _videos(run: Run) -> str:
     return _checked(lambda: run.recipe.videos)
 
 
-def _features(run: Run) -> str:
-    """Folder of the features that a run reads; empty where it is to extract them."""
-    return _checked(lambda: recipes.precomputed_features(_settings["data"], run.scale, run.dataset, run.model))
+def _released(run: Run) -> dict[str, str]:
+    """What a run of localization uses of what the authors released; without features it is to extract its own."""
+    return _checked(lambda: recipes.released_parts(_settings["data"], run.scale, run.dataset, run.model))
 
 
 def _load(kind: str, name: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tada.base import TadaError, unknown
 from tada.data.clips import Annotations
@@ -30,12 +30,14 @@ class ReleasedClips:
         pieces: a file is about a part of a video and called `{video}_{start}_{end}` (milliseconds); else about all of
             it and called `{video}`.
         prefix: what may stand before a video's name there.
+        parts: which of `Place.RELEASED` there are.
     """
 
     stride: int
     fps: float
     pieces: bool = False
     prefix: str = ""
+    parts: tuple[str, ...] = ("features",)
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ _ENTRIES = (
             protocol="EPIC-KITCHENS-100's, in which verbs, nouns and actions are ranked by the same scores",
             videos={"train": 495, "validation": 138},
             hours=87,  # 100 with the test videos
-            clips=ReleasedClips(stride=8, fps=60.0, pieces=True),
+            clips=ReleasedClips(stride=8, fps=60.0, pieces=True, parts=("features", "classification", "bmn")),
             exact_durations=True,
         ),
     ),
@@ -220,10 +222,23 @@ _PLACE = '{"root": FOLDER, "annotations": FOLDER, "videos": FOLDER, "layout": NA
 
 @dataclass(frozen=True)
 class Place:
-    """Where a dataset lies: its folder, and what else of `read`'s arguments the user has set."""
+    """Where a dataset lies: its folder, and what else of `read`'s arguments the user has set.
+
+    Attributes:
+        root: its folder.
+        options: `read`'s arguments by name, and `RELEASED` parts.
+        RELEASED: what the authors released for localization: folders of features and of results of classification, and
+            the checkpoint of BMN.
+    """
+
+    RELEASED: ClassVar = ("features", "classification", "bmn")
 
     root: Path
     options: dict[str, str] = field(default_factory=dict)
+
+    def without_released(self) -> "Place":
+        """The same without what was released, as `read` takes it."""
+        return Place(self.root, {key: value for key, value in self.options.items() if key not in self.RELEASED})
 
     @classmethod
     def parse(cls, text: str) -> "Place":
@@ -241,6 +256,22 @@ class Place:
         if not isinstance(options.get("root"), str) or not all(isinstance(value, str) for value in options.values()):
             raise TadaError(f"--data: {text}: expected a folder, or {_PLACE}, each a text")
         return cls(Path(options.pop("root")), options)
+
+
+def check_released(dataset: str, place: Mapping[str, Any], where: str) -> None:
+    """Check what a user says of released parts: `place` has part -> model -> file beside the other options.
+
+    Raises:
+        TadaError: a part that was not released of the dataset, or of no use without the features of its network.
+    """
+    located = find(dataset).localization
+    parts = located.clips.parts if located else ()
+    for part in Place.RELEASED:
+        if part in place and part not in parts:
+            raise unknown("key", part, {*place.keys() - {*Place.RELEASED}, *parts}, where)
+        for model, file in (place.get(part) or {}).items():
+            if file and not (place.get("features") or {}).get(model):
+                raise TadaError(f"{where}: {part}.{model} is of no use without features.{model}")
 
 
 def read(dataset: str, place: Place) -> Annotations:

@@ -5,8 +5,10 @@ the files that the authors have released, as they are; nothing in them is execut
 
 Released files of EPIC-KITCHENS-100 are `{video}_{start}_{end}.pkl`, one for every five seconds, with start and end in
 milliseconds of the video. HACS has a file for each video, called after it, with "v_" before its identifier or without.
-Each file holds a tensor [n, C]. Clip k of a file is centred at (s - 1 + s k) / fps seconds from the file's start, where
-s is the stride: 8 frames at 60 per second (EPIC-KITCHENS-100), 16 at 30 (HACS; Appendix A.2).
+Each file holds a tensor [n, C], or an array. Clip k of a video is centred at (s - 1 + s k) / fps seconds, where s is
+the stride: 8 frames at 60 per second (EPIC-KITCHENS-100), 16 at 30 (HACS; Appendix A.2). A file has the clips whose
+centres lie in its part of the video: five seconds have 37 and 38 in turn, as the authors' code expects where it joins
+them.
 """
 
 import re
@@ -16,6 +18,7 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from tada.base import TadaError
@@ -177,6 +180,9 @@ class _Piece:
 class ReleasedFeatures:
     """The released features of a dataset's videos.
 
+    Attributes:
+        kind: what the files hold, for messages.
+
     Args:
         dataset: a name of `tada.data.catalog`, of a dataset of untrimmed videos.
         folder: of the files; they may lie in folders of it.
@@ -185,6 +191,8 @@ class ReleasedFeatures:
     Raises:
         TadaError: another dataset, or no such files in the folder.
     """
+
+    kind = "features"
 
     def __init__(self, dataset: str, folder: Path, channels: int | None = None) -> None:
         self.folder, self.channels = folder, channels
@@ -195,7 +203,7 @@ class ReleasedFeatures:
                 self._add(path)
         if not self._pieces:
             names = "{video}_{start}_{end}.pkl" if self.clips.pieces else "{video}.pkl"
-            raise TadaError(f"{folder}: no released features there; expected files {names}")
+            raise TadaError(f"{folder}: no released {self.kind} there; expected files {names}")
 
     def __contains__(self, video: str) -> bool:
         return bool(self._of(video))
@@ -213,7 +221,7 @@ class ReleasedFeatures:
         """
         pieces = sorted(self._of(video.name))
         if not pieces:
-            raise TadaError(f"{self.folder}: no released features of {video.name}")
+            raise TadaError(f"{self.folder}: no released {self.kind} of {video.name}")
         if not self.clips.pieces:
             pieces = [_Piece(0.0, video.duration, pieces[0].path)]
         values, times, reached = [], [], 0.0
@@ -223,9 +231,10 @@ class ReleasedFeatures:
                     f"{piece.path}: begins at {piece.start:.3f} s of {video.name}, and the files before it end at "
                     f"{reached:.3f} s"
                 )
-            found = self._values(piece, video)
-            values.append(found)
-            times.append(piece.start + self._centres(len(found)))
+            found, centres = self._values(piece, video), self._centres(piece)
+            known = centres[: len(found)]
+            values.append(found[: len(known)])
+            times.append(known)
             reached = piece.end
         if abs(reached - video.duration) > max(_SLACK, _SHARE * video.duration):
             raise TadaError(
@@ -248,29 +257,37 @@ class ReleasedFeatures:
     def _of(self, video: str) -> list[_Piece]:
         return self._pieces.get(f"{self.clips.prefix}{video}", []) or self._pieces.get(video, [])
 
-    def _centres(self, count: int) -> np.ndarray:
+    def _centres(self, piece: _Piece) -> np.ndarray:
+        """Seconds of the clips' centres in a file's part of the video."""
         stride, fps = self.clips.stride, self.clips.fps
-        return (stride - 1 + stride * np.arange(count)) / fps
+        first, last = (ceil((side * fps - (stride - 1)) / stride) for side in (piece.start, piece.end))
+        return (stride - 1 + stride * np.arange(max(first, 0), max(last, 0))) / fps
+
+    def matrix(self, path: Path, video: Untrimmed) -> Tensor:
+        """The features in a file, [n, C]."""
+        found = read_checkpoint(path, self.kind)
+        found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
+        if not isinstance(found, Tensor) or found.ndim != 2:
+            what = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise TadaError(f"{path}: expected a tensor [n, C] of {video.name}, found {what}")
+        return found
 
     def _values(self, piece: _Piece, video: Untrimmed) -> np.ndarray:
         """The values in a file, checked against the time that it is about."""
-        found = read_checkpoint(piece.path, "features")
-        if not isinstance(found, Tensor) or found.ndim != 2:
-            what = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-            raise TadaError(f"{piece.path}: expected a tensor [n, C] of {video.name}, found {what}")
+        found = self.matrix(piece.path, video)
         self.channels = self.channels or found.shape[1]
         if found.shape[1] != self.channels:
             raise TadaError(
-                f"{piece.path}: features of {video.name} have {found.shape[1]} channels, and {self.channels} are "
+                f"{piece.path}: {self.kind} of {video.name} have {found.shape[1]} channels, and {self.channels} are "
                 "expected"
             )
         stride, fps = self.clips.stride, self.clips.fps
         lasts = piece.end - piece.start
-        expected = max(ceil((lasts * fps - stride + 1) / stride), 0)
+        expected = len(self._centres(piece))
         slack = stride / fps if self.clips.pieces else max(_SLACK, _SHARE * lasts)
         if abs(len(found) - expected) > ceil(slack * fps / stride):
             raise TadaError(
-                f"{piece.path}: {len(found)} features of {video.name}, and {expected} are expected of the "
+                f"{piece.path}: {len(found)} {self.kind} of {video.name}, and {expected} are expected of the "
                 f"{lasts:.2f} s that it is about"
             )
         return found.float().numpy()

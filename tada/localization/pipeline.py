@@ -18,6 +18,7 @@ from tada.localization.bmn_training import BmnObjective, build_bmn
 from tada.localization.classes import Scores, VideoProposals, fuse_actions, fuse_video
 from tada.localization.feature_sources import FeatureSource, NetworkFeatureSource, ReleasedFeatureSource
 from tada.localization.proposals import propose, soft_nms
+from tada.localization.released import ReleasedResultSource, read_bmn
 from tada.localization.submission import write_ek100, write_hacs
 from tada.localization.videos import Untrimmed, UntrimmedSplits
 from tada.localization.windows import TrainingWindows
@@ -47,7 +48,9 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group
     Args:
         run: on a dataset that the catalog has for localization.
         data_root: folder of videos and annotations, as `Place.parse` takes it. With "features", the folder of those
-            that the authors have released for this network, neither videos nor a classification run are needed.
+            that the authors have released for this network, neither videos nor a classification run are needed. With
+            "classification", the folder of their results of it, these give the classes. At a release's scale "bmn",
+            their checkpoint, is needed too, and nothing is trained.
         stop: asked after every step.
         progress: receives every phase and its steps.
         group: this process's place among those that share the videos. The main process alone trains.
@@ -63,25 +66,40 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group
     if not data_root:
         raise TadaError(f"{run} needs the videos of {run.recipe.videos}: set their folder in config/config.yaml")
     place = Place.parse(data_root)
-    folder = place.options.get("features")
-    videos = Place(place.root, {key: value for key, value in place.options.items() if key != "features"})
-    shared = (run, videos, stop, progress, group)
-    source = ReleasedFeatureSource(*shared, Path(folder)) if folder else NetworkFeatureSource(*shared)
-    return _Localization(source, stop, progress, group).run_all()
+    given = {part: Path(place.options[part]) for part in Place.RELEASED if place.options.get(part)}
+    shared = (run, place.without_released(), stop, progress, group)
+    if not run.scale.trains:
+        for part in Place.RELEASED:
+            if part not in given:
+                raise TadaError(
+                    f"{run}: where is what the authors released? Set data.{run.recipe.videos}.{part}.{run.model} in "
+                    "config/config.yaml"
+                )
+    source: FeatureSource
+    if "classification" in given:
+        source = ReleasedResultSource(*shared, given["features"], given["classification"])
+    elif "features" in given:
+        source = ReleasedFeatureSource(*shared, given["features"])
+    else:
+        source = NetworkFeatureSource(*shared)
+    return _Localization(source, given.get("bmn"), stop, progress, group).run_all()
 
 
 class _Localization:
     """The steps, with what they share."""
 
-    def __init__(self, source: FeatureSource, stop: StopFlag, progress: Progress, group: ProcessGroup) -> None:
+    def __init__(
+        self, source: FeatureSource, released: Path | None, stop: StopFlag, progress: Progress, group: ProcessGroup
+    ) -> None:
         self.source, self.run, self.recipe = source, source.run, source.recipe
+        self.released = None if self.run.scale.trains else released
         self.stop, self.progress, self.group = stop, progress, group
 
     def run_all(self) -> TaskResult | None:
         splits = self.source.read()
         check_classes(splits.classes, self.run, splits.layout)
         self.progress.say(splits.layout)
-        extraction = self.source.extract([*splits.train, *splits.validation])
+        extraction = self.source.extract([*([] if self.released else splits.train), *splits.validation])
         for name, note in extraction.short.items():
             self.progress.say(f"{name}: {note}")
         counts = _counts(splits, extraction.skipped, self.recipe.max_skipped)
@@ -89,15 +107,23 @@ class _Localization:
             [video for video in videos if video.name not in extraction.skipped]
             for videos in (splits.train, splits.validation)
         )
-        state = self.group.on_main(lambda: self._train(train))
+        state = self.group.on_main(lambda: self._read_bmn(self.released) if self.released else self._train(train))
         proposals = self.group.broadcast(self.group.on_main(lambda: self._propose(validation)))
         probabilities = self.source.classify(train, validation, proposals)
         if state is None:  # the main process alone trains, and has the results
             return None
         metrics = self._evaluate(segment_table(validation), self._detections(proposals, probabilities), splits.classes)
         metrics |= self._recall(train, validation, proposals)
-        checkpoint = Checkpoint("checkpoint.pt", sha256(self.run.file("checkpoint.pt")))
+        if self.released:
+            del counts["train"]  # of which nothing was used
+        file = self.released or self.run.file("checkpoint.pt")
+        checkpoint = Checkpoint(file.name, sha256(file))
         return TaskResult(metrics, counts, self.source.initial, checkpoint, state.curves, state.seconds, state.resumes)
+
+    def _read_bmn(self, file: Path) -> TrainingState:
+        """Take the network of proposals from a checkpoint of the authors; in the main process alone."""
+        self.bmn = read_bmn(file, self.recipe.bmn).to(self.group.device)
+        return TrainingState()
 
     def _train(self, videos: Sequence[Untrimmed]) -> TrainingState:
         """Train the network of proposals, `bmn`; in the main process alone."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -41,8 +42,17 @@ class DamagedCheckpoint(TadaError):
     """A file that is no checkpoint, or no longer what was written; the message names it and says what is wrong."""
 
 
+_ARRAYS: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float16", "float32", "float64")),
+    *((np.empty(0).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+]
+"""What torch has to know of NumPy, of its first version too, to read arrays of numbers."""
+
+
 def read_checkpoint(path: Path, kind: str = "weights") -> Any:
-    """The content of a file that `torch.save` wrote: tensors and plain values, nothing else.
+    """The content of a file that `torch.save` wrote: tensors, arrays of numbers and plain values, nothing else.
 
     The checksums of the archive's members are compared, which torch itself does not do.
 
@@ -58,7 +68,7 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Any:
         raise TadaError(f"{path}: no such file of {kind}")
     try:
         _compare_checksums(path, kind)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_ARRAYS):
             warnings.simplefilter("ignore")  # of unusual pickles; what matters is said below
             return torch.load(path, map_location="cpu", weights_only=True)
     except DamagedCheckpoint:

@@ -22,7 +22,7 @@ from tada.report.paper.quantities import CurvePoint, Difference, Metric
 from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table as PaperTable
 from tada.report.paper.tables import load_table, table_names
-from tada.runs.recipes import check_config, is_runnable, precomputed_features, with_scale
+from tada.runs.recipes import check_config, is_runnable, released_parts, with_scale
 from tada.runs.record import is_finished, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -243,7 +243,7 @@ def _with_those_before(run: Run | None, data: Mapping[str, Any]) -> Iterator[Run
     """The run, the one whose weights it starts from, and so on; `data` may give features in place of a network."""
     while run:
         yield run
-        run = None if precomputed_features(data, run.scale, run.dataset, run.model) else run.initial
+        run = None if released_parts(data, run.scale, run.dataset, run.model) else run.initial
 
 
 def _same_but_seed(run: Run, other: Run) -> bool:

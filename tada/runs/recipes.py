@@ -16,6 +16,7 @@ from typing import Any
 from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml, read_yaml, validate, without_sources
 from tada.data import catalog
+from tada.data.catalog import Place
 from tada.models.registry import model_names, model_options
 from tada.runs.settings import (
     RELEASES,
@@ -236,18 +237,9 @@ def released_checkpoints(folder: Path = files.CONFIG) -> dict[str, Any]:
 
 
 def published(scale: Scale, dataset: str, model: str, folder: Path = files.CONFIG) -> dict[str, str] | None:
-    """What the authors publish for a checkpoint of theirs, by metric; None where they released none.
-
-    Args:
-        scale: that of a release.
-        dataset: name of the recipe.
-        model: a name of `config/models.yaml`.
-        folder: where `released.yaml` lies.
-    """
-    found: dict[str, str] | None = (
-        released_checkpoints(folder)["checkpoints"][scale.release].get(dataset, {}).get(model)
-    )
-    return found
+    """What the authors publish for the checkpoint of a release, by metric; None where they released none."""
+    numbers: dict[str, dict[str, str]] = released_checkpoints(folder)["checkpoints"][scale.release].get(dataset, {})
+    return numbers.get(model)
 
 
 def _check_published(scale: Scale, dataset: str, model: str, folder: Path) -> None:
@@ -271,8 +263,8 @@ def check_config(config: Mapping[str, Any], folder: Path = files.CONFIG) -> None
     where = "config/config.yaml or --config"
     validate(config, "config", where, catalog.NAMES)
     for dataset, place in (config.get("data") or {}).items():
-        if isinstance(place, Mapping) and "features" in place and catalog.find(dataset).localization is None:
-            raise unknown("key", "features", place.keys() - {"features"}, f"{where}: data.{dataset}")
+        if isinstance(place, Mapping):
+            catalog.check_released(dataset, place, f"{where}: data.{dataset}")
     keys: dict[str, str] = {}
     for release, datasets in (config.get("released") or {}).items():
         for dataset, given in (datasets or {}).items():
@@ -356,12 +348,11 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) 
         TadaError: as `load_recipe`, or a run of which the authors released no checkpoint, at a scale that tests these.
     """
     recipe = load_recipe(scale, dataset, model, folder)
-    values = recipe.identity()
+    values = recipe.identity() if Scale.named(scale).trains else recipe.tested()
     definition = model_options(model, folder)
     configuration = {"scale": scale, "dataset": dataset, "model": model, "definition": definition, "recipe": values}
     if not Scale.named(scale).trains:
         _check_published(Scale.named(scale), dataset, model, folder)
-        del values["train"]
         definition.pop("initial", None)
     elif recipe.initial:
         configuration["initial"] = signature(resolved(scale, recipe.initial, model, folder))
@@ -406,28 +397,28 @@ def is_runnable(scale: str, dataset: str, model: str, folder: Path = files.CONFI
     return dataset in _load_scale(scale, folder)
 
 
-def precomputed_features(
+def released_parts(
     data: Mapping[str, Any], scale: str, dataset: str, model: str, folder: Path = files.CONFIG
-) -> str:
-    """Folder of the features that a run of localization reads; empty where it is to extract them, or uses none.
+) -> dict[str, str]:
+    """What the authors released that a run of localization uses, by the names of `Place.RELEASED`; empty if nothing.
 
     Args:
-        data: `data` of config.yaml. Only videos of the paper's size can have features there.
+        data: `data` of config.yaml. Only videos of the paper's size can have such parts there.
         scale: the run's.
         dataset: the run's, e.g. "hacs-localization".
         model: the run's.
         folder: where `recipes/` and `models.yaml` lie.
 
     Raises:
-        TadaError: there are features of a network that does not exist.
+        TadaError: there are parts of a network that does not exist.
     """
     if Scale.named(scale).renders or not is_runnable(scale, dataset, model, folder):
-        return ""
+        return {}
     recipe = load_recipe(scale, dataset, model, folder)
     place = data.get(recipe.videos)
     if not isinstance(place, Mapping) or recipe.task != LocalizationRecipe.task:
-        return ""
-    features = place.get("features") or {}
-    for name in features:
+        return {}
+    given = {part: place.get(part) or {} for part in Place.RELEASED}
+    for name in {name for models in given.values() for name in models}:
         model_options(name, folder)
-    return features.get(model) or ""
+    return {part: models[model] for part, models in given.items() if models.get(model)}

@@ -157,6 +157,12 @@ class BmnSettings:
         classification_power, regression_power: exponents of the two confidences in a proposal's score.
     """
 
+    TRAINING: ClassVar = (
+        *("batch", "epochs", "warmup_epochs", "base_lr", "warmup_lr", "trained_epochs", "weight_decay"),
+        *("decay_biases", "anchor", "regression_weight", "positive", "high", "low"),
+    )
+    """Settings that a trained network no longer depends on."""
+
     window: float | None = 53.333332
     stride: float | None = 26.666666
     past_end: bool = True
@@ -314,6 +320,10 @@ class ClassificationRecipe:
             del values["train"]["optimizer"]
         return {**values, "data": {"render": values["data"]["render"]}}
 
+    def tested(self) -> dict[str, Any]:
+        """What of `identity` changes the numbers of a network that is tested and not trained."""
+        return {name: value for name, value in self.identity().items() if name != "train"}
+
 
 @dataclass(frozen=True)
 class LocalizationRecipe:
@@ -368,6 +378,12 @@ class LocalizationRecipe:
         for name in ("resources", "max_skipped", "videos", "classes", "network"):
             del values[name]
         return {**values, "clips": self.clips.identity()}
+
+    def tested(self) -> dict[str, Any]:
+        """What of `identity` changes the numbers of networks that are tested and not trained."""
+        values = self.identity()
+        bmn = {name: value for name, value in values["bmn"].items() if name not in BmnSettings.TRAINING}
+        return {**values, "bmn": bmn}
 
 
 Recipe = ClassificationRecipe | LocalizationRecipe

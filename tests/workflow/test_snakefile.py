@@ -197,6 +197,13 @@ def test_released_checkpoints_are_planned_as_tests_alone(project):
     assert jobs["run"] == "4" and jobs.keys() == {"complexity", "run", "table", "total"}, output  # nothing is rendered
 
 
+def test_the_released_localization_is_planned_without_training(project):
+    code, output = snakemake(project, "-n", "--config", "weights=released", "--", "tables/table8.md")
+    assert code == 0, output
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
+    assert jobs == {"run": "1", "table": "1", "total": "2"}, output
+
+
 def test_several_seeds_are_planned(project):
     code, output = snakemake(project, "-n", "--config", "scale=paper", "seeds=3", "--", "tables/table3b.md")
     assert code == 0 and re.search(r"^run\s+30$", output, re.MULTILINE), output

@@ -175,17 +175,49 @@ def test_data_roots(tmp_path):
 def test_released_checkpoints_are_tested_and_nothing_is_trained(tmp_path):
     files = {release: {"k400": {"tada2d": f"/{release} weights/k400.pyth"}} for release in ("first", "later")}
     targets.check_config({**CONFIG, "seeds": 3, "weights": "released", "release": "first", "released": files})
-    needed = {name: targets.table_inputs(wildcards(name=name)) for name in ("table2", "table5", "table6", "table7")}
+    needed = {
+        name: targets.table_inputs(wildcards(name=name)) for name in ("table2", "table5", "table6", "table7", "table8")
+    }
     runs = {name: [file for file in files if "complexity" not in file] for name, files in needed.items()}
     place = "results/first-release/{}/{}/seed0/outcome.json"
     assert runs["table7"] == [place.format("k400", "tada2d"), place.format("k400", "tada2d-16f")]
     assert runs["table5"] == [place.format("ssv2", "tada2d"), place.format("ssv2", "tada2d-16f")]
+    assert runs["table8"] == [place.format("ek100-localization", "tada2d")]
     assert runs["table2"] == [] and runs["table6"] == []
     for release in files:
         tested = wildcards(scale=f"{release}-release", dataset="k400", model="tada2d")
         assert targets.run_inputs(tested) == []
         assert targets.weights(tested) == f"/{release} weights/k400.pyth"
         assert targets.weights(wildcards(scale=f"{release}-release", dataset="ssv2", model="tada2d")) == ""
+
+
+def test_what_was_released_of_localization_is_handed_on_where_it_is_used():
+    parts = {"features": "/f", "classification": "/c", "bmn": "/b.pyth"}
+    place = {"root": "/ek100", **{part: {"tada2d": file, "tsn": ""} for part, file in parts.items()}}
+    targets.check_config({**CONFIG, "weights": "released", "data": {"ek100": place}})
+    located = {"dataset": "ek100-localization", "scale": "later-release"}
+    assert json.loads(targets.data_root(wildcards(**located, model="tada2d"))) == {"root": "/ek100", **parts}
+    assert targets.run_inputs(wildcards(**located, model="tada2d")) == []
+    assert targets.run_inputs(wildcards(**{**located, "scale": "paper"}, model="tada2d")) == []
+    trained = wildcards(**{**located, "scale": "paper"}, model="tsn")
+    assert json.loads(targets.data_root(trained)) == {"root": "/ek100"}
+    assert [str(file) for file in targets.run_inputs(trained)] == ["results/paper/ek100/tsn/seed0/outcome.json"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (
+            {"ek100": {"root": "/", "bmn": {"tada2d": "/b"}}},
+            "data.ek100: bmn.tada2d is of no use without features.tada2d",
+        ),
+        ({"hacs": {"root": "/", "bmn": {"tada2d": "/b"}}}, "data.hacs: unknown key 'bmn'; valid names: features, root"),
+        ({"k400": {"root": "/", "classification": {"tada2d": "/b"}}}, "data.k400: unknown key 'classification'"),
+    ],
+)
+def test_what_was_not_released_of_localization_is_refused(place, message):
+    with pytest.raises(SystemExit, match=message):
+        targets.check_config({**CONFIG, "data": place})
 
 
 def test_a_run_that_the_authors_did_not_release_ends_the_plan_with_one_line():

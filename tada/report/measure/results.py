@@ -187,7 +187,7 @@ SCALE_MEANINGS = {
     ),
     Scale.LATER_RELEASE: (
         "later-release: the checkpoints of the authors' later release, tested and not trained. A verdict compares with "
-        "what the authors publish for that very checkpoint, and says nothing about the paper's networks or a training; "
+        "what the authors publish for that very checkpoint, not with the paper, and says nothing about a training; "
         "rows without a checkpoint are only shown."
     ),
 }

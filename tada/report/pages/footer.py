@@ -126,10 +126,10 @@ _PRECISION = "the mean over classes of the interpolated average precision"
 _MAP_DECIMALS = 1
 
 
-_PRECOMPUTED = (
-    "were given, as the authors released them; no network was trained for them. Actions were classified by a linear "
-    "classifier on the given features"
-)
+_PRECOMPUTED = "were given, as the authors released them; no network was trained for them. Actions were classified by"
+
+
+_GIVEN_BMN = "; proposals are those of the BMN that the authors released"
 
 
 def localization(table: Table, results: Results) -> list[Line]:
@@ -138,7 +138,8 @@ def localization(table: Table, results: Results) -> list[Line]:
     metrics = [what for what in table.quantities if isinstance(what, Metric)]
     for dataset in sorted({what.dataset for what in metrics}):
         models = list(dict.fromkeys(model for what in metrics if what.dataset == dataset for model in what.models))
-        if not is_runnable(results.scale, dataset, models[0]):
+        models = [model for model in models if is_runnable(results.scale, dataset, model)]
+        if not models:
             continue
         recipe = load_recipe(results.scale, dataset, models[0])
         if recipe.task != "localization":
@@ -204,11 +205,17 @@ def _proposals(dataset: str, models: Sequence[str], count: int, results: Results
 
 
 def _precomputed(dataset: str, models: Sequence[str], results: Results) -> list[Line]:
-    """Networks whose features were not extracted, if any."""
+    """Networks whose features were not extracted, by what classified their actions, if any."""
     done = [result for model in models for result in results.runs(dataset, model) if result.status == DONE]
-    models_of_features = dict.fromkeys(of.run.model for of in done if of.record.initial.kind == "features")
-    return (
-        [(f"Features, {dataset}", f"those of {', '.join(models_of_features)} {_PRECOMPUTED}.")]
-        if models_of_features
-        else []
-    )
+    by_classifier: dict[str, list[str]] = {}
+    for of in done:
+        if of.record.initial.kind == "features":
+            by_classifier.setdefault(of.record.initial.classifier, []).append(of.run.model)
+    return [
+        (
+            f"Features, {dataset}",
+            f"those of {', '.join(dict.fromkeys(of))} {_PRECOMPUTED} {classifier}"
+            f"{'' if results.scale.trains else _GIVEN_BMN}.",
+        )
+        for classifier, of in by_classifier.items()
+    ]

@@ -406,7 +406,8 @@ def against_published(table: Table, scale: Scale) -> Table:
         number = (numbers[0] or {}).get(metric.name)
         if number is None:
             return cell.as_cited
-        note = _OWN[scale.release].format(cell.reported)
+        of_paper = numbers[0] == published(Scale.FIRST_RELEASE, metric.dataset, metric.models[0])
+        note = _OWN["first" if of_paper else scale.release].format(cell.reported)
         return replace(cell, reported=number, tolerance=tolerance, note=note)
 
     def compared(cell: Cell) -> Cell:
