@@ -105,6 +105,10 @@ class Dataset:
         counts = self.clips or (self.localization.videos if self.localization else {})
         return counts.get("validation", 0)
 
+    def video_of(self, clip: str) -> str:
+        """The video that a clip of this name was taken from; where videos are untrimmed, its segments are numbered."""
+        return clip.rpartition("_")[0] if self.localization else clip
+
     def load_reader(self) -> Any:
         """The module that reads it."""
         return import_module(self.reader)

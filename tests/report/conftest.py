@@ -10,6 +10,8 @@ from planting import ENVIRONMENT, plant_outcome, plant_record
 
 from tada.base.files import write_json
 from tada.base.typed_json import to_json
+from tada.report.judge import training
+from tada.report.judge.noise import Training
 from tada.report.pages.tables import build_table
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -93,6 +95,18 @@ class Plant:
 
     def text(self, name="small", kind="md"):
         return (self.out / f"{name}.{kind}").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def no_snapshot(tmp_path, monkeypatch):
+    """What is committed in snapshot/ decides no test."""
+    monkeypatch.setattr(training, "SNAPSHOT", tmp_path / "no snapshot")
+
+
+@pytest.fixture
+def steady(monkeypatch):
+    """A world in which another training gives the same network, so that the test videos alone are noise."""
+    monkeypatch.setattr(training, "assumed", lambda scale: Training(0.0, 0.0, 20, "none"))
 
 
 @pytest.fixture

@@ -14,11 +14,13 @@ from matplotlib.figure import FigureBase
 
 from tada.data.catalog import class_names
 from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, REPORTED, Drawing, grid, say
-from tada.report.judge.noise import weighted_sum
+from tada.report.judge.noise import Training, weighted_sum, within_of
+from tada.report.judge.training import MOST, seed_spreads
 from tada.report.measure.results import FAILED, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits
 from tada.report.measure.values import finished
 from tada.report.paper.figures import Categories
+from tada.report.paper.quantities import Metric
 from tada.runs.settings import Scale
 
 ROWS = 90
@@ -56,25 +58,50 @@ def draw(figure: Categories, results: Results, data: str) -> Drawing:
             classes = seeds[0][0].run.recipe.classes
             if isinstance(classes, dict):
                 raise Unusable(f"{figure.dataset} has classes of several tasks, and a video no single category")
-            gains = category_gains(base, other, class_names(figure.dataset, data, classes))
+            metrics = [Metric(figure.dataset, (one.model,), "top1") for one in (figure.base, figure.other)]
+            training = seed_spreads(results.scale, {}).training(metrics)
+            gains = category_gains(base, other, class_names(figure.dataset, data, classes), training)
         except Unusable as error:
             problems = (*problems, replace(seeds[0][0], status=FAILED, reason=str(error)).problem)
     lines = [str(problem) for problem in problems]
     return Drawing(_canvas(figure, gains, results.scale, lines), _to_csv(figure, gains), lines)
 
 
-def category_gains(base: Hits, other: Hits, names: Sequence[str]) -> list[Gain]:
-    """The gain of every category that has videos, largest first."""
+def category_gains(base: Hits, other: Hits, names: Sequence[str], training: Training) -> list[Gain]:
+    """The gain of every category that has videos, largest first.
+
+    Args:
+        base: of the network whose accuracies are subtracted, the same seeds in the same order as `other`.
+        other: of the network that gains.
+        names: of all categories.
+        training: noise of training of a category's accuracy where there is one seed; several tell it themselves.
+    """
     videos = np.intersect1d(base.videos, other.videos)
     base, other = base.only(videos), other.only(videos)
+    training = _of_categories(base, other) or training
     gains = []
     for category in np.unique(base.labels):
         of = base.labels == category
         pair = [hits.right[:, of].mean(0) * 100.0 for hits in (base, other)]
-        gain = weighted_sum([1.0, -1.0], [other.only(videos[of]), base.only(videos[of])])  # noise as that of the claims
+        gain = weighted_sum([1.0, -1.0], [other.only(videos[of]), base.only(videos[of])], training)
         half = gain.high - gain.value
         gains.append(Gain(int(category), names[category], pair[0].mean(), pair[1].mean(), half, int(of.sum())))
     return sorted(gains, key=lambda gain: (-gain.value, gain.category))
+
+
+def _of_categories(base: Hits, other: Hits) -> Training | None:
+    """How far the seeds of a category's gain lie apart, pooled over the categories; None of one seed.
+
+    Trainings differ in which categories they get right, so a category's noise is more than that of all videos.
+    """
+    gains = other.shares - base.shares
+    if len(gains) < 2:
+        return None
+    of_each = [gains[:, base.labels == category] for category in np.unique(base.labels)]
+    variance = np.mean([one.mean(1).var(ddof=1) for one in of_each])
+    within = np.mean([within_of(one) for one in of_each])
+    freedom = min(len(of_each) * (len(gains) - 1), MOST)
+    return Training(float(variance) / 2, float(within) / 2, freedom, "the seeds of all categories")  # of one network
 
 
 def _canvas(figure: Categories, gains: list[Gain], scale: Scale, problems: list[str]) -> Canvas:

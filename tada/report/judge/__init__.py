@@ -41,10 +41,10 @@ class Verdict(StrEnum):
     HOLDS = (
         "holds",
         "good",
-        "all of the statement's 95% interval is above zero; of a claim of several statements, that of each. The number "
-        "is the margin of the weakest one, in points of accuracy unless it says otherwise.",
+        "the margin is above zero beyond the noise; of a claim of several statements, that of each. The number is the "
+        "margin of the weakest one, in points of accuracy unless it says otherwise.",
     )
-    FAILS = "fails", "bad", "an interval lies below zero, at a level divided by the number of the claim's statements."
+    FAILS = "fails", "bad", "the margin of a statement is below zero beyond the noise."
     UNDECIDED = "undecided", "open", "inside the noise. It says nothing against the claim, nor for it."
     ELSEWHERE = "other scale", "", "the statements mean something at another scale only."
 

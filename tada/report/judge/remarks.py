@@ -8,7 +8,7 @@ the same expressions are evaluated on what was measured.
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
@@ -16,13 +16,15 @@ from pathlib import Path
 
 from tada.report.judge import Verdict
 from tada.report.judge.cells import Filled, Key
-from tada.report.judge.noise import UNKNOWN, rank_correlation, weighted_sum
+from tada.report.judge.noise import UNKNOWN, Estimate, Training, holm, ranked, weighted_sum
+from tada.report.judge.training import SeedSpreads, seed_spreads
 from tada.report.measure.results import Line
 from tada.report.measure.values import Value
 from tada.report.paper.printed import Expression, Printed, show
 from tada.report.paper.quantities import Difference, Metric
 from tada.report.paper.sentences import AUDIT, Ordering, Sum, load_sentences
 from tada.report.paper.tables import Table
+from tada.runs.settings import Scale
 
 ENOUGH = 4
 """Rows from which on a rank correlation says something; it can only be 1, 0.5, -0.5 or -1 with three."""
@@ -55,10 +57,11 @@ class Compared:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows of which the paper has `better` above `worse`."""
+    """Two rows of which the paper has `better` above `worse`, and by how much it is above here, with its noise."""
 
     better: Compared
     worse: Compared
+    estimate: Estimate
 
     @property
     def reported(self) -> float:
@@ -66,24 +69,22 @@ class Pair:
         return float(self.better.printed.value - self.worse.printed.value)
 
     @property
-    def here(self) -> float:
-        """By how much it is above here."""
-        return self.better.here - self.worse.here
+    def chance(self) -> float:
+        """How probable so large a difference here, either way, is between equal networks."""
+        return min(1.0, 2 * min(self.estimate.p_above, self.estimate.p_below))
 
     def __str__(self) -> str:
-        numbers = f"paper {show(self.reported, 1, signed=True)}, here {show(self.here, 1, signed=True)}"
-        return f"{self.better.row} above {self.worse.row} ({numbers}{self._noise})"
-
-    @property
-    def _noise(self) -> str:
-        estimate = weighted_sum([1.0, -1.0], [self.better.value, self.worse.value])
-        if estimate.noise == UNKNOWN:
-            return ", noise unknown"
-        return "" if estimate.sign() else ", within noise"
+        reported, here = (show(number, 1, signed=True) for number in (self.reported, self.estimate.value))
+        if self.estimate.noise == UNKNOWN:
+            return f"{self.better.row} above {self.worse.row} (paper {reported}, here {here}, noise unknown)"
+        low, high = (show(end, 1, signed=True) for end in self.estimate.interval())
+        return f"{self.better.row} above {self.worse.row} (paper {reported}, here {here} [{low}, {high}])"
 
 
-def order_of_rows(table: Table, cells: Mapping[Key, Filled]) -> list[str]:
+def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> list[str]:
     """Sentences on the order of each accuracy column's rows and on the signs of the differences."""
+    measured = {cell.cell.quantity: cell.value for cell in cells.values() if cell.cell.quantity and cell.value}
+    spreads = seed_spreads(scale, measured)
     sentences, rest = [], []
     for column in table.columns:
         by_metric: dict[str, list[Compared]] = defaultdict(list)
@@ -93,12 +94,11 @@ def order_of_rows(table: Table, cells: Mapping[Key, Filled]) -> list[str]:
                 by_metric[metric.name].append(found)
         for rows in by_metric.values():
             if len(rows) < ENOUGH:
-                rest += _pairs(rows)
+                rest += _pairs(rows, spreads)
                 continue
             header = f"{column.over} {column.header}".strip()
-            sentences.append(
-                _order(header, _pairs(rows), f" (rank correlation {_correlation(rows)}, {len(rows)} rows)")
-            )
+            correlation = f" (rank correlation {_correlation(rows, spreads)}, {len(rows)} rows)"
+            sentences.append(_order(header, _pairs(rows, spreads), correlation))
     if rest:
         sentences.append(_order("Columns of fewer than four measured rows", rest, ""))
     return sentences + _signs(table, cells)
@@ -111,25 +111,44 @@ def _compared(row: str, filled: Filled) -> Compared | None:
     return Compared(row, filled.cell.of or filled.cell.column, filled, filled.printed, filled.value)
 
 
-def _pairs(rows: Sequence[Compared]) -> list[Pair]:
+def _pairs(rows: Sequence[Compared], spreads: SeedSpreads) -> list[Pair]:
     """All pairs of rows to which the paper gives different numbers."""
     ordered = (sorted(pair, key=lambda one: one.printed.value) for pair in combinations(rows, 2))
-    return [Pair(better, worse) for worse, better in ordered if better.printed.value != worse.printed.value]
+    return [
+        Pair(better, worse, weighted_sum([1.0, -1.0], [better.value, worse.value], _training([better, worse], spreads)))
+        for worse, better in ordered
+        if better.printed.value != worse.printed.value
+    ]
 
 
-def _correlation(rows: Sequence[Compared]) -> str:
-    found = rank_correlation([one.reported for one in rows], [one.here for one in rows])
-    return "undefined, since all are equal" if found is None else f"{found:.2f}"
+def _training(rows: Iterable[Compared], spreads: SeedSpreads) -> Training:
+    return spreads.training(quantity for one in rows if (quantity := one.filled.cell.quantity))
+
+
+def _correlation(rows: Sequence[Compared], spreads: SeedSpreads) -> str:
+    found = ranked([one.reported for one in rows], [one.value for one in rows], _training(rows, spreads))
+    if found is None:
+        return "undefined, since all are equal"
+    interval = "noise unknown" if found.low is None else f"95% interval {found.low:.2f} to {found.high:.2f}"
+    return f"{found.value:.2f}, {interval}"
 
 
 def _order(header: str, found: Sequence[Pair], correlation: str) -> str:
-    turned = sorted((pair for pair in found if pair.here <= 0), key=lambda pair: -pair.reported)
-    count = f"{len(found) - len(turned)} of {len(found)}"
-    text = f"{header}: {count} pairs of rows stand in the paper's order{correlation}."
+    """How many pairs stand as in the paper; those that do not, first those whose turn is no chance.
+
+    All pairs of a column are decided together.
+    """
+    beyond = holm([pair.chance for pair in found])
+    turned = [(pair, sure) for pair, sure in zip(found, beyond, strict=True) if pair.estimate.value <= 0]
+    turned.sort(key=lambda one: (not one[1], -one[0].reported))
+    against = sum(sure for _, sure in turned)
+    text = f"{header}: {len(found) - len(turned)} of {len(found)} pairs of rows stand in the paper's order{correlation}"
+    text += f", {sum(beyond) - against} of them beyond the noise."
     if not turned:
         return text
-    more = f"; and {len(turned) - SHOWN} more that are closer in the paper" if len(turned) > SHOWN else ""
-    return f"{text} The paper has, and it is not so here: {'; '.join(map(str, turned[:SHOWN]))}{more}."
+    said = [f"{pair}{'' if sure else ' within noise'}" for pair, sure in turned[:SHOWN]]
+    more = f"; and {len(turned) - SHOWN} more" if len(turned) > SHOWN else ""
+    return f"{text} The paper has, and it is not so here, {against} of them beyond the noise: {'; '.join(said)}{more}."
 
 
 def _signs(table: Table, cells: Mapping[Key, Filled]) -> list[str]:

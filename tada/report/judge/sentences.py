@@ -1,15 +1,16 @@
 """Sentences of the paper, judged: claims by measurements, and numbers by other numbers of the paper (the audit).
 
-By how much a claim's statement holds, its margin, is a weighted sum of measured values, and `noise` gives its interval:
-the statement holds if all of it is above zero, fails if all of it is below, and is undecided in between.
+By how much a claim's statement holds, its margin, is a weighted sum of measured values, and `noise` gives its interval.
+A claim holds if each of its statements does, and fails if any of them fails. Claims are decided together, so that a
+page of them has a wrong decision in one of twenty repetitions at most.
 
 The audit recomputes printed numbers from printed digits. These are rounded, so there are three cases: the digits give
 the number, or digits that were lost to rounding could give it, or no rounding explains it.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,33 +18,47 @@ import numpy as np
 
 from tada.base import TadaError, unknown
 from tada.report.judge import OF_AUDIT, Verdict
-from tada.report.judge.noise import EXACT, Estimate, weighted_sum
+from tada.report.judge.noise import EXACT, Estimate, holm, weighted_sum
+from tada.report.judge.training import SeedSpreads, seed_spreads
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper.printed import Comparison, Expression, Interval, Printed, parse, show
 from tada.report.paper.quantities import Quantity
 from tada.report.paper.sentences import Audit, Bounds, Claim, Claims, Ordering, Statement, Sum
 from tada.report.paper.tables import Paper
-from tada.runs.settings import Scale
 
 
 @dataclass(frozen=True)
 class Margin:
-    """By how much a statement holds (below zero: fails), with its noise and verdict."""
+    """By how much a statement holds (below zero: fails), with its noise."""
 
     statement: Statement
     estimate: Estimate
-    verdict: Verdict
+
+    @property
+    def alone(self) -> Verdict:
+        """What its interval says, were it the only statement of the page."""
+        if self.estimate.noise == EXACT:
+            strict = self.statement.comparison.strict
+            true = self.estimate.value > 0 or (self.estimate.value == 0 and not strict)
+            return Verdict.HOLDS if true else Verdict.FAILS
+        return (
+            Verdict.HOLDS if self.estimate.low > 0 else Verdict.FAILS if self.estimate.high < 0 else Verdict.UNDECIDED
+        )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim's verdict, the margins of its statements, and what is wrong with the runs behind it."""
+    """A claim's verdict, the margins of its statements, and what is wrong with the runs behind it.
+
+    `detectable` is the margin that would have decided it, for the statement that it hangs on; 0 of a count.
+    """
 
     claim: Claim
     verdict: Verdict
     margins: tuple[Margin, ...] = ()
     problems: tuple[Problem, ...] = ()
+    detectable: float = 0.0
 
     @property
     def weakest(self) -> Margin | None:
@@ -55,36 +70,66 @@ def judge_claims(claims: Claims, results: Results) -> list[Judged]:
     """Every claim at the scale of the results; a quantity that several claims name is measured once."""
     wanted = {quantity for claim in claims.claims for quantity in claim.quantities}
     values = {quantity: measure(quantity, results) for quantity in sorted(wanted, key=str)}
-    return [_judged(claim, values, results.scale) for claim in claims.claims]
+    spreads = seed_spreads(results.scale, values)
+    return decide([_measured(claim, values, spreads) for claim in claims.claims])
 
 
-def _judged(claim: Claim, values: Mapping[Quantity, Value], scale: Scale) -> Judged:
-    """The claim at a scale.
+def decide(found: Sequence[Judged]) -> list[Judged]:
+    """The claims with verdicts: those whose margins have noise are decided together, by Holm's procedure.
 
-    It holds if every statement holds, and fails if any fails, which is harder for one of many; see `Estimate.sign`.
+    Of a claim of several statements, `holds` is as sure as the least sure of them, and `fails` is as sure as the
+    surest, at a level divided by their number.
     """
-    if claim.at and claim.at != scale:
+    tested = [place for place, one in enumerate(found) if one.verdict == Verdict.UNDECIDED]
+    signs = [_two_sided(found[place]) for place in tested]
+    decisions = holm([p for p, _ in signs])
+    left = max(decisions.count(False), 1)
+    judged = list(found)
+    for place, (_, verdict), decided in zip(tested, signs, decisions, strict=True):
+        one = found[place]
+        judged[place] = replace(
+            one,
+            verdict=verdict if decided else Verdict.UNDECIDED,
+            detectable=one.weakest.estimate.detectable(left) if one.weakest else 0.0,
+        )
+    return judged
+
+
+def _two_sided(one: Judged) -> tuple[float, Verdict]:
+    """How probable margins so clear are by chance, and the verdict that they speak for."""
+    holds = max(_chance(margin, Verdict.HOLDS) for margin in one.margins)
+    fails = min(1.0, len(one.margins) * min(_chance(margin, Verdict.FAILS) for margin in one.margins))
+    return min(1.0, 2 * min(holds, fails)), Verdict.HOLDS if holds < fails else Verdict.FAILS
+
+
+def _chance(margin: Margin, verdict: Verdict) -> float:
+    """How probable a margin that speaks for the verdict so clearly is by chance; of a count, 0 or 1."""
+    if margin.estimate.noise == EXACT:
+        return 0.0 if margin.alone == verdict else 1.0
+    return margin.estimate.p_above if verdict == Verdict.HOLDS else margin.estimate.p_below
+
+
+def _measured(claim: Claim, values: Mapping[Quantity, Value], spreads: SeedSpreads) -> Judged:
+    """The claim with the margins of its statements; what has noise is not decided yet."""
+    if claim.at and claim.at != spreads.scale:
         return Judged(claim, Verdict.ELSEWHERE)
     found = [values[quantity] for quantity in claim.quantities]
     problems = tuple(sorted({problem for value in found for problem in value.problems}, key=str))
     if any(value.status != DONE for value in found):
         failed = any(problem.status == FAILED for problem in problems)
         return Judged(claim, Verdict.FAILED if failed else Verdict.PENDING, problems=problems)
-    margins = tuple(_margin(statement, values, len(claim.holds)) for statement in claim.holds)
-    verdict = next(one for one in _WORST_FIRST if one in {margin.verdict for margin in margins})
-    return Judged(claim, verdict, margins, problems)
+    margins = tuple(_margin(statement, values, spreads) for statement in claim.holds)
+    if any(margin.estimate.noise != EXACT for margin in margins):
+        return Judged(claim, Verdict.UNDECIDED, margins, problems)
+    true = all(margin.alone == Verdict.HOLDS for margin in margins)
+    return Judged(claim, Verdict.HOLDS if true else Verdict.FAILS, margins, problems)
 
 
-_WORST_FIRST = (Verdict.FAILS, Verdict.UNDECIDED, Verdict.HOLDS)
-
-
-def _margin(statement: Statement, values: Mapping[Quantity, Value], statements: int) -> Margin:
+def _margin(statement: Statement, values: Mapping[Quantity, Value], spreads: SeedSpreads) -> Margin:
     weights, constant = _weights(statement)
-    estimate = weighted_sum(weights, [values[quantity] for quantity in statement.references.values()], constant)
-    if estimate.noise == EXACT and estimate.value == 0:
-        return Margin(statement, estimate, Verdict.FAILS if statement.comparison.strict else Verdict.HOLDS)
-    verdict = {1: Verdict.HOLDS, -1: Verdict.FAILS, 0: Verdict.UNDECIDED}[estimate.sign(statements)]
-    return Margin(statement, estimate, verdict)
+    quantities = list(statement.references.values())
+    training = spreads.training(quantities)
+    return Margin(statement, weighted_sum(weights, [values[one] for one in quantities], training, constant))
 
 
 def _weights(statement: Statement) -> tuple[list[float], float]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tada.data import catalog
 from tada.data.dataset import IGNORED
 from tada.metrics.accuracy import action_ranks, topk_hits
 from tada.report.measure.results import RunResult, Unusable
@@ -23,18 +24,21 @@ MEAN_CLASS = "mean_class"
 class Hits:
     """Videos by name, their labels [V], and for each seed whether they were got right [seeds, V].
 
-    With `by_class` the metric is the mean over classes of the share of hits, else the share of hits.
+    With `by_class` the metric is the mean over classes of the share of hits, else the share of hits. Where videos are
+    segments of longer ones, `groups` has the longer one of each [V]: what is hard about it is hard in all its segments.
     """
 
     videos: npt.NDArray[np.str_]
     labels: npt.NDArray[np.integer]
     right: npt.NDArray[np.bool_]
     by_class: bool = False
+    groups: npt.NDArray[np.str_] | None = None
 
     def only(self, videos: npt.NDArray[np.str_]) -> "Hits":
         """Those of some of its videos, in their order."""
         places = _places(self.videos, videos)
-        return Hits(self.videos[places], self.labels[places], self.right[:, places], self.by_class)
+        groups = None if self.groups is None else self.groups[places]
+        return Hits(self.videos[places], self.labels[places], self.right[:, places], self.by_class, groups)
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
@@ -129,7 +133,9 @@ def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
     videos = reduce(np.intersect1d, [videos for videos, _, _ in parts])
     aligned = [Hits(v, labels, right[None]).only(videos) for v, labels, right in parts]
     right = np.concatenate([one.right for one in aligned])
-    return Hits(videos, aligned[0].labels, right, by_class=metric.startswith(MEAN_CLASS))
+    data = catalog.find(seeds[0][0].run.dataset)
+    groups = np.array([data.video_of(name) for name in videos.tolist()]) if data.localization else None
+    return Hits(videos, aligned[0].labels, right, metric.startswith(MEAN_CLASS), groups)
 
 
 def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

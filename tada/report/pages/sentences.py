@@ -151,7 +151,7 @@ def _orders(claims: Claims, available: Mapping[Scale, Results]) -> list[str]:
     sentences = []
     for name in claims.correlations:
         table = load_table(name)
-        found = {scale: order_of_rows(table, fill(table, results)) for scale, results in available.items()}
+        found = {scale: order_of_rows(table, fill(table, results), scale) for scale, results in available.items()}
         orders = [f"{table.title}, {scale} scale: {text}" for scale, texts in found.items() for text in texts]
         sentences += orders or [f"{table.title}: no row is measured yet."]
     return sentences
@@ -170,7 +170,7 @@ def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
             if one.margins:
                 margin = one.margins[number]
                 noise = "" if margin.estimate.noise == EXACT else f", noise of {margin.estimate.noise}"
-                found.append(f"{name} {_interval(margin)} {margin.verdict}{noise}")
+                found.append(f"{name} {_interval(margin)}{noise}")
         parts.append(f"{text}" + (f": {'; '.join(found)}" if found else ""))
     text = ". ".join([parts[0], "; ".join(parts[1:])]) + "."
     return f"{text} {claim.note}".strip()
@@ -221,7 +221,7 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
                         "scale": scale if one.claim.runs else "any",
                         "verdict": one.verdict,
                         "statement": statement.comparison.text,
-                        "statement_verdict": margin.verdict if margin else "",
+                        "statement_verdict": margin.alone if margin else "",
                         "papers_margin": None if own is None else f"{float(own.value):.10g}",
                         "margin": estimate and f"{estimate.value:.10g}",
                         "low": estimate and f"{estimate.low:.10g}",

@@ -72,7 +72,7 @@ def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> P
         grid=grid,
         scale=results.scale if table.runs else None,
         notes=notes.texts,
-        order=tuple(order_of_rows(table, cells)),
+        order=tuple(order_of_rows(table, cells, results.scale)),
         footer=(
             *([("Reading", table.reading)] if table.reading else []),
             *numbers_of_text(table, cells),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tada.base import TadaError
 from tada.base.files import PAPER
@@ -37,17 +38,37 @@ class SummaryPicture:
 
 
 @dataclass(frozen=True)
+class AssumedNoise:
+    """Standard deviation over seeds in points, assumed where none is measured; `freedom` is what it counts as."""
+
+    sd: float
+    freedom: float
+    why: str
+
+
+@dataclass(frozen=True)
+class SameNumber:
+    """How many points two procedures' accuracies, each averaged over trainings, may be apart to count as the same."""
+
+    points: float
+    why: str
+
+
+@dataclass(frozen=True)
 class PaperAbout:
     """`paper.yaml`: title, short name and venue of the paper, and where some of its numbers stand.
 
     `layers` names the table that counts single layers; `picture` is None where the paper has no summary picture.
+    `training` has the noise that is assumed at a scale, by its name, and `same` is None where no accuracy is judged.
     """
 
     title: str
     short: str
     venue: str
     layers: str = ""
-    picture: SummaryPicture | None = field(default=None)
+    picture: SummaryPicture | None = None
+    training: Mapping[str, AssumedNoise] = field(default_factory=dict)
+    same: SameNumber | None = None
 
 
 @cache
@@ -62,7 +83,15 @@ def about_paper(folder: Path = PAPER) -> PaperAbout:
     if picture:
         named = {model: (label["label"], label["above"]) for model, label in picture["named"].items()}
         picture = SummaryPicture(**picture | {"named": named, "gains": Gains(**picture["gains"])})
-    return PaperAbout(**spec, picture=picture)
+    noise = spec.pop("noise", {"training": {}, "same": None})
+    training = {scale: AssumedNoise(**_lines(found)) for scale, found in noise["training"].items()}
+    same = SameNumber(**_lines(noise["same"])) if noise["same"] else None
+    return PaperAbout(**spec, picture=picture, training=training, same=same)
+
+
+def _lines(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry whose texts are on one line."""
+    return {key: " ".join(value.split()) if isinstance(value, str) else value for key, value in entry.items()}
 
 
 def pages(folder: Path = PAPER) -> dict[str, str]:

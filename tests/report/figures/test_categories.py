@@ -6,9 +6,11 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tada.report.figures import build_figure
 from tada.report.figures.categories import category_gains
+from tada.report.judge.noise import Training
 from tada.report.measure.samples import Hits
 from tada.runs.settings import Scale
 
@@ -57,12 +59,23 @@ def test_gains_by_hand():
     names, labels = np.array(list("abcdef")), np.array([0, 0, 0, 0, 1, 1])
     base = Hits(names, labels, np.array([[1, 0, 0, 0, 1, 1]], bool))
     other = Hits(names[::-1], labels[::-1], np.array([[1, 1, 1, 1, 1, 0]], bool))  # f to a
-    best, worst = category_gains(base, other, ["zero", "one"])
+    best, worst = category_gains(base, other, ["zero", "one"], Training(4.0, 0.0, 20, "elsewhere"))
     assert (best.name, best.base, best.other, best.value, best.videos) == ("zero", 25.0, 75.0, 50.0, 4)
     assert (worst.name, worst.value) == ("one", 0.0)
-    # a turns wrong, b, c and d turn right; and the two made-up ones
-    spread = np.std([-100, 100, 100, 100, 100, -100], ddof=1)
-    assert best.half == pytest.approx(1.96 * spread * np.sqrt(6) / 4, rel=1e-4)
+    # a turns wrong, b, c and d turn right; two are made up, one for and one against; and two networks are trained
+    videos = np.var([-100, 100, 100, 100], ddof=1) / 4 + 2 * (100 / 4) ** 2
+    freedom = (videos + 2 * 4) ** 2 / (videos**2 / 3 + (2 * 4) ** 2 / 20)
+    assert best.half == pytest.approx(stats.t.ppf(0.975, freedom) * np.sqrt(videos + 2 * 4))
+
+
+def test_seeds_tell_how_trainings_differ_in_their_categories():
+    """Two seeds of equal accuracy, of which each is good at one category: the gain of each is a draw."""
+    names, labels = np.array([str(n) for n in range(40)]), np.repeat([0, 1], 20)
+    base = Hits(names, labels, np.stack([labels == 0, labels == 0]))
+    other = Hits(names, labels, np.stack([labels == 0, labels == 1]))
+    best, worst = category_gains(base, other, ["zero", "one"], Training(0.0, 0.0, 20, "elsewhere"))
+    assert (best.value, worst.value) == (50.0, -50.0)
+    assert best.half > 50 and worst.half > 50
 
 
 def test_sorted_and_named(plant, tmp_path):

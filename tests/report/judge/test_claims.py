@@ -61,7 +61,7 @@ def judged(plant, path, scale="mini", seeds=1):
         (200, 205, Verdict.UNDECIDED),
     ],
 )
-def test_one_pair(plant, tmp_path, better, worse, verdict):
+def test_one_pair(plant, tmp_path, steady, better, worse, verdict):
     plant.hits("tada2d", first(better))
     plant.hits("tsn", first(worse))
     one = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}"))
@@ -69,10 +69,23 @@ def test_one_pair(plant, tmp_path, better, worse, verdict):
     margin = one.weakest.estimate
     assert margin.value == pytest.approx((better - worse) / 4)
     assert margin.low < margin.value < margin.high
-    assert (margin.noise, margin.videos) == ("videos", 400)
+    assert (margin.noise, margin.videos, margin.seeds) == ("videos and training", 400, 1)
 
 
-def test_pairing_decides_what_accuracies_alone_do_not(plant, tmp_path):
+def test_one_seed_is_one_draw(plant, tmp_path):
+    """Ten points of 400 videos are beyond their noise, and inside that of two trainings of 2.5 points each."""
+    path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")
+    plant.hits("tsn", first(200))
+    for better, verdict in ((230, Verdict.UNDECIDED), (250, Verdict.HOLDS)):
+        plant.hits("tada2d", first(better))
+        one = judged(plant, path)
+        assert one.verdict == verdict
+        assert one.weakest.estimate.error > math.sqrt(2) * 2.5
+        assert one.weakest.estimate.source.startswith("2.5 points assumed")
+    assert one.detectable == pytest.approx(one.weakest.estimate.detectable())
+
+
+def test_pairing_decides_what_accuracies_alone_do_not(plant, tmp_path, steady):
     """Ten videos more of 400: decided if the others are the same ones, undecided if they are shuffled."""
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")
     plant.hits("tsn", first(200))
@@ -82,7 +95,7 @@ def test_pairing_decides_what_accuracies_alone_do_not(plant, tmp_path):
     assert judged(plant, path).verdict == Verdict.UNDECIDED
 
 
-def test_interval_against_the_paired_t_interval(plant, tmp_path):
+def test_interval_against_the_paired_t_interval(plant, tmp_path, steady):
     generator = np.random.default_rng(1)
     one, two = generator.random(5000) < 0.6, generator.random(5000) < 0.5
     plant.hits("tada2d", one)
@@ -91,10 +104,10 @@ def test_interval_against_the_paired_t_interval(plant, tmp_path):
     differences = 100.0 * (one.astype(float) - two)
     assert margin.value == pytest.approx(differences.mean())
     half = 1.96 * differences.std() / math.sqrt(5000)
-    assert margin.high - margin.value == pytest.approx(half, rel=2e-3)
+    assert margin.high - margin.value == pytest.approx(half, rel=3e-3)
 
 
-def test_every_statement_has_to_hold(plant, tmp_path):
+def test_every_statement_has_to_hold(plant, tmp_path, steady):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}", "{ssv2/tada2d} > {ssv2/tsn+tada}")
     plant.hits("tada2d", first(300))
     plant.hits("tsn", first(200))
@@ -105,7 +118,7 @@ def test_every_statement_has_to_hold(plant, tmp_path):
         assert one.weakest.estimate.value == pytest.approx((300 - max(other, 200)) / 4)
 
 
-def test_failing_is_harder_among_many(plant, tmp_path):
+def test_failing_is_harder_among_many(plant, tmp_path, steady):
     """Six videos fewer fail a claim of one statement; of twenty, one is that far below by chance."""
     plant.hits("tada2d", first(200))
     plant.hits("tsn", first(206))
@@ -113,6 +126,31 @@ def test_failing_is_harder_among_many(plant, tmp_path):
     bad = "{ssv2/tada2d} > {ssv2/tsn}"
     assert judged(plant, spec(tmp_path, bad)).verdict == Verdict.FAILS
     assert judged(plant, spec(tmp_path, bad, *["{ssv2/tada2d} > {ssv2/tsn+avg}"] * 19)).verdict == Verdict.UNDECIDED
+
+
+def test_claims_are_decided_together(plant, tmp_path, steady):
+    """Six videos to none (p = 0.03) decide alone, and not as one of three claims of which no other is clearer."""
+    entry = SPEC.split("claims:\n")[1]
+    plant.hits("tada2d", first(206))
+    plant.hits("tsn", first(200))
+    plant.hits("tsn+avg", first(100))
+
+    def verdicts(*others):
+        text = "title: Claims\nplace: here\ncaption: Small.\nclaims:\n"
+        for number, holds in enumerate(("{ssv2/tada2d} > {ssv2/tsn}", *others)):
+            text += entry.format(extra="note: Nothing.", holds=f'      - "{holds}"').replace(
+                "id: one", f"id: n{number}"
+            )
+        path = tmp_path / "several.yaml"
+        path.write_text(text, encoding="utf-8")
+        found = judge_claims(load_claims(path), Results(plant.results, Scale.MINI, 1))
+        return [one.verdict for one in found]
+
+    clear = "{ssv2/tada2d} > {ssv2/tsn+avg}"
+    assert verdicts() == [Verdict.HOLDS]
+    assert verdicts("{ssv2/tada2d} < {ssv2/tsn}", "{ssv2/tsn} < {ssv2/tada2d} - 1.4") == [Verdict.UNDECIDED] * 3
+    assert verdicts(clear) == [Verdict.HOLDS, Verdict.HOLDS]  # of those left it is the only one
+    assert verdicts("{complexity/tada2d/gflops} < 1")[0] == Verdict.HOLDS  # a count, or one that is missing, is no test
 
 
 def test_differences_of_differences(plant, tmp_path):
@@ -126,7 +164,7 @@ def test_differences_of_differences(plant, tmp_path):
 
 @pytest.mark.parametrize(
     ("others", "verdict"),
-    [((300, 302, 298), Verdict.HOLDS), ((300, 400, 110), Verdict.UNDECIDED), ((100, 102, 98), Verdict.FAILS)],
+    [((300, 302, 298), Verdict.HOLDS), ((300, 400, 20), Verdict.UNDECIDED), ((100, 102, 98), Verdict.FAILS)],
 )
 def test_seeds(plant, tmp_path, others, verdict):
     """The same mean difference is decided where seeds agree, and not where they scatter."""
@@ -135,7 +173,7 @@ def test_seeds(plant, tmp_path, others, verdict):
         plant.hits("tsn", first(base), seed)
     one = judged(plant, spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}"), seeds=3)
     assert one.verdict == verdict
-    assert one.weakest.estimate.noise == "videos and seeds"
+    assert (one.weakest.estimate.noise, one.weakest.estimate.seeds) == ("videos and training", 3)
     assert one.weakest.estimate.value == pytest.approx((sum(others) / 3 - 200) / 4)
 
 
@@ -158,14 +196,14 @@ def test_missing_and_failed_runs(plant, tmp_path):
 
 
 def test_a_run_without_scores_has_no_noise_that_could_be_told(plant, tmp_path):
+    """However many seeds there are: they say nothing of other test videos."""
     path = spec(tmp_path, "{ek100/tada2d/map_action} > {ek100/tsn/map_action}")
     for seed, value in enumerate((32.0, 32.4)):
         plant.done("tada2d", seed, "paper", "ek100", map_action=value)
         plant.done("tsn", seed, "paper", "ek100", map_action=value - 4)
-    one = judged(plant, path, "paper")
-    assert (one.verdict, one.weakest.estimate.noise) == (Verdict.UNDECIDED, "unknown")
-    one = judged(plant, path, "paper", seeds=2)
-    assert (one.verdict, one.weakest.estimate.noise) == (Verdict.HOLDS, "seeds")
+    for seeds in (1, 2):
+        one = judged(plant, path, "paper", seeds)
+        assert (one.verdict, one.weakest.estimate.noise) == (Verdict.UNDECIDED, "unknown")
 
 
 def test_only_videos_that_all_networks_have_count(plant, tmp_path):
@@ -227,20 +265,19 @@ def test_curves(plant, tmp_path):
 
 
 def test_localization_without_shares_of_videos(plant, tmp_path):
-    """Average precision is no mean over videos: one seed leaves its noise unknown, several tell it."""
+    """Average precision is no mean over videos: without their shares its noise is unknown."""
     path = spec(tmp_path, "{hacs-localization/tada2d/map} > {hacs-localization/tsn/map}")
     assert judged(plant, path).verdict == Verdict.PENDING
     for seed, gain in enumerate((4.0, 3.5, 4.5)):
         plant.done("tsn", seed, dataset="hacs-localization", map=28.0)
         plant.done("tada2d", seed, dataset="hacs-localization", map=28.0 + gain)
-    assert (judged(plant, path).verdict, judged(plant, path).weakest.estimate.noise) == (Verdict.UNDECIDED, "unknown")
     one = judged(plant, path, seeds=3)
-    assert (one.verdict, one.weakest.estimate.noise) == (Verdict.HOLDS, "seeds")
+    assert (one.verdict, one.weakest.estimate.noise) == (Verdict.UNDECIDED, "unknown")
     assert one.weakest.estimate.value == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(8.0, Verdict.HOLDS), (0.5, Verdict.UNDECIDED), (-12.0, Verdict.FAILS)])
-def test_localization_is_paired_over_videos(plant, tmp_path, gain, verdict):
+def test_localization_is_paired_over_videos(plant, tmp_path, steady, gain, verdict):
     path = spec(tmp_path, "{hacs-localization/tada2d/map} > {hacs-localization/tsn/map}")
     generator = np.random.default_rng(0)
     names = np.array([f"v{number:02d}" for number in range(80)])
@@ -250,7 +287,11 @@ def test_localization_is_paired_over_videos(plant, tmp_path, gain, verdict):
         run = plant.done(model, dataset="hacs-localization", map=by_video.mean())
         np.savez(run.file("scores.npz"), videos=names[order], shares_map=by_video[order])
     one = judged(plant, path)
-    assert (one.verdict, one.weakest.estimate.noise, one.weakest.estimate.videos) == (verdict, "videos", 80)
+    assert (one.verdict, one.weakest.estimate.noise, one.weakest.estimate.videos) == (
+        verdict,
+        "videos and training",
+        80,
+    )
     assert one.weakest.estimate.value == pytest.approx(gain, abs=2)
 
 

@@ -1,4 +1,4 @@
-"""Noise of sums of measurements against intervals computed by scipy, McNemar's test and simulated trainings."""
+"""Noise of sums of measurements against intervals by scipy, McNemar's test, a plain analysis of variance, and Holm."""
 
 import math
 
@@ -6,10 +6,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tada.report.judge.noise import Estimate, rank_correlation, weighted_sum
+from tada.report.judge.noise import (
+    NOTHING_KNOWN,
+    Estimate,
+    Training,
+    difference,
+    holm,
+    rank_correlation,
+    ranked,
+    units_of,
+    weighted_sum,
+    within_of,
+)
 from tada.report.measure.results import DONE
-from tada.report.measure.samples import Hits
+from tada.report.measure.samples import Hits, Shares
 from tada.report.measure.values import Value
+
+STEADY = Training(0.0, 0.0, 20, "none")
 
 
 def value(*numbers, **about):
@@ -17,11 +30,11 @@ def value(*numbers, **about):
     return Value(DONE, dict(enumerate(numbers)), **about)
 
 
-def hits(right, videos=None):
+def hits(right, videos=None, groups=None):
     """Samples of which `right` [videos] or [seeds, videos] are right."""
     right = np.atleast_2d(right)
     names = [str(n) for n in range(right.shape[1])] if videos is None else videos
-    return Hits(np.array(names), np.zeros(right.shape[1], int), right)
+    return Hits(np.array(names), np.zeros(right.shape[1], int), right, groups=groups)
 
 
 def first(count, videos=400):
@@ -29,73 +42,168 @@ def first(count, videos=400):
 
 
 def test_counts_are_exact():
-    found = weighted_sum([1.0, -2.0], [value(3.0, exact=True), value(1.0, exact=True)], constant=0.5)
+    found = weighted_sum([1.0, -2.0], [value(3.0, exact=True), value(1.0, exact=True)], NOTHING_KNOWN, constant=0.5)
     assert (found.value, found.error, found.noise) == (1.5, 0.0, "exact")
-    assert (found.low, found.high, found.sign()) == (1.5, 1.5, 1)
+    assert (found.low, found.high, found.p_above, found.p_below, found.detectable()) == (1.5, 1.5, 0.0, 1.0, 0.0)
 
 
 def test_a_difference_is_paired_over_videos():
     generator = np.random.default_rng(0)
     one, two = generator.random(2000) < 0.6, generator.random(2000) < 0.5
-    found = weighted_sum([1.0, -1.0], [hits(one), hits(two)])
+    found = weighted_sum([1.0, -1.0], [hits(one), hits(two)], STEADY)
     differences = 100.0 * (one.astype(float) - two)
     paired = stats.ttest_rel(100.0 * one, 100.0 * two).confidence_interval()
     assert found.value == pytest.approx(differences.mean())
-    assert (found.noise, found.videos) == ("videos", 2000)
+    assert (found.noise, found.videos, found.seeds) == ("videos and training", 2000, 1)
     assert (found.low, found.high) == pytest.approx((paired.low, paired.high), rel=0.01)
 
 
 @pytest.mark.parametrize("more", range(1, 12))
 def test_a_handful_of_videos_decides_as_in_mcnemars_exact_test(more):
-    found = weighted_sum([1.0, -1.0], [hits(first(200 + more)), hits(first(200))])
-    assert bool(found.sign()) == (stats.binomtest(more, more).pvalue < 0.05)
+    found = weighted_sum([1.0, -1.0], [hits(first(200 + more)), hits(first(200))], STEADY)
+    assert (found.low > 0) == (stats.binomtest(more, more).pvalue < 0.05)
 
 
 def test_only_common_videos_count_and_none_leave_the_noise_unknown():
     names = [str(n) for n in range(400)]
     one, two = hits(first(300), videos=names), hits(first(200, 390), videos=names[:390])
-    found = weighted_sum([1.0, -1.0], [one, two])
+    found = weighted_sum([1.0, -1.0], [one, two], STEADY)
     assert (found.videos, found.value) == (390, pytest.approx(100 * 100 / 390))
     strangers = hits(first(200), videos=[f"x{n}" for n in range(400)])
-    found = weighted_sum([1.0, -1.0], [one, strangers])
-    assert (found.noise, found.sign()) == ("unknown", 0)
+    found = weighted_sum([1.0, -1.0], [one, strangers], STEADY)
+    assert (found.noise, found.p_above, found.p_below) == ("unknown", 1.0, 1.0)
     assert (found.low, found.high) == (-math.inf, math.inf)
 
 
-def test_seeds_give_students_interval():
-    one, two = [32.0, 33.0, 35.0], [30.0, 30.5, 28.0]
-    found = weighted_sum([1.0, -1.0], [value(*one), value(*two)])
-    pooled = stats.ttest_ind(one, two).confidence_interval()
-    assert found.noise == "seeds"
-    assert (found.low, found.high) == pytest.approx((pooled.low, pooled.high))
+def test_one_seed_has_the_noise_of_training_that_is_known_beforehand():
+    one, two = hits(first(300)), hits(first(200))
+    alone = weighted_sum([1.0, -1.0], [one, two], STEADY)
+    found = weighted_sum([1.0, -1.0], [one, two], Training(6.0, 2.0, 10, "elsewhere"))
+    assert found.error**2 == pytest.approx(alone.error**2 + 2 * (6.0 - 2.0))  # of two networks
+    assert found.freedom == pytest.approx(found.error**4 / (alone.error**4 / 399 + 12.0**2 / 10))
+    assert found.source == "elsewhere"
+    assert weighted_sum([1.0], [one], NOTHING_KNOWN).noise == "unknown"
 
 
-def test_videos_and_seeds_add_up():
-    right = np.stack([first(300), first(306)])
-    found = weighted_sum([1.0], [hits(right)])
-    over_videos = (100.0 * right.mean(0)).var(ddof=1) / 400
-    seeds = weighted_sum([1.0], [value(75.0, 76.5)])
-    assert found.noise == "videos and seeds"
-    assert found.error**2 == pytest.approx(over_videos + seeds.error**2, rel=0.04)  # two made-up videos among 400
-    assert found.freedom > seeds.freedom == 1
+def test_seeds_and_videos_by_an_analysis_of_variance():
+    """Without any knowledge beforehand: (mean square of seeds + of videos - of the rest) / (seeds * videos)."""
+    generator = np.random.default_rng(3)
+    hard = generator.normal(size=300)
+    luck = 0.8 * generator.normal(size=(4, 1))
+    one = hard + luck + generator.normal(size=(4, 300)) > 0.2
+    two = hard + generator.normal(size=(4, 300)) > 0
+    found = weighted_sum([1.0, -1.0], [hits(one), hits(two)], NOTHING_KNOWN)
+    table = 100.0 * (one.astype(float) - two)
+    rows, columns = table.mean(1), table.mean(0)
+    of_seeds = 300 * rows.var(ddof=1)
+    of_videos = 4 * columns.var(ddof=1)
+    rest = sum((table[s, v] - rows[s] - columns[v] + table.mean()) ** 2 for s in range(4) for v in range(300)) / (
+        3 * 299
+    )
+    made_up = 2 * (100 / 300) ** 2
+    assert found.error**2 == pytest.approx((of_seeds + of_videos - rest) / (4 * 300) + made_up)
+    assert found.freedom == pytest.approx(
+        found.error**4 / ((of_videos / 1200 + made_up) ** 2 / 299 + (of_seeds / 1200) ** 2 / 3)
+    )
+    assert (found.seeds, found.value) == (4, pytest.approx(table.mean()))
+
+
+def test_seeds_are_shrunk_towards_what_is_known():
+    one, two = hits(np.stack([first(300), first(308), first(301)])), hits(np.stack([first(200)] * 3))
+    found = weighted_sum([1.0, -1.0], [one, two], Training(5.0, 0.0, 8, ""))
+    videos = weighted_sum([1.0, -1.0], [one, two], STEADY)
+    own = np.var([25.0, 27.0, 25.25], ddof=1)
+    within = within_of(one.shares - two.shares)
+    trained = (8 * 2 * 5.0 + 2 * own) / 10 - 2 * within / 10
+    steady = max(2 * own / 22 - 2 * within / 22, 0.0)
+    assert found.error**2 - videos.error**2 == pytest.approx((trained - steady) / 3)
+
+
+def test_seeds_are_taken_in_pairs():
+    """Networks whose seeds go up and down together differ by the same in each."""
+    right = np.stack([first(200), first(240), first(220), first(260)])
+    together = weighted_sum([1.0, -1.0], [hits(np.roll(right, 8, 1) | right), hits(right)], NOTHING_KNOWN)
+    apart = weighted_sum([1.0, -1.0], [hits((np.roll(right, 8, 1) | right)[::-1]), hits(right)], NOTHING_KNOWN)
+    assert together.value == pytest.approx(apart.value)
+    assert together.error < apart.error / 2
+
+
+def test_only_common_seeds_count():
+    one, two = hits(np.stack([first(300), first(320)])), hits(first(200))
+    found = weighted_sum([1.0, -1.0], [one, two], Training(4.0, 0.0, 9, ""))
+    assert (found.value, found.seeds) == (25.0, 1)
+
+
+def test_segments_of_a_video_are_no_independent_videos():
+    """Ten segments each of forty videos that are all right or all wrong count as forty."""
+    of_videos = np.random.default_rng(0).random(40) < 0.5
+    groups = np.repeat([f"v{n}" for n in range(40)], 10)
+    segments = hits(np.repeat(of_videos, 10), groups=groups)
+    found = weighted_sum([1.0], [segments], STEADY)
+    made_up = 2 * (100 / 400) ** 2
+    assert found.error**2 == pytest.approx((100.0 * of_videos).var(ddof=1) / 40 + made_up)
+    assert (found.freedom, found.videos) == (pytest.approx(39, rel=0.01), 400)
+    assert weighted_sum([1.0], [hits(np.repeat(of_videos, 10))], STEADY).error < found.error / 2.5
+
+
+def test_units_of_unequal_groups_keep_the_mean():
+    values = np.array([[1.0, 2.0, 3.0, 10.0], [0.0, 0.0, 4.0, 4.0]])
+    units = units_of(values, np.array(["a", "a", "a", "b"]))
+    # Around the means 4 and 2: groups of (-3 - 2 - 1, 6) and (-2 - 2 + 2, 2), times 2 groups / 4 videos
+    assert units == pytest.approx(np.array([[4 - 3, 4 + 3], [2 - 1, 2 + 1]]))
+
+
+def test_average_precision_has_no_made_up_videos():
+    """Two made-up videos of 100 points each would make margins of 2.8 points among 100 units."""
+    generator = np.random.default_rng(0)
+    names, common = np.array([f"u{n:03d}" for n in range(100)]), generator.normal(30, 40, 100)
+    one, two = (
+        Shares(names, (common + generator.normal(gain, 3, 100))[None], np.array([30 + gain])) for gain in (1, 0)
+    )
+    found = weighted_sum([1.0, -1.0], [one, two], STEADY)
+    assert found.error == pytest.approx((one.shares - two.shares)[0].std(ddof=1) / 10)
+    assert found.value == pytest.approx(1.0)  # the metric itself, without the jackknife's correction for bias
+    assert found.high - found.value < 1.0
 
 
 def test_a_share_of_videos_that_are_not_known_one_by_one():
-    found = weighted_sum([1.0, -1.0], [value(50.0, share_of=400), value(40.0, share_of=400)])
+    found = weighted_sum([1.0, -1.0], [value(50.0, share_of=400), value(40.0, share_of=400)], STEADY)
     binomial = math.sqrt((50 * 50 + 40 * 60) / 400)
     assert found.error == pytest.approx(binomial, rel=0.03)
-    assert weighted_sum([1.0], [value(100.0, share_of=400)]).error > 0
+    assert weighted_sum([1.0], [value(100.0, share_of=400)], STEADY).error > 0
 
 
-def test_one_number_without_samples_has_no_noise_that_could_be_told():
-    assert weighted_sum([1.0, -1.0], [value(60.0), value(20.0)]).noise == "unknown"
+def test_numbers_without_samples_have_no_noise_that_could_be_told():
+    assert weighted_sum([1.0, -1.0], [value(60.0), value(20.0)], STEADY).noise == "unknown"
+    assert weighted_sum([1.0, -1.0], [value(60.0, 61.0), value(20.0, 21.0)], STEADY).noise == "unknown"
 
 
-def test_one_of_many_is_below_zero_by_chance():
-    found = Estimate(-2.0, 1.0, "videos", ())
-    assert (found.sign(), found.sign(among=3)) == (-1, 0)  # p is 0.046, more than 0.05 / 3
-    above = Estimate(2.0, 1.0, "videos", ())
-    assert (above.sign(), above.sign(among=3)) == (1, 1)
+def test_the_same_network_trained_again():
+    one, two = [63.9, 64.3, 63.5], [64.6, 64.4, 65.0]
+    found = difference(one, two, NOTHING_KNOWN)
+    pooled = stats.ttest_ind(one, two).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((pooled.low, pooled.high))
+    assert (found.noise, found.freedom) == ("training", 4)
+    single = difference([63.0], [63.8], Training(0.16, 0.1, 20, ""))
+    assert single.value == pytest.approx(-0.8)
+    assert single.error == pytest.approx(math.sqrt(2 * 0.16))
+    assert difference([1.0], [0.0], Training(0.16, 0.1, 20, ""), networks=2).error == pytest.approx(math.sqrt(4 * 0.16))
+    assert difference([63.0], [63.8], NOTHING_KNOWN).noise == "unknown"
+
+
+def test_what_could_have_been_told_is_told_in_four_of_five_repetitions():
+    estimate = Estimate(0.0, 1.5, "", (), freedom=12)
+    for among in (1, 5):
+        true = estimate.detectable(among)
+        limit = stats.t.ppf(1 - 0.05 / (2 * among), 12)
+        assert stats.nct.sf(limit, 12, true / 1.5) == pytest.approx(0.8, abs=0.02)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.2]) == [True, False, False, False]  # 0.03 > 0.05 / 3
+    assert holm([0.01, 0.04, 0.015, 0.02]) == [True, True, True, True]  # below 0.05 / 4, / 3, / 2, / 1
+    assert holm([0.5, 0.012]) == [False, True]
+    assert holm([]) == []
 
 
 def test_rank_correlation_against_scipys():
@@ -103,3 +211,17 @@ def test_rank_correlation_against_scipys():
     found = rank_correlation(reported, here)
     assert found == pytest.approx(stats.spearmanr(reported, here).statistic)
     assert rank_correlation(reported, [50.0] * 5) is None
+
+
+def test_the_interval_of_a_rank_correlation_is_that_of_rows_drawn_anew():
+    reported, counts = [30.0, 40.0, 50.0, 60.0], [150, 200, 210, 300]
+    generator = np.random.default_rng(5)
+    rows = [hits(generator.permutation(first(count))) for count in counts]
+    found = ranked(reported, rows, Training(9.0, 0.0, 20, ""))
+    assert found.value == 1.0
+    # Only the rows of 50 and 52.5 may well be turned around: 1 - 6 * 2 / (4 * 15)
+    assert (found.low, found.high) == (pytest.approx(0.8), pytest.approx(1.0))
+    assert ranked(reported, rows, Training(9.0, 0.0, 20, "")) == found
+    assert ranked(reported, [value(n / 4) for n in counts], STEADY).low is None
+    assert ranked(reported, rows, NOTHING_KNOWN).low is None
+    assert ranked(reported, [hits(first(200))] * 4, STEADY) is None

@@ -37,43 +37,53 @@ def sentences(plant, by_seed, samples=False):
             elif value is not None:
                 plant.done(model, seed, top1=value)
     table = load_table("small", plant.specs)
-    return order_of_rows(table, fill(table, Results(plant.results, Scale.MINI, len(by_seed))))
+    return order_of_rows(table, fill(table, Results(plant.results, Scale.MINI, len(by_seed))), Scale.MINI)
 
 
 def test_the_papers_order(plant):
-    order, signs = sentences(plant, [(40.0, 50.0, 90.0, 95.0)])
-    assert order == "Top-1: 6 of 6 pairs of rows stand in the paper's order (rank correlation 1.00, 4 rows)."
+    order, signs = sentences(plant, [(40.0, 60.0, 75.0, 95.0)], samples=True)
+    assert order == (
+        "Top-1: 6 of 6 pairs of rows stand in the paper's order (rank correlation 1.00, 95% interval 1.00 to 1.00, "
+        "4 rows), 6 of them beyond the noise."
+    )
     assert signs == "Δ of Top-1: 3 of 3 differences to the base row have the paper's sign."
 
 
-def test_what_is_turned_around_is_named(plant):
+def test_what_is_turned_around_is_named(plant, steady):
     order, signs = sentences(plant, [(40.0, 30.0, 95.0, 94.0)], samples=True)
     # Ranks 2 1 4 3 against 1 2 3 4: 1 - 6 * 4 / (4 * 15)
-    assert "4 of 6 pairs" in order
-    assert "rank correlation 0.60" in order
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −10.0)" in order
+    assert "4 of 6 pairs of rows stand in the paper's order (rank correlation 0.60, 95% interval 0.60 to " in order
+    assert "4 of them beyond the noise. The paper has, and it is not so here, 1 of them beyond the noise: " in order
+    assert "tsn+lin-k1 above tsn (paper +5.5, here −10.0 [−13.0, −7.0])" in order
     # 4 of 400 videos to 0: as with McNemar's exact test, no decision
-    assert "tsn+tada above tsn+lin-k3 (paper +2.7, here −1.0, within noise)" in order
+    assert "tsn+tada above tsn+lin-k3 (paper +2.7, here −1.0 [−2.2, +0.2]) within noise" in order
     assert "2 of 3" in signs
     assert "not: tsn+lin-k1 (paper +5.5, here −10.0)" in signs
 
 
-def test_noise_of_seeds(plant):
-    order, _ = sentences(plant, [(40.0, 41.0, 95.0, 94.9), (40.0, 38.0, 95.2, 94.5)])
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −0.5, within noise)" in order
-    # 0.4 against a standard error of sqrt((0.02 + 0.08) / 2) = 0.22 with two degrees of freedom, times 4.3
-    assert "tsn+tada above tsn+lin-k3 (paper +2.7, here −0.4, within noise)" in order
+def test_noise_of_training(plant):
+    """Eight points of 400 videos are beyond the videos' noise, and inside that of two single trainings."""
+    order, _ = sentences(plant, [(40.0, 32.0, 95.0, 96.0)], samples=True)
+    assert "tsn+lin-k1 above tsn (paper +5.5, here −8.0 [−15.8, −0.2]) within noise" in order
+    seeds = [(40.0, 32.0, 95.0, 96.0), (41.0, 33.0, 95.5, 96.0), (40.5, 31.5, 95.0, 96.0)]
+    order, _ = sentences(plant, seeds, samples=True)
+    assert "tsn+lin-k1 above tsn (paper +5.5, here −8.3 [" in order
+    assert "1 of them beyond the noise: tsn+lin-k1 above tsn" in order
 
 
-def test_noise_is_that_of_differences_video_by_video(plant):
-    """Six videos to none are outside the noise; unpaired, 1.5% of 400 videos would be far inside."""
-    order, _ = sentences(plant, [(40.0, 38.5, 95.0, 96.0)], samples=True)
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −1.5)" in order
+@pytest.mark.parametrize(("others", "decided"), [((39.0, 39.5), False), ((None, None), True)])
+def test_pairs_are_decided_together(plant, steady, others, decided):
+    """Six videos to none decide alone, as McNemar's test says (p = 0.03), and not among six pairs."""
+    order, *_ = sentences(plant, [(40.0, 38.5, *others)], samples=True)
+    said = "tsn+lin-k1 above tsn (paper +5.5, here −1.5 [−2.9, −0.1])"
+    assert said in order
+    assert (f"{said} within noise" in order) != decided
 
 
 def test_noise_that_nothing_tells_is_said_to_be_unknown(plant):
     order, _ = sentences(plant, [(40.0, 30.0, 95.0, 96.0)])
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −10.0, noise unknown)" in order
+    assert "(rank correlation 0.80, noise unknown, 4 rows)" in order
+    assert "tsn+lin-k1 above tsn (paper +5.5, here −10.0, noise unknown) within noise" in order
 
 
 @pytest.mark.parametrize("equal", [50.0])
@@ -86,7 +96,10 @@ def test_all_equal(plant, equal):
 
 def test_missing_rows_are_left_out(plant):
     order, signs = sentences(plant, [(40.0, None, 90.0, 95.0)])
-    assert order == "Columns of fewer than four measured rows: 3 of 3 pairs of rows stand in the paper's order."
+    assert order == (
+        "Columns of fewer than four measured rows: 3 of 3 pairs of rows stand in the paper's order, 0 of them beyond "
+        "the noise."
+    )
     assert "2 of 2" in signs
 
 
