@@ -6,22 +6,28 @@ are compared are left out: their own seeds count by themselves (see `noise`). El
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tada.base import TadaError, files
-from tada.report.judge.noise import NOTHING_KNOWN, Training, units_of, within_of
+from tada.base.files import read_json
+from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Training, units_of, weighted_sum, within_of
+from tada.report.measure.results import Results
 from tada.report.measure.samples import Hits
-from tada.report.measure.values import Value
+from tada.report.measure.values import Value, measure
 from tada.report.paper import about_paper
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, Quantity
 from tada.runs.settings import Scale
 
-SNAPSHOT = files.PROJECT / "snapshot" / "noise.csv"
-"""Variances over seeds of a scale's networks, as `tada snapshot` writes them."""
+SNAPSHOT = files.PROJECT / "snapshot"
+"""The committed one, whose rows say how far the seeds of a scale's networks lie apart."""
+
+
+ROWS = "rows"
+"""The file of these rows, without its ending."""
 
 
 ENOUGH = 8
@@ -34,7 +40,7 @@ MOST = 20
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How far the seeds of a network lie apart: a line of snapshot/noise.csv.
+    """How far the seeds of a network lie apart.
 
     Attributes:
         dataset: that of the runs.
@@ -129,48 +135,70 @@ def metrics_of(quantity: Quantity) -> list[Metric]:
             return []
 
 
-def seed_spreads(scale: Scale, values: Mapping[Quantity, Value], snapshot: Path | None = None) -> SeedSpreads:
-    """From measurements of a page, and from the snapshot for networks that have one seed here.
+def seed_spreads(scale: Scale, values: Mapping[Quantity, Value], *, committed: bool = True) -> SeedSpreads:
+    """From measurements of a page, and from the committed snapshot for networks of which a page has one seed.
 
     Args:
         scale: of the measurements.
         values: by quantity.
-        snapshot: the file of a committed snapshot, by default `SNAPSHOT`; it need not be there.
+        committed: whether the snapshot is asked, too.
 
     Raises:
-        TadaError: the file is damaged.
+        TadaError: the snapshot is damaged.
     """
     measured: dict[tuple[str, str], dict[str, tuple[SeedSpread, str]]] = {}
-    committed = [(one, "in snapshot/") for one in read_spreads(snapshot or SNAPSHOT, scale)]
-    here = [(one, "here") for one in spreads_of(values)]
-    for spread, place in committed + here:
+    metrics = ((quantity, value) for quantity, value in values.items() if isinstance(quantity, Metric))
+    here = [(found, "here") for metric, value in metrics if (found := seed_spread(metric, value))]
+    before = [(found, "in snapshot/") for found in (read_spreads(SNAPSHOT, scale) if committed else [])]
+    for spread, place in before + here:
         measured.setdefault((spread.dataset, spread.metric), {})[spread.model] = (spread, place)
     return SeedSpreads(scale, measured)
 
 
-def spreads_of(values: Mapping[Quantity, Value]) -> list[SeedSpread]:
-    """Of every metric among measured quantities that has two seeds or more."""
-    metrics = ((quantity, value) for quantity, value in values.items() if isinstance(quantity, Metric))
-    return [found for metric, value in metrics if (found := seed_spread(metric, value))]
-
-
-def read_spreads(path: Path, scale: Scale) -> list[SeedSpread]:
-    """The lines of a scale in a file of `write_spreads`' form; none where there is no such file.
+def read_spreads(snapshot: Path, scale: Scale) -> list[SeedSpread]:
+    """Of the rows of a snapshot that have several seeds; none where there is no snapshot, or one of another scale.
 
     Raises:
-        TadaError: a column is missing or holds something else.
+        TadaError: it is damaged.
     """
-    if not path.exists():
+    path = snapshot / f"{ROWS}.csv"
+    if not path.exists() or read_json(snapshot / "about.json").get("scale") != scale:
         return []
     try:
-        frame = pd.read_csv(path, keep_default_na=False)
-        lines = frame[frame["scale"] == scale].drop(columns="scale").to_dict("records")
-        return [SeedSpread(**{str(name): value for name, value in line.items()}) for line in lines]
-    except (KeyError, TypeError, ValueError) as error:
-        raise TadaError(f"{path}: not written by `tada snapshot`, which writes it anew: {error}") from None
+        rows = pd.read_csv(path, keep_default_na=False, dtype=str).to_dict("records")
+        return [
+            SeedSpread(
+                *(row["dataset"], row["model"], row["metric"]),
+                *(int(row["seeds"]), float(row["std"]) ** 2, float(row["within"])),
+            )
+            for row in rows
+            if int(row["seeds"]) > 1
+        ]
+    except (KeyError, ValueError) as error:
+        raise TadaError(f"{path}: not as `tada snapshot` writes it ({error}); make it anew") from None
 
 
-def spreads_data(scale: Scale, spreads: Sequence[SeedSpread]) -> pd.DataFrame:
-    """The lines of such a file."""
-    lines = [{"scale": str(scale), **vars(one)} for one in spreads]
-    return pd.DataFrame(lines, columns=["scale", *(one.name for one in fields(SeedSpread))]).round(6)
+def rows_data(metrics: Sequence[Metric], results: Results) -> pd.DataFrame:
+    """A snapshot's rows: a line for each metric, with the noise of training as these runs alone tell it."""
+    values: dict[Quantity, Value] = {metric: measure(metric, results) for metric in metrics}
+    spreads = seed_spreads(results.scale, values, committed=False)
+    return pd.DataFrame([_row(metric, values[metric], spreads) for metric in metrics])
+
+
+def _row(metric: Metric, value: Value, spreads: SeedSpreads) -> dict[str, object]:
+    """Over the seeds that are done: mean, its 95% interval, and standard deviation of one seed.
+
+    `within` is the part of the squared deviation that differs from video to video; see `SeedSpread`.
+    """
+    line: dict[str, object] = {"dataset": metric.dataset, "model": " & ".join(metric.models), "metric": metric.name}
+    line |= {"seeds": len(value.numbers), "wanted": value.wanted}
+    line |= dict.fromkeys(("mean", "std", "within", "low", "high"), "")
+    if value.mean is None:
+        return line
+    line["mean"] = f"{float(value.mean):.8g}"
+    if (spread := seed_spread(metric, value)) is not None:
+        line |= {"std": f"{spread.variance**0.5:.8g}", "within": f"{spread.within:.6g}"}
+    estimate = weighted_sum([1.0], [value], spreads.training([metric]))
+    if estimate.noise != UNKNOWN:
+        line |= {"low": f"{estimate.low:.8g}", "high": f"{estimate.high:.8g}"}
+    return line

@@ -17,12 +17,12 @@ from typing import Any
 import numpy.typing as npt
 import pandas as pd
 
-from tada.base import TadaError, files
+from tada.base import TadaError
 from tada.base.files import write_text
 from tada.base.provenance import Environment
 from tada.report.judge.cells import fill
-from tada.report.judge.noise import UNKNOWN, weighted_sum
 from tada.report.judge.sentences import judge_claims, recompute
+from tada.report.judge.training import ROWS, SNAPSHOT, rows_data
 from tada.report.measure.archive import (
     FORMAT,
     AboutArchive,
@@ -47,19 +47,14 @@ from tada.report.measure.results import (
     machine,
 )
 from tada.report.measure.samples import Hits, Samples, read_samples
-from tada.report.measure.values import measure
 from tada.report.pages.sentences import audit_data, claims_data
 from tada.report.pages.tables import table_data
 from tada.report.paper.figures import Figure
-from tada.report.paper.quantities import Metric
 from tada.report.paper.sentences import AUDIT, Claims, load_audit
 from tada.report.paper.tables import Paper, Table
 from tada.report.plan import Wanted
 from tada.runs.record import METRICS, CountedNetwork, RunName, RunRecord
 from tada.runs.settings import Scale
-
-SNAPSHOT = files.PROJECT / "snapshot"
-
 
 PICTURE = "agreement.svg"
 """Reproduced against reported accuracies, drawn from the snapshot's numbers."""
@@ -69,7 +64,7 @@ Set = tuple[tuple[str, ...], tuple[int, ...]]
 """Names of test videos, and their labels if they have any."""
 
 
-FRAMES = ("targets", "rows", "numbers", "claims", "audit")
+FRAMES = ("targets", ROWS, "numbers", "claims", "audit")
 
 
 @dataclass(frozen=True)
@@ -203,6 +198,10 @@ def collect(
     archive, lines = gather(scale, seeds, sources, out, wanted, data=data, first=first)
     write_archive(archive)
     results = Results(out, scale, seeds)
+    rows = rows_data(wanted.metrics, results)
+    write_text(
+        out / f"{ROWS}.csv", rows.to_csv(index=False, lineterminator="\n")
+    )  # the rest takes its noise from there
     numbers = [table_data(table.name, fill(table, results)) for table in wanted.tables]
     targets = [
         _target(f"tables/{table.name}.md", table, results, frame["verdict"])
@@ -211,7 +210,6 @@ def collect(
     targets += [_target(f"figures/{figure.name}.svg", figure, results) for figure in wanted.figures]
     frames = {
         "targets": pd.DataFrame([target.to_line() for target in targets]),
-        "rows": pd.DataFrame([row(metric, results) for metric in wanted.metrics]),
         "numbers": pd.concat(numbers).drop(columns="source"),
         **_sentences(wanted.claims, results),
     }
@@ -439,17 +437,3 @@ def _target(file: str, spec: Table | Figure, results: Results, verdicts: Iterabl
         seconds=round(sum(result.record.cost.wall_seconds for result in done)),
         verdicts=dict(sorted(counts.items())),
     )
-
-
-def row(metric: Metric, results: Results) -> dict[str, object]:
-    """A metric over the seeds that are done: mean, standard deviation of one seed, and the mean's 95% interval."""
-    value = measure(metric, results)
-    line: dict[str, object] = {"dataset": metric.dataset, "model": " & ".join(metric.models), "metric": metric.name}
-    line |= {"seeds": len(value.numbers), "wanted": results.seeds, "mean": "", "std": "", "low": "", "high": ""}
-    if value.mean is None:
-        return line
-    line |= {"mean": f"{float(value.mean):.8g}", "std": "" if value.std is None else f"{value.std:.8g}"}
-    estimate = weighted_sum([1.0], [value])
-    if estimate.noise != UNKNOWN:
-        line |= {"low": f"{estimate.low:.8g}", "high": f"{estimate.high:.8g}"}
-    return line

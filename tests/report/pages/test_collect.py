@@ -16,12 +16,13 @@ from tada.base import TadaError
 from tada.base.provenance import Hardware
 from tada.cli import app
 from tada.report.judge.sentences import judge_claims
+from tada.report.judge.training import rows_data
 from tada.report.measure import values
 from tada.report.measure.archive import write_archive
 from tada.report.measure.results import DONE, FAILED, PENDING, Results
 from tada.report.measure.samples import read_hits, read_shares
 from tada.report.pages.readme import BEGIN, END
-from tada.report.pages.snapshot import collect, gather, load_snapshot, row
+from tada.report.pages.snapshot import collect, gather, load_snapshot
 from tada.report.pages.tables import build_table
 from tada.report.paper.quantities import Metric
 from tada.report.paper.sentences import load_claims
@@ -124,10 +125,15 @@ def test_runs_of_several_seeds_some_missing(plant):
     plant.hits("tada2d", np.arange(400) < 300)
     kept(plant.folder / "snapshot", [plant.results], seeds=5)
     results = Results(plant.folder / "snapshot", Scale.MINI, 5)
-    tsn, tada2d, none = (row(Metric("ssv2", (name,), "top1"), results) for name in ("tsn", "tada2d", "tada2d-max"))
+    metrics = [Metric("ssv2", (name,), "top1") for name in ("tsn", "tada2d", "tada2d-max")]
+    tsn, tada2d, none = rows_data(metrics, results).to_dict("records")
     assert (tsn["seeds"], tsn["wanted"], tsn["mean"], tsn["std"]) == (3, 5, "52.5", "2.5")
     assert float(tsn["low"]) < 52.5 < float(tsn["high"])
+    right = np.stack([np.arange(400) < count for count in (200, 210, 220)]) * 100.0
+    residual = right - right.mean(0) - right.mean(1, keepdims=True) + right.mean()
+    assert float(tsn["within"]) == pytest.approx((residual**2).sum() / (2 * 399) / 400, rel=1e-5)
     assert (tada2d["seeds"], tada2d["mean"], tada2d["std"]) == (1, "75", "")
+    assert float(tada2d["low"]) < 75 - 2 * 2.5  # one training, whose noise is assumed
     assert (none["seeds"], none["mean"], none["low"]) == (0, "", "")
 
 
