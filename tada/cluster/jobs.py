@@ -108,16 +108,12 @@ def allocate(recipe: Recipe, cluster: ClusterSettings) -> Allocation:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """`job.json`: the job that trains a run, or last did.
-
-    `submitted` is in seconds since 1970. Files from before `scheduler` was noted are SLURM's.
-    """
+    """`job.json`: the job that trains a run, or last did. Files from before `scheduler` was noted are SLURM's."""
 
     id: str
     name: str
     signature: str
     processes: int
-    submitted: float
     scheduler: str = "slurm"
 
     @classmethod
@@ -126,7 +122,7 @@ class JobRecord:
         if not isinstance(content, dict):
             return None
         values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
-        kinds = {"id": str, "name": str, "signature": str, "processes": int, "submitted": int | float, "scheduler": str}
+        kinds = {"id": str, "name": str, "signature": str, "processes": int, "scheduler": str}
         complete = set(kinds) <= {*values, "scheduler"}
         return cls(**values) if complete and all(isinstance(values[name], kinds[name]) for name in values) else None
 

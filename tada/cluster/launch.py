@@ -147,6 +147,7 @@ def train_on_cluster(run: Run, arguments: dict[str, Any], settings: ClusterSetti
     fruitless = 0
     with _leaving_the_job(run):
         while True:
+            saved = _saved(run)
             try:
                 record = jobs.submit_or_attach(task)
             except TadaError as error:
@@ -163,7 +164,7 @@ def train_on_cluster(run: Run, arguments: dict[str, Any], settings: ClusterSetti
                 output = job_output(job_folder(run), record.id)
                 _say(run, f"{problem}; the end of its output:\n{Tail(output, 12).read()}")
                 return problem
-            fruitless = 0 if _saved_since(run, record.submitted) else fruitless + 1
+            fruitless = 0 if _saved(run) != saved else fruitless + 1
             if fruitless == FRUITLESS:
                 return f"{FRUITLESS} jobs in a row ended ({end.word.lower()}) before they could save anything"
             _say(run, f"job {record.id} has ended ({end.word.lower()}); another one goes on where it stopped")
@@ -207,16 +208,14 @@ class _RunJobs:
             job = repeat_while_busy(
                 lambda: self._adopt(request) or self.scheduler.submit(request), lambda line: _say(run, line)
             )
-            record = JobRecord(
-                job, request.name, run.signature, allocation.processes, time.time(), self.settings.scheduler
-            )
+            record = JobRecord(job, request.name, run.signature, allocation.processes, self.settings.scheduler)
             write_job(run, record)
             _say(run, f"job {job}: {allocation.nodes} x {allocation.processes_per_node} processes")
             return record
 
     def wait(self, record: JobRecord) -> JobState | None:
         """How the job ended; None where the run has written its outcome.json."""
-        began, gone_since, shown = time.time(), None, ""
+        began, gone_since, shown = self.queue.number(), None, ""
         while True:
             if last_outcome(self.run) is not None:
                 return None
@@ -230,7 +229,7 @@ class _RunJobs:
             if state and state.word != shown:
                 shown = state.word
                 _say(self.run, f"job {state.id} {shown.lower()} {state.place}")
-            if snapshot.answered < began or snapshot.is_active(record.id):
+            if not snapshot.is_after(began) or snapshot.is_active(record.id):
                 gone_since = None
             elif gone_since is None:
                 gone_since = time.monotonic()
@@ -270,9 +269,11 @@ class _RunJobs:
             time.sleep(1.0)
 
 
-def _saved_since(run: Run, moment: float) -> bool:
-    saved = (file for file in run.folder.rglob("*") if file.suffix in (".pt", ".npz", ".npy"))
-    return any(file.stat().st_mtime > moment for file in saved)
+def _saved(run: Run) -> set[tuple[str, int, int]]:
+    """The state of all that a run's jobs have saved so far; compared with a later one of these alone, as the clock of
+    the node that writes may be another."""
+    states = ((file, file.stat()) for file in run.folder.rglob("*") if file.suffix in (".pt", ".npz", ".npy"))
+    return {(str(file), status.st_size, status.st_mtime_ns) for file, status in states}
 
 
 @contextmanager

@@ -5,18 +5,23 @@ A scheduler is one module with one class that has the four methods `submit`, `st
 
 However many runs wait, the scheduler is asked once for all of them, at most every `POLL_SECONDS`: the answer lies in a
 file that they share. A scheduler that does not answer is asked again after a pause that doubles each time.
+
+Those who share it may sit on nodes whose clocks differ. So an answer carries a number and no time: how old it is, each
+process knows from when it first saw that number, by its own clock.
 """
 
 import fcntl
 import importlib
+import math
 import os
 import pkgutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -212,22 +217,28 @@ def _scheduler_names() -> list[str]:
 
 @dataclass(frozen=True)
 class JobSnapshot:
-    """The last answer: `jobs` by id, as of the time `answered`; `failures` questions went unanswered since."""
+    """An answer of the scheduler.
 
-    answered: float = 0.0
-    tried: float = 0.0
+    Attributes:
+        number: answers that there were so far; 0: none.
+        failures: questions that went unanswered since.
+        error: why the last of these did.
+        jobs: by id.
+    """
+
+    number: int = 0
     failures: int = 0
     error: str = ""
     jobs: dict[str, JobState] = field(default_factory=dict)
 
-    @property
-    def ask_again(self) -> float:
-        """Time before which the scheduler is left in peace."""
-        return self.tried + _pause(self.failures) if self.failures else 0.0
-
     def is_active(self, job_id: str) -> bool:
         """Whether a job is queued or running."""
         return job_id in self.jobs and self.jobs[job_id].active
+
+    def is_after(self, earlier: int) -> bool:
+        """Whether the question was asked after answer number `earlier` was the last one: whoever asked next may have
+        been about to, so it is the one after that."""
+        return self.number >= earlier + 2
 
 
 class JobQueue:
@@ -237,46 +248,82 @@ class JobQueue:
         """The scheduler is loaded when the shared answer is too old."""
         self.file = results / ".scheduler" / f"{scheduler}.json"
         self._load = load or (lambda: load_scheduler(ClusterSettings(scheduler=scheduler), results))
+        self._highest = 0
+        self._seen: tuple[int, int] | None = None  # number and failures of what was read last, ...
+        self._answered = self._tried = -math.inf  # ... and when they became that, as far as is known, by our clock
 
-    def snapshot(self, max_age: float | None = None) -> JobSnapshot:
-        """The jobs as they were at most `max_age` (`POLL_SECONDS`) seconds ago, or as they were last known."""
-        wanted = time.time() - (POLL_SECONDS if max_age is None else max_age)
+    def snapshot(self, max_age: float = POLL_SECONDS) -> JobSnapshot:
+        """The jobs as they were at most `max_age` seconds ago, or as they were last known."""
         last = self._read()
-        if last.answered >= wanted or time.time() < last.ask_again:
+        if self._suffices(last, max_age):
             return last
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.file.with_suffix(".lock")):
+        with self._alone():
             last = self._read()  # another process may have asked while this one waited for the lock
-            if last.answered >= wanted or time.time() < last.ask_again:
-                return last
-            last = self._ask(last)
-            write_json(self.file, asdict(last))
-        return last
+            return last if self._suffices(last, max_age) else self._ask(last)
 
     def current(self) -> JobSnapshot:
         """The jobs as they are now; waits, however long it takes, for the scheduler to answer."""
-        begin = time.time()
-        while (last := self.snapshot(max_age=time.time() - begin)).answered < begin:
+        begin = self.number()
+        while True:
+            with self._alone():
+                last = self._read()
+                if not last.is_after(begin) and not self._in_peace(last):
+                    last = self._ask(last)
+                    if not last.failures:
+                        return last
+            if last.is_after(begin):
+                return last
             time.sleep(1.0)
-        return last
+
+    def number(self) -> int:
+        """That of the last answer."""
+        return self._read().number
+
+    def _suffices(self, last: JobSnapshot, max_age: float) -> bool:
+        return time.monotonic() - self._answered <= max_age or self._in_peace(last)
+
+    def _in_peace(self, last: JobSnapshot) -> bool:
+        """Whether the scheduler is to be left in peace, since it did not answer lately."""
+        return last.failures > 0 and time.monotonic() < self._tried + _pause(last.failures)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.file.with_suffix(".lock")):
+            yield
 
     def _ask(self, before: JobSnapshot) -> JobSnapshot:
-        scheduler, now = self._load(), time.time()
+        scheduler = self._load()
         try:
-            states = scheduler.states()
+            jobs = {state.id: state for state in scheduler.states()}
         except Busy as error:
-            last = JobSnapshot(before.answered, now, before.failures + 1, _last_line(error), before.jobs)
-            _print(f"no answer from {scheduler.title} ({last.error}); asking again in {last.ask_again - now:.0f} s")
-            return last
-        return JobSnapshot(answered=now, tried=now, jobs={state.id: state for state in states})
+            number = max(before.number, self._highest)
+            last = replace(before, number=number, failures=before.failures + 1, error=_last_line(error))
+            pause = _pause(last.failures)
+            _print(f"no answer from {scheduler.title} ({last.error}); asking again in {pause:.0f} s")
+        else:
+            last = JobSnapshot(max(before.number, self._highest) + 1, jobs=jobs)  # counts on where the file was lost
+            self._answered = time.monotonic()
+        self._tried, self._seen, self._highest = time.monotonic(), (last.number, last.failures), last.number
+        write_json(self.file, asdict(last))
+        return last
 
     def _read(self) -> JobSnapshot:
         try:
             content = read_json(self.file)
             jobs = {key: JobState(**{**job, "phase": Phase(job["phase"])}) for key, job in content["jobs"].items()}
-            return JobSnapshot(**{**content, "jobs": jobs})
+            last = JobSnapshot(**{**content, "jobs": jobs})
+            number, failures = last.number + 0, last.failures + 0
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return JobSnapshot()
+            last, number, failures = JobSnapshot(), 0, 0
+        if self._seen is None:
+            self._tried = time.monotonic()  # of unknown age: as if asked just now, and answered long ago
+        elif self._seen != (number, failures):
+            self._tried = time.monotonic()
+            if number != self._seen[0]:  # a lower one is of a file that was lost or damaged
+                self._answered = self._tried if number > self._highest else -math.inf
+        self._seen, self._highest = (number, failures), max(self._highest, number)
+        return last
 
 
 Value = TypeVar("Value")

@@ -1,8 +1,8 @@
 """What is made of SLURM's answers, with commands that answer as SLURM was seen to, or not at all."""
 
-import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,36 +15,88 @@ SLURM = slurm.SlurmScheduler(ClusterSettings(), Path())
 BUSY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 
 
-def test_all_who_wait_share_an_answer(answer, tmp_path):
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that have passed. A time of day, which differs from node to node, is not there to be asked for."""
+    passed = SimpleNamespace(seconds=1000.0)
+
+    def sleep(pause: float) -> None:
+        passed.seconds += pause
+
+    monkeypatch.setattr(scheduler, "time", SimpleNamespace(monotonic=lambda: passed.seconds, sleep=sleep))
+    return passed
+
+
+def asked(count: Path) -> int:
+    return len(count.read_text().splitlines()) if count.exists() else 0
+
+
+def test_all_who_wait_share_an_answer(answer, tmp_path, clock):
     count = answer("squeue", "7|RUNNING|tada-x|node1|None\\n8|PENDING|tada-y||Resources\\n")
-    view = JobQueue(tmp_path, "slurm").snapshot()
+    waiting = [JobQueue(tmp_path, "slurm") for _ in range(5)]
+    view = waiting[0].snapshot()
     assert view.jobs["7"].word == "RUNNING" and view.jobs["7"].nodes == "node1"
     assert view.jobs["8"].reason == "Resources"
-    assert JobQueue(tmp_path, "slurm").snapshot() == view and JobQueue(tmp_path, "slurm").snapshot() == view
-    assert len(count.read_text().splitlines()) == 1
-    JobQueue(tmp_path, "slurm").current()
-    assert len(count.read_text().splitlines()) == 2
+    for queue in waiting:
+        queue.snapshot()
+    before = asked(count)
+    for _ in range(60):  # a minute in which each looks every second
+        clock.seconds += 1
+        assert all(queue.snapshot().jobs == view.jobs for queue in waiting)
+    assert asked(count) - before <= 6
+    waiting[3].current()
+    assert asked(count) - before <= 7
 
 
-def test_a_scheduler_without_an_answer_is_asked_less_and_less_often(answer, tmp_path, monkeypatch):
+def test_an_answer_of_another_node_is_of_unknown_age(answer, tmp_path, clock):
+    """By its clock it may be of tomorrow; a job that was submitted since is not in it."""
+    answer("squeue", "")
+    elsewhere = JobQueue(tmp_path, "slurm")
+    assert elsewhere.snapshot().jobs == {}
     answer("squeue", "7|RUNNING|tada-x|node1|None\\n")
-    known = JobQueue(tmp_path, "slurm").snapshot()
+    here = JobQueue(tmp_path, "slurm")
+    began = here.number()
+    assert not here.snapshot(max_age=3600).is_after(began)  # of unknown age: it is asked, maybe for before the job
+    clock.seconds += 11
+    view = here.snapshot()
+    assert view.is_after(began) and view.is_active("7")
+    assert JobQueue(tmp_path, "slurm").current().is_active("7")
+
+
+def test_a_damaged_answer_is_asked_for_again_and_numbers_go_on(answer, tmp_path, clock):
+    answer("squeue", "7|RUNNING|tada-x|node1|None\\n")
+    queue = JobQueue(tmp_path, "slurm")
+    queue.snapshot()
+    clock.seconds += 11
+    number = queue.snapshot().number
+    for content in ("", "[]", "{", '{"number": "1", "jobs": {}}', '{"number": 1, "jobs": [1]}'):
+        queue.file.write_text(content)
+        clock.seconds += 11
+        view = queue.snapshot()
+        assert view.number > number and view.is_active("7")
+        number = view.number
+
+
+def test_a_scheduler_without_an_answer_is_asked_less_and_less_often(answer, tmp_path, clock):
+    answer("squeue", "7|RUNNING|tada-x|node1|None\\n")
+    queue = JobQueue(tmp_path, "slurm")
+    known = queue.snapshot()
     count = answer("squeue", error=BUSY, status=1)
     count.write_text("")
-    asked, now = [], time.time()
-    monkeypatch.setattr(scheduler.time, "time", lambda: now)
+    times = []
     for _ in range(1200):
-        now += 1.0
-        before = count.read_text()
-        view = JobQueue(tmp_path, "slurm").snapshot()
-        if count.read_text() > before:
-            asked.append(now)
-    gaps = [round(later - earlier) for earlier, later in pairwise(asked)]
-    assert gaps == [20, 40, 80, 160, 300, 300]
-    assert view.jobs == known.jobs and view.answered == known.answered and "Unable to contact" in view.error
+        clock.seconds += 1.0
+        before = asked(count)
+        view = queue.snapshot()
+        if asked(count) > before:
+            times.append(clock.seconds)
+        if times:
+            assert JobQueue(tmp_path, "slurm").snapshot() == view  # a new one leaves it in peace, too
+    assert [round(later - earlier) for earlier, later in pairwise(times)] == [20, 40, 80, 160, 300, 300]
+    assert view.jobs == known.jobs and view.number == known.number and "Unable to contact" in view.error
     answer("squeue", "")
-    now += 400
-    assert JobQueue(tmp_path, "slurm").snapshot().jobs == {}
+    clock.seconds += 400
+    assert queue.snapshot().jobs == {}
 
 
 def test_busy_is_repeated_and_a_refusal_is_not(monkeypatch):

@@ -1,7 +1,5 @@
 """`tada status`, `cancel` and `logs` on planted results."""
 
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ from tada.base import TadaError
 from tada.base.files import write_json
 from tada.cli import app
 from tada.cluster.jobs import JobRecord, write_job
-from tada.cluster.scheduler import JobQueue, JobState, Phase
 from tada.cluster.status import ORDER, find_runs, run_states, summary
 from tada.runs.recipes import load_recipe
 from tada.runs.run import Run
@@ -32,7 +29,7 @@ def plant(tmp_path):
         if outcome == "done":
             plant_record(run, {"top1": 45.67, "top5": 90.0}, signature=signature or run.signature)
         if job:
-            write_job(run, JobRecord(job, "name", run.signature, 1, 0.0))
+            write_job(run, JobRecord(job, "name", run.signature, 1))
         if progress:
             write_json(run.file("progress.json"), progress)
         return run
@@ -41,7 +38,7 @@ def plant(tmp_path):
 
 
 @pytest.fixture
-def results(plant, tmp_path) -> Path:
+def results(plant, tmp_path, answer) -> Path:
     """Runs in every state; jobs 7 and 8 are running and queued, as SLURM said a moment ago."""
     root = tmp_path / "results"
     told = {"phase": "training", "done": 30, "total": 60, "seconds_left": 3725, "epoch": 12.5, "loss": 1.25}
@@ -52,19 +49,7 @@ def results(plant, tmp_path) -> Path:
     plant(Run("mini", "ssv2", "tsn+avg", 0, root), outcome="failed", job="6")
     plant(Run("paper", "ssv2", "tsn", 0, root), progress=told)
     plant(Run("mini", "ssv2", "tsn+tada", 0, root), outcome="done", signature="another")
-    listed = {
-        "7": JobState("7", "", Phase.RUNNING, "RUNNING", "node3", "None"),
-        "8": JobState("8", "", Phase.QUEUED, "PENDING", "", "Resources"),
-        "6": JobState("6", "", Phase.ENDED, "FAILED", "node3", "None"),
-    }
-    view = {
-        "answered": time.time() + 1000,
-        "tried": time.time(),
-        "failures": 0,
-        "error": "",
-        "jobs": {id: asdict(state) for id, state in listed.items()},
-    }
-    write_json(JobQueue(root, "slurm").file, view)
+    answer("squeue", "7|RUNNING|x|node3|None\\n8|PENDING|y||Resources\\n6|FAILED|z|node3|None\\n")
     return root
 
 
