@@ -26,21 +26,21 @@ class RenderSpec:
         width: of the frames, in pixels.
         frames: fewest and most frames of a video; where it is untrimmed, of a segment.
         fps: frames per second.
-        strength: smallest and largest extent of a motion, in short sides of the frame.
+        strength: smallest and largest extent of a motion, in short sides of the frame; small ones are more frequent.
         texture: contrast of the background; 1 is the photographs' own.
         untrimmed: fewest and most frames of an untrimmed video (EPIC-KITCHENS-100, HACS).
         segments: fewest and most annotated segments of an untrimmed video; fewer where no more fit in.
         pause: fewest frames before, between and after the segments of an untrimmed video.
     """
 
-    train: int = 1600
-    validation: int = 416
+    train: int = 2600
+    validation: int = 2080
     seed: int = 0
-    height: int = 42
-    width: int = 56
+    height: int = 30
+    width: int = 30
     frames: tuple[int, int] = (20, 28)
     fps: int = 12
-    strength: tuple[float, float] = (0.6, 0.9)
+    strength: tuple[float, float] = (0.0, 0.7)
     texture: float = 0.2
     untrimmed: tuple[int, int] | None = None
     segments: tuple[int, int] | None = None

@@ -53,7 +53,7 @@ def _clockwise(track: Track, progress: np.ndarray, strength: float, rng: np.rand
 
 
 def _appearing(track: Track, progress: np.ndarray, strength: float, rng: np.random.Generator) -> None:
-    track.opacity *= 0.5 + progress
+    track.opacity *= 0.5 + min(1.6 * strength, 1.0) * progress
 
 
 def _still(track: Track, progress: np.ndarray, strength: float, rng: np.random.Generator) -> None:
@@ -114,8 +114,16 @@ def draw_track(template: str, frames: int, strength: tuple[float, float], rng: n
         angle=np.full(frames, rng.uniform(-0.4, 0.4)),
         opacity=np.ones(frames),
     )
-    motion(track, direction * _progress(frames, rng), rng.uniform(*strength), rng)
+    motion(track, direction * _progress(frames, rng), _draw_strength(*strength, rng), rng)
     return track
+
+
+def _draw_strength(low: float, high: float, rng: np.random.Generator) -> float:
+    """Weak motions are more frequent than strong ones: half of them lie in the lowest quarter of the range.
+
+    How weak a motion a network still tells decides its accuracy, over the whole range of networks.
+    """
+    return low + (high - low) * rng.random() ** 2
 
 
 def _progress(frames: int, rng: np.random.Generator) -> np.ndarray:

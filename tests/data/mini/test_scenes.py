@@ -126,6 +126,21 @@ def test_motion_goes_the_way_its_name_says_and_nothing_else_changes(template, fi
             assert np.ptp(getattr(track, other)) == 0
 
 
+def test_weak_motions_are_more_frequent_and_the_range_is_kept():
+    tracks = [draw_track(RIGHT, 24, (0.2, 1.0), np.random.default_rng(seed)) for seed in range(2000)]
+    extents = np.array([np.ptp(track.x) for track in tracks])
+    assert extents.min() >= 0.2 and extents.max() <= 1.0
+    # u² lies below 1/16, 1/4 and 9/16 in a quarter, a half and three quarters of all cases.
+    assert np.quantile(extents, [0.25, 0.5, 0.75]) == pytest.approx(0.2 + 0.8 * np.array([1, 4, 9]) / 16, abs=0.03)
+
+
+@pytest.mark.parametrize(("strength", "change"), [(0.0, 0.0), (0.25, 0.4), (0.625, 1.0), (0.8, 1.0)])
+def test_how_much_is_covered_grows_with_the_strength_until_all_is(strength, change):
+    track = draw_track("Covering [something]", 24, (strength, strength), np.random.default_rng(0))
+    assert np.ptp(track.opacity) == pytest.approx(change)
+    assert (track.opacity[0] + track.opacity[-1]) / 2 == pytest.approx(0.5)
+
+
 def test_two_classes_of_a_pair_show_the_same_frames_in_opposite_order():
     for seed in range(20):
         one, other = (draw_track(name, 24, (0.5, 0.8), np.random.default_rng(seed)) for name in (RIGHT, LEFT))
