@@ -35,6 +35,7 @@ from tada.localization.features import (
     FeatureStamp,
     ReleasedFeatures,
     check_finite,
+    covers,
     load_features,
     read_stamp,
     save_features,
@@ -56,8 +57,8 @@ class Extraction:
 
     Attributes:
         videos: number of those that have features.
-        skipped: the reason for every one that could not be read, by name.
-        short: for every one that ends before its annotation says, where it does.
+        skipped: the reason for every one that could not be read, or ends so early that windows would not cover it.
+        short: for every other one that ends before its annotation says, where it does.
     """
 
     videos: int = 0
@@ -290,7 +291,10 @@ def extract(
     stamps = {video.name: read_stamp(folder, video.name) for video in share}
     finished = {name: stamp for name, stamp in stamps.items() if stamp and stamp.identity == identities[name]}
     missing = [video for video in share if video.name not in finished]
-    result = Extraction(len(finished), {}, {name: stamp.note for name, stamp in finished.items() if stamp.note})
+    result = Extraction()
+    for video in share:
+        if video.name in finished:
+            _count(result, video, folder, finished[video.name].note)
     progress.start(total=len(share), done=len(finished), unit="video", phase="extracting features")
     parts: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     stopping, done = False, len(finished)
@@ -304,6 +308,7 @@ def extract(
                 if complete := _complete(video, parts.pop(batch.video, []), batch, settings, result):
                     features, note = complete
                     save_features(folder, video.name, features, FeatureStamp(identities[video.name], note))
+                    _count(result, video, folder, note)
                 done += 1
                 progress.step(done)
             if stopping := stop() and done < len(share):
@@ -333,11 +338,19 @@ def _complete(
     note = None
     if last.ended is not None and (last.fault or last.ended < video.duration - SHORT):
         note = f"ends at {last.ended:.2f} s of {video.duration:.2f} s" + (f": {last.fault}" if last.fault else "")
-        result.short[video.name] = note
-    result.videos += 1
     indices, values = (np.concatenate(of) for of in zip(*parts, strict=True))
     order = np.argsort(indices)
     return Features(values[order], dense_times(video.duration, settings)[1][indices[order]]), note
+
+
+def _count(result: Extraction, video: Untrimmed, folder: Path, note: str | None) -> None:
+    """Count a video whose features are in `folder`; `note` says where it ends, if that is too early."""
+    if note and not covers(load_features(folder, video).times, video.duration):
+        result.skipped[video.name] = note
+        return
+    result.videos += 1
+    if note:
+        result.short[video.name] = note
 
 
 def _identity(video: Untrimmed, settings: ClipSettings, checkpoint: str) -> str:

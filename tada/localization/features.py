@@ -144,12 +144,17 @@ def check_features(
         raise TadaError(f"{about}: {times[clip + 1]:.2f} s follows {times[clip]:.2f} s")
     if times[-1] > video.duration + LATE:
         raise TadaError(f"{about} go on until {times[-1]:.2f} s, and it lasts {video.duration:.2f} s")
-    gap = max(UNCOVERED, UNCOVERED_SHARE * video.duration)
-    if whole and (times[0] > gap or times[-1] < video.duration - gap):
+    if whole and not covers(times, video.duration):
         raise TadaError(
             f"{about}: clips from {times[0]:.2f} s to {times[-1]:.2f} s do not cover the video of "
             f"{video.duration:.2f} s; are they features of another version of it?"
         )
+
+
+def covers(times: np.ndarray, duration: float) -> bool:
+    """Whether clips centred at `times` cover a video of `duration` seconds, so that it can be divided into windows."""
+    gap = max(UNCOVERED, UNCOVERED_SHARE * duration)
+    return bool(times[0] <= gap and times[-1] >= duration - gap)
 
 
 def check_finite(features: Features, video: Untrimmed, where: Path) -> None:

@@ -102,6 +102,8 @@ class _Localization:
         extraction = self.source.extract([*([] if self.released else splits.train), *splits.validation])
         for name, note in extraction.short.items():
             self.progress.say(f"{name}: {note}")
+        for name, reason in extraction.skipped.items():
+            self.progress.say(f"{name}: left out: {reason}")
         counts = _counts(splits, extraction.skipped, self.recipe.max_skipped)
         train, validation = (
             [video for video in videos if video.name not in extraction.skipped]

@@ -1,5 +1,6 @@
 """Features of one decoding pass are those of clips that are decoded one by one, however the work is cut."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -129,19 +130,24 @@ def test_bad_videos_are_skipped_by_name_and_short_ones_noted(videos, model, tmp_
     (tmp_path / "text.mp4").write_text("no video")
     whole = written(tmp_path / "whole.webm", frames=240)
     content = whole.path.read_bytes()
-    (tmp_path / "cut.webm").write_bytes(content[: len(content) // 2])
+    (tmp_path / "cut.webm").write_bytes(content[: len(content) * 9 // 10])
     cut = replace(whole, name="cut", path=tmp_path / "cut.webm")
+    (tmp_path / "half.webm").write_bytes(content[: len(content) // 2])
+    half = replace(whole, name="half", path=tmp_path / "half.webm")
     bad = [replace(whole, name=name, path=tmp_path / f"{name}.mp4") for name in ("empty", "text", "gone")]
     for _ in range(2):  # the notes survive a restart
-        result = extract(model, [*bad, whole, cut], tmp_path / "out", SETTINGS, checkpoint="a", progress=Silent())
+        all_videos = [*bad, whole, cut, half]
+        result = extract(model, all_videos, tmp_path / "out", SETTINGS, checkpoint="a", progress=Silent())
         assert result.videos == 2
         assert result.skipped["empty"] == "empty file (0 bytes)" and result.skipped["gone"] == "no such file"
         assert "no video" in result.skipped["text"]
+        assert set(result.skipped) == {"empty", "text", "gone", "half"}
+        assert re.match(r"ends at (9|10|11)\.\d\d s of 20\.00 s", result.skipped["half"])
         assert list(result.short) == ["cut"]
         assert result.short["cut"].startswith("ends at ") and "of 20.00 s" in result.short["cut"]
     there, all_of_it = load_features(tmp_path / "out", cut), load_features(tmp_path / "out", whole)
     ended = float(result.short["cut"].split()[2])
-    assert 5 < ended < 15 and there.times[-1] < ended <= there.times[-1] + 5 / 12
+    assert 15 < ended < 19 and there.times[-1] < ended <= there.times[-1] + 5 / 12
     inside = there.times < ended - 0.6
     np.testing.assert_allclose(there.values[inside], all_of_it.values[: inside.sum()], rtol=1e-4, atol=1e-5)
 

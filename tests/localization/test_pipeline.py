@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -285,6 +287,36 @@ def test_unreadable_videos_are_counted_and_named(locate, data, tmp_path):
         assert (counts.listed, counts.used) == (used + segments, used)
         assert len(counts.skipped) == segments
         assert all(one.startswith(name.removeprefix("v_")) for one in counts.skipped)
+
+
+def cut_short(path, seconds=2.5):
+    """Leave a video's header, which still says how long it is, and its first seconds, which can be decoded."""
+    whole = path.with_name(f"whole{path.suffix}")
+    with av.open(str(path)) as source, av.open(str(whole), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    with av.open(str(whole)) as file:
+        end = next(packet.pos for packet in file.demux(video=0) if packet.dts * packet.time_base > seconds)
+    path.write_bytes(whole.read_bytes()[:end])
+    whole.unlink()
+
+
+@pytest.mark.parametrize("dataset", ["hacs", "ek100"])
+def test_videos_that_end_early_are_counted_and_named(dataset, locate, data, tmp_path):
+    root = shutil.copytree(data / dataset, tmp_path / "data")
+    splits = read_untrimmed(dataset, Place(root))
+    for lost, *_ in (splits.train, splits.validation):
+        cut_short(lost.path)
+    run = locate(dataset, tmp_path / "results", root)
+    for part, (lost, *others) in (("train", splits.train), ("validation", splits.validation)):
+        counts = read_record(run).dataset[part]
+        assert counts.used == sum(len(video.segments) for video in others)
+        assert counts.listed == counts.used + len(lost.segments)
+        assert [one.split()[0] for one in counts.skipped] == [lost.name] * len(lost.segments)
+        assert re.search(rf" {lost.name}: left out: ends at [123]\.\d\d s of ", run.file("log.txt").read_text())
 
 
 def test_too_many_unreadable_videos_fail_the_run(locate, data, tmp_path):
