@@ -21,15 +21,16 @@ from tada.base.progress import Progress, Silent, reporting
 from tada.classification.pipeline import classify
 from tada.runs.record import (
     Cost,
+    RecordedFile,
     RunName,
     RunRecord,
     TaskResult,
-    is_finished,
     last_outcome,
     record_outcome,
     write_record,
 )
 from tada.runs.run import Run
+from tada.runs.verification import is_finished, remove_damage
 
 
 def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
@@ -57,6 +58,8 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
             stack.enter_context(FileLock(run.file(".lock")))
         if group.any(group.is_main and is_finished(run))[0]:
             return
+        for fault in remove_damage(run) if group.is_main else ():
+            progress.say(fault)
         if run.scale.renders:
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
         began = time.monotonic()
@@ -98,9 +101,18 @@ def _record(run: Run, result: TaskResult, seconds: float, group: ProcessGroup) -
         initial=result.initial,
         checkpoint=result.checkpoint,
         config=run.configuration,
+        files=_files(run, result),
         half_precision=result.half_precision,
     )
     write_record(run, record)
+
+
+def _files(run: Run, result: TaskResult) -> dict[str, RecordedFile]:
+    """Those that tables, figures and other runs read, as they are now."""
+    names = ["scores.npz", *(["curves.csv"] if result.curves else [])]
+    names += ["detections.json"] if run.recipe.task == "localization" else []
+    names += [result.checkpoint.file] if run.file(result.checkpoint.file).exists() else []  # else it is the authors'
+    return {name: RecordedFile.of(run.file(name)) for name in names}
 
 
 def _cost(run: Run, result: TaskResult, seconds: float, group: ProcessGroup) -> Cost:

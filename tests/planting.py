@@ -38,6 +38,7 @@ def plant_record(run: Run, metrics: dict[str, float], **changes: Any) -> RunReco
         initial=Initial("scratch"),
         checkpoint=Checkpoint("checkpoint.pt", "0" * 64),
         config={},
+        files={},
     )
     record = replace(record, **changes)
     write_record(run, record)

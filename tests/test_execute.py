@@ -106,6 +106,56 @@ def test_a_finished_run_is_not_repeated(run, undisturbed, finished):
     assert (finished / "metrics.json").stat().st_mtime_ns == before
 
 
+def edited(folder):
+    """A better top-1, by hand."""
+    record = json.loads((folder / "metrics.json").read_text())
+    record["metrics"]["top1"] = 99.9
+    (folder / "metrics.json").write_text(json.dumps(record))
+
+
+def halved(folder):
+    """The scores of half of the videos."""
+    with np.load(folder / "scores.npz") as scores:
+        half = {name: scores[name][::2] for name in scores.files}
+    np.savez_compressed(folder / "scores.npz", **half)
+
+
+def flipped(folder):
+    """One bit of the last weights."""
+    content = bytearray((folder / "checkpoint.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "checkpoint.pt").write_bytes(content)
+
+
+def without_weights(folder):
+    """No state of the training at all."""
+    for file in folder.glob("checkpoint*"):
+        file.unlink()
+
+
+TESTED = "training: 0 steps, 12 done before"
+DAMAGED = {
+    "top-1 by hand": (edited, "metrics.json: its content does not give its checksum", TESTED),
+    "half of the videos": (halved, "scores.npz: has", TESTED),
+    "a flipped bit": (flipped, "checkpoint.pt: has changed since the record was written", "3 steps, 9 done before"),
+    "no weights": (without_weights, "checkpoint.pt: is missing", "training: 12 steps\n"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_run_is_made_again_from_what_is_whole(kind, run, tmp_path, finished):
+    damage, words, how = DAMAGED[kind]
+    shutil.copytree(finished, tmp_path / FOLDER)
+    damage(tmp_path / FOLDER)
+    process = run()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and words in output and how in output and "Traceback" not in output, output
+    assert_same_numbers(tmp_path / FOLDER, finished)
+    again = run()
+    output, _ = again.communicate(timeout=60)
+    assert again.returncode == 0 and "finished before" in output, output
+
+
 def test_undecodable_videos_are_counted_and_named(run, tiny_ssv2, tmp_path):
     root = shutil.copytree(tiny_ssv2, tmp_path / "data")
     (root / "videos" / "3.webm").write_bytes(b"")

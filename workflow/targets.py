@@ -22,6 +22,7 @@ from tada.runs import recipes
 from tada.runs.record import OUTCOME, Outcome
 from tada.runs.run import Run
 from tada.runs.settings import Scale
+from tada.runs.verification import is_finished
 
 _settings: dict[str, Any] = {}
 _requested: set[Path] = set()
@@ -152,9 +153,10 @@ def run_signature(wildcards: SimpleNamespace) -> str:
 
 
 def run_attempt(wildcards: SimpleNamespace) -> int:
-    """Number of the attempt that is due: that of the finished one, or one more than that of the failed one."""
-    outcome = _outcome(_run(wildcards).file(OUTCOME))
-    return outcome.attempt + outcome.failed if outcome else 1
+    """Number of the attempt that is due: that of the finished one, or one more than that of a failed or damaged one."""
+    run = _run(wildcards)
+    outcome = _outcome(run.file(OUTCOME))
+    return outcome.attempt + (not _checked(lambda: _is_done(run, outcome))) if outcome else 1
 
 
 def data_root(wildcards: SimpleNamespace) -> str:
@@ -218,6 +220,10 @@ def _outcome(file: Path) -> Outcome | None:
         return typed_json.load(Outcome, file)
     except (OSError, typed_json.DamagedFile):
         return None
+
+
+def _is_done(run: Run, outcome: Outcome) -> bool:
+    return not outcome.failed and outcome.signature == run.signature and is_finished(run)
 
 
 def _needed(wanted: Table | Figure | Claims) -> list[str]:

@@ -12,10 +12,13 @@ import hashlib
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tada.base import TadaError, first_line
 
 PROJECT = Path(__file__).parents[2]
 CHECKOUT = (PROJECT / "pyproject.toml").exists()
@@ -26,6 +29,10 @@ CONFIG = Path(os.environ.get("TADA_CONFIG") or (PROJECT / "config" if CHECKOUT e
 SCHEMAS = PROJECT / "workflow" / "schemas" if CHECKOUT else _SHARE / "schemas"
 # What the paper reports; TADA_PAPER names the folder of another paper.
 PAPER = Path(os.environ.get("TADA_PAPER") or (PROJECT / "paper" if CHECKOUT else _SHARE / "paper"))
+
+
+class DamagedFile(TadaError):
+    """A file whose content is not what its writer writes; the message names the file and says what is wrong."""
 
 
 @contextmanager
@@ -59,6 +66,47 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """All arrays of an .npz file, by name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFile: it is empty, cut short or changed, is of another kind or holds objects.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # damage shows as one of many kinds of error
+        raise DamagedFile(f"{path}: not a file of arrays, or cut short ({first_line(str(error))})") from None
+
+
+_DIRECTORY = 0x10
+
+
+def check_archive(path: Path, kind: str = "a whole archive") -> None:
+    """Compare the checksums of all members of a zip archive, such as an .npz file or a checkpoint.
+
+    Raises:
+        OSError: it cannot be read from its disk.
+        DamagedFile: it is no archive, is cut short, or a member is not what was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # A member that one wrong bit makes a directory would be read as nothing.
+            turned = next((one.filename for one in archive.infolist() if one.external_attr & _DIRECTORY), None)
+            wrong = turned or archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:
+        raise DamagedFile(f"{path}: not {kind}, or cut short ({first_line(str(error))})") from None
+    if wrong:
+        raise DamagedFile(f"{path}: damaged, the checksum of its part {wrong} is wrong")
 
 
 def read_json(path: Path) -> Any:

@@ -9,14 +9,9 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tada.base import TadaError
-from tada.base.files import read_json, write_json
+from tada.base.files import DamagedFile, read_json, write_json
 
 T = TypeVar("T")
-
-
-class DamagedFile(TadaError):
-    """A file whose content is not what its writer writes; the message names file and key."""
 
 
 def load(kind: type[T], path: Path) -> T:
@@ -35,7 +30,7 @@ def load(kind: type[T], path: Path) -> T:
 
 def damaged(path: Path, error: Exception) -> DamagedFile:
     """The error of a file that is no JSON at all."""
-    return DamagedFile(f"{path}: cannot be read as JSON ({error}); {_REMEDY}")
+    return DamagedFile(f"{path}: cannot be read as JSON ({error}); {REMEDY}")
 
 
 def save(path: Path, value: Any) -> None:
@@ -75,7 +70,7 @@ def from_json(kind: type[T], content: Any, where: str) -> T:
 
 # Larger numbers, and NaN, which is no smaller, come from damage alone.
 _LARGEST = 1e300
-_REMEDY = "it was damaged or changed by hand: delete it and ask for the same target again"
+REMEDY = "it was damaged or changed by hand: ask for the same target again, and it is made anew"
 _NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text", type(None): "null"}
 
 
@@ -119,7 +114,7 @@ def _dataclass(kind: Any, content: dict[str, Any], where: str, path: tuple[str, 
         if field.name in content:
             values[field.name] = _checked(types_of[field.name], content[field.name], where, (*path, field.name))
         elif field.default is dataclasses.MISSING:
-            raise DamagedFile(f"{where}: {'.'.join((*path, field.name))} is missing; {_REMEDY}")
+            raise DamagedFile(f"{where}: {'.'.join((*path, field.name))} is missing; {REMEDY}")
     if "extra" in types_of:
         values["extra"] = {key: part for key, part in content.items() if key not in known}
     return kind(**values)
@@ -135,4 +130,4 @@ def _fault(expected: str, content: Any, where: str, path: tuple[str, ...]) -> Da
     shown = repr(content)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     key = f"{'.'.join(path)}: " if path else ""
-    return DamagedFile(f"{where}: {key}expected {expected}, found {shown}; {_REMEDY}")
+    return DamagedFile(f"{where}: {key}expected {expected}, found {shown}; {REMEDY}")

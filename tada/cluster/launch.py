@@ -35,8 +35,9 @@ from tada.cluster.jobs import (
 )
 from tada.cluster.scheduler import JobQueue, JobRequest, JobState, Phase, Scheduler, load_scheduler, repeat_while_busy
 from tada.cluster.worker import Task, job_command, run_processes
-from tada.runs.record import OUTCOME, Outcome, is_finished, last_outcome, record_outcome
+from tada.runs.record import OUTCOME, Outcome, last_outcome, record_outcome
 from tada.runs.run import Run
+from tada.runs.verification import is_finished
 
 LOOK_SECONDS = 1.0
 """Pause between two looks at the run's folder, where a finished job shows first."""

@@ -10,13 +10,14 @@ from filelock import FileLock, Timeout
 from rich.table import Table
 
 from tada.base import TadaError, first_line, unknown
+from tada.base.files import DamagedFile
 from tada.base.progress import hours_and_minutes, read_progress
-from tada.base.typed_json import DamagedFile
 from tada.cluster.jobs import JobRecord, read_job
 from tada.cluster.scheduler import JobQueue, JobSnapshot, JobState, Phase
 from tada.runs.record import METRICS, last_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
+from tada.runs.verification import first_fault
 
 ORDER = ("running", "queued", "failed", "stopped", "outdated", "done")
 """What a person looks at first, first."""
@@ -111,6 +112,8 @@ def _run_state(run: Run, results: Path, snapshots: dict[str, JobSnapshot]) -> St
     except TadaError as error:
         return Status(run, "outdated", remark=str(error))
     if done is not None:
+        if fault := first_fault(run, done):
+            return Status(run, "failed", remark=fault)
         return Status(run, "done", done.metrics)
     state, remark = "stopped", "the next call continues it"
     record = read_job(run)

@@ -6,7 +6,6 @@ Files are read without running anything in them, and compared with a network key
 import json
 import re
 import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tada.base import TadaError
-from tada.base.files import sha256
+from tada.base.files import DamagedFile, check_archive, sha256
 from tada.models.blocks import Network
 from tada.models.networks import SlowFast
 from tada.models.registry import build_model
@@ -36,10 +35,6 @@ class Loaded:
     file: str
     sha256: str
     fresh: tuple[str, ...]
-
-
-class DamagedCheckpoint(TadaError):
-    """A file that is no checkpoint, or no longer what was written; the message names it and says what is wrong."""
 
 
 _ARRAYS: list[Any] = [
@@ -61,50 +56,36 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Any:
         kind: what it should hold, for messages.
 
     Raises:
-        DamagedCheckpoint: the file is no such file, is cut short or has changed, or would execute code when loaded.
+        DamagedFile: the file is no such file, is cut short or has changed, or would execute code when loaded.
         TadaError: it is not there, or cannot be read from its disk.
     """
     if not path.is_file():
         raise TadaError(f"{path}: no such file of {kind}")
     try:
-        _compare_checksums(path, kind)
+        if _is_archive(path):
+            check_archive(path, f"a file of {kind}")
         with warnings.catch_warnings(), torch.serialization.safe_globals(_ARRAYS):
             warnings.simplefilter("ignore")  # of unusual pickles; what matters is said below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except DamagedCheckpoint:
+    except DamagedFile:
         raise
     except OSError as error:
         raise TadaError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # a damaged file shows as one of many kinds of error
         if found := re.search(r"GLOBAL (\S+)", str(error)):
-            raise DamagedCheckpoint(
+            raise DamagedFile(
                 f"{path}: refused. Loading it would execute code ({found[1]}); {kind} are read from files of tensors "
                 "and plain values only"
             ) from None
         # Torch's own words are left out: they go on with how to load files that could run code.
         what = "it is empty" if not path.stat().st_size else "torch.save has not written it so"
-        raise DamagedCheckpoint(f"{path}: not a file of {kind}, or cut short ({what})") from None
+        raise DamagedFile(f"{path}: not a file of {kind}, or cut short ({what})") from None
 
 
-_DIRECTORY = 0x10
-
-
-def _compare_checksums(path: Path, kind: str) -> None:
-    """Raise DamagedCheckpoint where a member of the archive is not what was written; older files are no archives."""
+def _is_archive(path: Path) -> bool:
+    """Whether a file begins as what `torch.save` writes; older files are no archives, and have no checksums."""
     with path.open("rb") as file:
-        if file.read(2) != b"PK":
-            return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # A member that one wrong bit makes a directory would be read as nothing.
-            turned = next((one.filename for one in archive.infolist() if one.external_attr & _DIRECTORY), None)
-            wrong = turned or archive.testzip()
-    except OSError:
-        raise
-    except Exception as error:
-        raise DamagedCheckpoint(f"{path}: not a file of {kind}, or cut short ({_first_line(error)})") from None
-    if wrong:
-        raise DamagedCheckpoint(f"{path}: damaged, the checksum of its part {wrong} is wrong")
+        return file.read(2) == b"PK"
 
 
 def fill(network: nn.Module, found: Mapping[str, Tensor], wanted: set[str], path: Path, unknown: list[str]) -> Loaded:

@@ -23,9 +23,10 @@ from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table as PaperTable
 from tada.report.paper.tables import load_table, table_names
 from tada.runs.recipes import check_config, is_runnable, released_parts, with_scale
-from tada.runs.record import is_finished, read_record
+from tada.runs.record import read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
+from tada.runs.verification import is_finished
 
 REFERENCE_MACS = 43e9
 """Multiply-adds of the ResNet-50 on 8 frames of 256x256 that the recipes' hours are for (Table 3b)."""

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from tada.base import TadaError, first_line
-from tada.base.files import replacing, sha256
+from tada.base.files import DamagedFile, replacing, sha256
 from tada.models import build_model
 from tada.models.blocks import Network
 from tada.models.registry import model_options
 from tada.models.weights import (
-    DamagedCheckpoint,
     Released,
     load_backbone,
     load_imagenet,
@@ -30,9 +29,10 @@ from tada.models.weights import (
     read_released,
 )
 from tada.runs.recipes import describe_classes
-from tada.runs.record import Initial, RunRecord, is_finished, last_outcome, read_record
+from tada.runs.record import Initial, RunRecord, last_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import RELEASES, Scale
+from tada.runs.verification import is_finished
 
 PARTS = frozenset({"identity", "model", "optimizer", "state"})
 """Of a checkpoint's content."""
@@ -79,7 +79,7 @@ def load_state(
     """Fill model and optimizer from a checkpoint of the same identity; None if there is none.
 
     Raises:
-        DamagedCheckpoint: the file is damaged, or is no checkpoint of this network and optimizer, which are left as
+        DamagedFile: the file is damaged, or is no checkpoint of this network and optimizer, which are left as
             they were.
         TadaError: it cannot be read from its disk.
     """
@@ -88,7 +88,7 @@ def load_state(
     content = read_checkpoint(path, "training state")
     missing = PARTS - content.keys() if isinstance(content, dict) else PARTS
     if missing:
-        raise DamagedCheckpoint(f"{path}: no training state, it lacks {', '.join(sorted(missing))}")
+        raise DamagedFile(f"{path}: no training state, it lacks {', '.join(sorted(missing))}")
     if content["identity"] != identity:
         return None
     before = copy.deepcopy((model.state_dict(), optimizer.state_dict() if optimizer else {}))
@@ -104,7 +104,7 @@ def load_state(
         model.load_state_dict(before[0])
         if optimizer is not None:
             optimizer.load_state_dict(before[1])
-        raise DamagedCheckpoint(f"{path}: of another network or optimizer ({first_line(str(error))})") from error
+        raise DamagedFile(f"{path}: of another network or optimizer ({first_line(str(error))})") from error
     state.resumes += 1
     return state
 
@@ -128,7 +128,7 @@ def resume(
             if state := load_state(file, identity, model, optimizer):
                 break
             unusable += [f"{file}: of another configuration or seed"] if there else []
-        except DamagedCheckpoint as error:
+        except DamagedFile as error:
             unusable.append(str(error))
             file.unlink(missing_ok=True)
     if unusable:

@@ -1,24 +1,28 @@
 """What a run leaves behind for others to read: its record (metrics.json) and its outcome (outcome.json).
 
 The record is written once, last of all, and says that the run is finished: metrics, data, cost, and where all of it
-comes from. The outcome says how the last attempt ended. Both belong to a signature; those of another one are of another
-run and count as not there. Only this module knows the files' content.
+comes from. `tada.runs.verification` compares it with the files beside it. The outcome says how the last attempt ended.
+Both belong to a signature; those of another one are of another run and count as not there. Only this module knows the
+files' content.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 from tada.base import typed_json
-from tada.base.files import read_json
+from tada.base.files import DamagedFile, read_json, sha256, write_json
 from tada.base.provenance import Environment
-from tada.base.typed_json import DamagedFile
 from tada.data.clips import Counts
 from tada.runs.run import Run
 
 METRICS = "metrics.json"
 OUTCOME = "outcome.json"
 
-T = TypeVar("T", "RunRecord", "Outcome")
+CHECKSUM = "checksum"
+"""Key of a record's own checksum."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class RecordedFile:
+    """A file that a run has written, as it was then; `modified` is its date in nanoseconds since 1970."""
+
+    sha256: str
+    bytes: int
+    modified: int
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path) -> "RecordedFile":
+        """The file as it is now."""
+        status = path.stat()
+        return cls(sha256(path), status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
 class HalfPrecision:
     """What testing in half precision changed on the first videos; see `tada.classification.evaluation`."""
 
@@ -110,7 +130,11 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """metrics.json. `metrics` are percentages by name, `dataset` counts by split, `config` the resolved recipe."""
+    """metrics.json. `metrics` are percentages by name, `dataset` counts by split, `config` the resolved recipe.
+
+    `files` are those that the metrics come from, or that others read beside them, by name. The file ends with a
+    checksum of all of this, so that a number changed by hand is noticed.
+    """
 
     run: RunName
     signature: str
@@ -121,6 +145,7 @@ class RunRecord:
     initial: Initial
     checkpoint: Checkpoint
     config: dict[str, Any]
+    files: dict[str, RecordedFile]
     half_precision: HalfPrecision | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -159,22 +184,26 @@ def read_record(run: Run) -> RunRecord | None:
     """The record of a finished run; None if there is none of its signature.
 
     Raises:
-        DamagedFile: the file is there but its content is not a record.
+        DamagedFile: the file is there but its content is not a record, has been changed, or is another run's.
     """
-    return _of(run, RunRecord, METRICS)
+    path, content = run.file(METRICS), _of(run, METRICS)
+    if content is None:
+        return None
+    written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    record = typed_json.from_json(RunRecord, content, str(path))
+    if written != _checksum(content):
+        raise DamagedFile(f"{path}: its content does not give its checksum; {typed_json.REMEDY}")
+    found, expected = record.run, RunName(run.scale, run.dataset, run.model, run.seed)
+    if replace(found, extra={}) != expected:
+        name = f"{found.scale}/{found.dataset}/{found.model}/seed{found.seed}"
+        raise DamagedFile(f"{path}: is the record of {name}; {typed_json.REMEDY}")
+    return record
 
 
 def write_record(run: Run, record: RunRecord) -> None:
     """Write the record in one step; from then on the run is finished."""
-    typed_json.save(run.file(METRICS), record)
-
-
-def is_finished(run: Run) -> bool:
-    """Whether there is a record of the run's signature; a damaged one does not count, so that it is made again."""
-    try:
-        return read_record(run) is not None
-    except DamagedFile:
-        return False
+    content = typed_json.to_json(record)
+    write_json(run.file(METRICS), content | {CHECKSUM: _checksum(content)})
 
 
 def read_outcome(run: Run) -> Outcome | None:
@@ -183,7 +212,8 @@ def read_outcome(run: Run) -> Outcome | None:
     Raises:
         DamagedFile: the file is there but its content is not an outcome.
     """
-    return _of(run, Outcome, OUTCOME)
+    path, content = run.file(OUTCOME), _of(run, OUTCOME)
+    return None if content is None else typed_json.from_json(Outcome, content, str(path))
 
 
 def last_outcome(run: Run) -> Outcome | None:
@@ -201,8 +231,8 @@ def record_outcome(run: Run, attempt: int, error: str | None = None) -> Outcome:
     return outcome
 
 
-def _of(run: Run, kind: type[T], name: str) -> T | None:
-    """The file of a run, unless it is absent or says itself that it belongs to another signature."""
+def _of(run: Run, name: str) -> Any:
+    """The content of a file of a run; None if it is absent or says itself that it belongs to another signature."""
     path, expected = run.file(name), run.signature
     try:
         content = read_json(path)
@@ -210,6 +240,8 @@ def _of(run: Run, kind: type[T], name: str) -> T | None:
         return None
     except (ValueError, RecursionError) as error:
         raise typed_json.damaged(path, error) from error
-    if isinstance(content, dict) and content.get("signature", expected) != expected:
-        return None
-    return typed_json.from_json(kind, content, str(path))
+    return None if isinstance(content, dict) and content.get("signature", expected) != expected else content
+
+
+def _checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

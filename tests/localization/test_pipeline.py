@@ -31,8 +31,9 @@ from tada.metrics.average_precision import action_precision, mean_average_precis
 from tada.models import build_model
 from tada.runs import recipes
 from tada.runs.checkpoints import TrainingState, save_state
-from tada.runs.record import Checkpoint, Initial, is_finished, read_record
+from tada.runs.record import Checkpoint, Initial, read_record
 from tada.runs.run import Run
+from tada.runs.verification import is_finished
 
 RENDERED = {
     "seed": 0, "height": 24, "width": 32, "frames": [20, 40], "fps": 12, "untrimmed": [96, 130], "segments": [1, 2],

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from planting import plant_outcome, plant_record
 
 from tada.base import TadaError, typed_json
-from tada.base.typed_json import DamagedFile, from_json, to_json
-from tada.runs.record import Outcome, RunRecord, is_finished, last_outcome, read_outcome, read_record
+from tada.base.files import DamagedFile
+from tada.base.typed_json import from_json, to_json
+from tada.runs.record import Outcome, RunRecord, last_outcome, read_outcome, read_record
 from tada.runs.run import Run
+from tada.runs.verification import is_finished
 
 # As the first version wrote it, in its order of keys.
 WRITTEN = {
@@ -41,6 +44,7 @@ WRITTEN = {
     "initial": {"kind": "k400", "file": "checkpoint.pt", "sha256": "ab", "signature": "cd"},
     "checkpoint": {"file": "checkpoint.pt", "sha256": "ef"},
     "config": {"recipe": {"train": {"scale": [32, 40]}, "network": None}},
+    "files": {"scores.npz": {"sha256": "01", "bytes": 5120, "modified": 1_700_000_000_000_000_000}},
     "half_precision": {"precision": "bfloat16", "videos": 32, "largest_difference": 0.01, "changed_top1": 0},
 }
 
@@ -111,7 +115,9 @@ def test_keys_of_a_newer_version_are_kept(path):
 def test_wrong_content_is_named(path, value, message):
     with pytest.raises(DamagedFile) as error:
         from_json(RunRecord, changed(path, value), "m.json")
-    assert str(error.value).startswith(message) and "delete it and ask for the same target again" in str(error.value)
+    assert str(error.value).startswith(message) and "ask for the same target again, and it is made anew" in str(
+        error.value
+    )
 
 
 def test_an_outcome_is_done_or_failed():
@@ -142,6 +148,28 @@ def test_a_record_belongs_to_a_signature(run):
     assert read_record(run) == record and is_finished(run)
     plant_record(run, {"top1": 50.0}, signature="another")
     assert read_record(run) is None and not is_finished(run)
+
+
+def test_a_number_changed_by_hand_is_noticed(run):
+    plant_record(run, {"top1": 50.0})
+    file = run.file("metrics.json")
+    whole = file.read_text()
+    for changed_by_hand in (whole.replace("50.0", "95.0"), whole.replace('"checksum": "', '"checksum": "0')):
+        assert changed_by_hand != whole
+        file.write_text(changed_by_hand)
+        with pytest.raises(DamagedFile, match=r"metrics\.json: its content does not give its checksum"):
+            read_record(run)
+    file.write_text(json.dumps(json.loads(whole)))  # other white space is no other content
+    assert read_record(run) is not None
+
+
+def test_the_record_of_another_seed_is_not_this_runs(run):
+    other = Run(run.scale, run.dataset, run.model, 1, run.results)
+    plant_record(other, {"top1": 50.0})
+    run.folder.mkdir(parents=True)
+    shutil.copy(other.file("metrics.json"), run.file("metrics.json"))
+    with pytest.raises(DamagedFile, match=r"metrics\.json: is the record of mini/ssv2/tsn/seed1"):
+        read_record(run)
 
 
 def test_a_foreign_file_is_not_looked_at(run):

@@ -10,10 +10,10 @@ from torch import nn
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
+from tada.base.files import DamagedFile
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.classification.training import ClassificationObjective
-from tada.models.weights import DamagedCheckpoint
 from tada.runs.checkpoints import TrainingState, load_state
 from tada.runs.settings import TrainSettings
 from tada.runs.trainer import _micro_batches, epoch_batch, learning_rate, train
@@ -228,7 +228,7 @@ def test_momentum_of_another_shape_is_refused_and_nothing_is_changed(tmp_path):
     torch.save(content, tmp_path / "checkpoint.pt")
     fresh = network()
     optimizer = ClassificationObjective(Blinks(), RECIPE, 0, lambda _: {}).optimizer(fresh)
-    with pytest.raises(DamagedCheckpoint, match=r"momentum_buffer is of shape \[3\]"):
+    with pytest.raises(DamagedFile, match=r"momentum_buffer is of shape \[3\]"):
         load_state(tmp_path / "checkpoint.pt", IDENTITY, fresh, optimizer)
     assert same(fresh, network())
 

@@ -5,6 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import targets
+from planting import plant_record
+
+from tada.runs.record import RecordedFile, record_outcome
 
 CONFIG = {"scale": "mini", "seeds": 1, "data": {"ssv2": None}}
 
@@ -128,10 +131,21 @@ def test_wrong_configuration_is_one_clear_message():
         targets.check_config({**CONFIG, "scale": "mimi"})
 
 
-def test_attempts_count_failures_only():
+def test_an_attempt_is_due_where_a_run_is_not_there_failed_or_is_damaged():
+    run = targets.Run("mini", "ssv2", "tsn", 0)
     assert targets.run_attempt(wildcards()) == 1
-    outcome("done", attempt=2)
+    record_outcome(run, attempt=2)
+    assert targets.run_attempt(wildcards()) == 3  # there is no record
+    run.file("scores.npz").write_bytes(b"scores")
+    plant_record(run, {"top1": 50.0}, files={"scores.npz": RecordedFile.of(run.file("scores.npz"))})
     assert targets.run_attempt(wildcards()) == 2
+    run.file("scores.npz").write_bytes(b"others")
+    assert targets.run_attempt(wildcards()) == 3
+    run.file("scores.npz").write_bytes(b"scores")
+    assert targets.run_attempt(wildcards()) == 2
+    metrics = run.file("metrics.json")
+    metrics.write_text(metrics.read_text().replace("50.0", "95.0"))
+    assert targets.run_attempt(wildcards()) == 3
 
 
 def test_a_failed_attempt_is_followed_by_another():

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tada.base import TadaError, first_line, typed_json
+from tada.base.files import DamagedFile
 from tada.base.provenance import Environment, Hardware, git_state
-from tada.base.typed_json import DamagedFile
 from tada.data.clips import Counts
 from tada.report.measure.archive import RUNS, Archive, is_archive, load_archive
 from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
+from tada.runs.verification import first_fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,9 +149,8 @@ def read_run(run: Run) -> RunResult:
         return RunResult(run, PENDING, reason=STALE if stale else "not run yet")
     if outcome.failed:
         return RunResult(run, FAILED, reason=first_line(outcome.error))
-    if record is None:
-        return RunResult(run, FAILED, reason=f"{METRICS} is missing or of another recipe")
-    return RunResult(run, DONE, record)
+    fault = first_fault(run, record) if record else f"{METRICS} is missing or of another recipe"
+    return RunResult(run, FAILED, reason=fault) if fault else RunResult(run, DONE, record)
 
 
 def find_run(run: Run, archive: Archive) -> RunResult:

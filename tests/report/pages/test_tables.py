@@ -116,7 +116,7 @@ def test_results_of_another_recipe_do_not_count(small):
         (lambda file: file.write_text("{"), "metrics.json: cannot be read as JSON"),
         (
             lambda file: file.write_text(file.read_text().replace('"top1"', '"top2"')),
-            "metrics.json has no 'top1', only top2",
+            "metrics.json: its content does not give its checksum",
         ),
     ],
 )
