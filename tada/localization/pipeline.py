@@ -64,7 +64,8 @@ def localize(run: Run, data_root: str, stop: StopFlag, progress: Progress, group
         Interrupted: `stop` said so; what is finished is saved.
     """
     if not data_root:
-        raise TadaError(f"{run} needs the videos of {run.recipe.videos}: set their folder in config/config.yaml")
+        what = "videos" if run.scale.trains else "annotations"
+        raise TadaError(f"{run} needs the {what} of {run.recipe.videos}: set their folder in config/config.yaml")
     place = Place.parse(data_root)
     given = {part: Path(place.options[part]) for part in Place.RELEASED if place.options.get(part)}
     shared = (run, place.without_released(), stop, progress, group)

@@ -55,7 +55,7 @@ class Initial:
     """Weights that training started from: "scratch", "imagenet", "released", "features", or a dataset's name.
 
     `file` and `sha256` are of the weights' file, `signature` of the run that trained them. Features that were extracted
-    elsewhere have the `folder` they lie in and the `classifier` that was fitted on them.
+    elsewhere have the `folder` they lie in and what gave the classes: a `classifier` fitted on them, or results.
     """
 
     kind: str

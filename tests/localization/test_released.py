@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,7 +101,10 @@ class AuthorsBmn(nn.Module):
 @pytest.fixture(scope="module")
 def authors():
     torch.manual_seed(3)
-    return AuthorsBmn().eval()
+    network = AuthorsBmn().eval()
+    for last in (network.head.x_1d_s[-1], network.head.x_1d_e[-1], network.head.x_2d_p[-1]):
+        last.weight.data *= 20  # so that probabilities are of all kinds
+    return network
 
 
 @pytest.fixture
@@ -256,9 +260,10 @@ def test_classes_of_proposals_are_those_of_the_authors_maps():
 
 VIDEOS = {
     "P01_01": ("train", 9.0, [(1.0, 2.0, 0, 1), (4.0, 7.0, 2, 2)]),
-    "P02_01": ("validation", 11.0, [(0.5, 1.6, 1, 0), (5.0, 6.4, 3, 2)]),
-    "P02_02": ("validation", 7.5, [(2.0, 4.0, 0, 1)]),
+    "P02_01": ("validation", 41 * 4 / 15, [(0.5, 1.6, 1, 0), (5.0, 6.4, 3, 2)]),
+    "P02_02": ("validation", 28 * 4 / 15, [(2.0, 4.0, 0, 1)]),
 }
+"""Split, seconds (whole cells) and actions of each video."""
 RECIPES = {
     "ek100": {
         "classes": CLASSES,
@@ -275,7 +280,7 @@ RECIPES = {
         "videos": "ek100",
         "clips": {"target_fps": 60, "interval": 8, "stride": 8, "short_side": 224},
         "bmn": {"window": SETTINGS.window, "stride": SETTINGS.stride, **SIZES},
-        "suppression": {"keep": 40},
+        "suppression": {"keep_every": 0.25},
         "classification": {"of": "proposals", "top_verbs": 4, "top_nouns": 3, "top": 5},
         "thresholds": [0.1, 0.2, 0.3, 0.4, 0.5],
         "recall_at": 40,
@@ -336,6 +341,111 @@ def released(tmp_path, checkpoint, request):
         save_pieces(tmp_path / "results of classification", video, {n: torch.from_numpy(v) for n, v in logits.items()})
     parts = {"features": tmp_path / "features", "classification": tmp_path / "results of classification"}
     return {"root": str(root), **{name: str(path) for name, path in parts.items()}, "bmn": str(checkpoint[0])}
+
+
+def iou(left, right):
+    shared = max(0.0, min(left[1], right[1]) - max(left[0], right[0]))
+    return shared / (left[1] - left[0] + right[1] - right[0] - shared)
+
+
+def resampled(values, window):
+    """Of the clips in a window, 24 with zeros behind the last, the values of its cells; [1, C, T]."""
+    begin, end = window
+    inside = [values[clip] for clip in range(len(values)) if begin <= (7 + 8 * clip) / 60 <= end]
+    padded = torch.zeros(round((end - begin) * 60 / 8), values.shape[1])
+    padded[: len(inside)] = torch.stack(inside)
+    return nn.functional.interpolate(padded.T[None], size=SIZES["temporal"], mode="linear", align_corners=True)
+
+
+def authors_maps(network, duration, features, logits):
+    """Start, end, confidences and class probabilities of a whole video, the mean over its windows."""
+    cells, durations, temporal = (len(features) + 1) // 2, SIZES["durations"], SIZES["temporal"]
+    sizes = {"start": (cells,), "end": (cells,), "regression": (durations, cells), "classification": (durations, cells)}
+    sizes |= {task: (size, durations, cells) for task, size in CLASSES.items()}
+    sums = {name: torch.zeros(size) for name, size in sizes.items()}
+    seen, held = torch.zeros(cells), torch.zeros(durations, cells)
+    inside = (torch.arange(durations)[:, None] + torch.arange(temporal) < temporal).float()
+    sampling = interpolation(6, 0.0).reshape(temporal, -1)
+    for number in range(math.ceil(duration / SETTINGS.stride)):
+        begin = number * SETTINGS.stride
+        if duration - begin < 0.2:
+            continue
+        window = begin, begin + SETTINGS.window
+        with torch.no_grad():
+            start, end, *confidences = (part[0].sigmoid() for part in network(resampled(features, window)))
+        maps = {
+            "start": start,
+            "end": end,
+            "regression": confidences[0] * inside,
+            "classification": confidences[1] * inside,
+        }
+        for task, size in CLASSES.items():
+            of_crops = (resampled(logits[f"{task}_class"], window)[0] @ sampling).view(
+                CROPS, size, 6, durations, temporal
+            )
+            maps[task] = of_crops.softmax(1).mean((0, 2)) * inside
+        (places,) = torch.where(torch.tensor([window[0] <= (7 + 16 * cell) / 60 <= window[1] for cell in range(cells)]))
+        for name, values in maps.items():
+            sums[name][..., places] += values[..., : len(places)]
+        seen[places] += 1
+        held[:, places] += inside[:, : len(places)]
+    return {name: total / (seen if total.ndim == 1 else held).clamp(min=1) for name, total in sums.items()}
+
+
+def authors_detections(network, duration, features, logits):
+    """The authors' test of one video, step by step: [score, verb, noun, start, end] of each detection."""
+    maps = {name: values.double().numpy() for name, values in authors_maps(network, duration, features, logits).items()}
+    cells = len(maps["start"])
+
+    def likely(values, edge):
+        found = {edge}
+        for place in range(1, cells - 1):
+            if values[place] > max(values[place - 1], values[place + 1]) or values[place] > 0.5 * values.max():
+                found.add(place)
+        return found
+
+    starts, ends, left = likely(maps["start"], 0), likely(maps["end"], cells - 1), []
+    for length in range(1, SIZES["durations"] + 1):
+        for start in starts:
+            if start + length in ends and start + length < cells:
+                score = maps["classification"][length - 1, start] ** 1.2 * maps["regression"][length - 1, start]
+                left.append([score, start / cells, (start + length) / cells, start, length])
+    kept = []
+    while len(left) > 1 and len(kept) < int(duration / 0.25) + 1:
+        best = max(left)
+        left.remove(best)
+        kept.append(best)
+        for other in left:
+            overlap = iou(best[1:3], other[1:3])
+            if overlap > 0.25 + 0.65 * (best[2] - best[1]):
+                other[0] *= math.exp(-(overlap**2) / 0.4)
+    detections = []
+    for score, begin, end, start, length in kept:
+        verbs, nouns = (maps[task][:, length - 1, start] for task in CLASSES)
+        pairs = sorted(
+            ((v * n, verb, noun) for verb, v in enumerate(verbs) for noun, n in enumerate(nouns)), reverse=True
+        )
+        detections += [[score * pair, verb, noun, begin * duration, end * duration] for pair, verb, noun in pairs[:5]]
+    return np.array(sorted(detections, reverse=True))
+
+
+def test_detections_are_those_of_the_authors_test(authors, small, released, tmp_path):
+    run = Run("later-release", "ek100-localization", "tada2d", 0, tmp_path / "results")
+    execute(run, json.dumps(released), lambda: False)
+    results = json.loads(run.file("detections.json").read_text())["results"]
+    for video in ("P02_01", "P02_02"):
+        parts = {}
+        for part in ("features", "classification"):
+            names = sorted(Path(released[part]).glob(f"{video}_*"), key=lambda path: int(path.stem.split("_")[2]))
+            parts[part] = [torch.load(path, weights_only=True) for path in names]
+        logits = {
+            name: torch.cat([one[name] for one in parts["classification"]]) for name in ("verb_class", "noun_class")
+        }
+        expected = authors_detections(authors, VIDEOS[video][1], torch.cat(parts["features"]), logits)
+        found = [[one["score"], one["verb"], one["noun"], *one["segment"]] for one in results[video]]
+        found = np.array(sorted(found, reverse=True))
+        assert found.shape == expected.shape and len(found) > 100
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_released_localization_fills_its_rows_of_table_8(small, released, tmp_path):
