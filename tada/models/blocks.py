@@ -267,7 +267,9 @@ def initialise(network: Network, seed: int) -> None:
     """Draw all weights from `seed`, heads and last batch norms as `network.initial` says.
 
     Convolutions (Kaiming-normal, fan out) come first, then heads, then calibrations, so networks that differ in
-    TAdaConv or aggregation alone start from the same base weights if their seeds agree.
+    TAdaConv or aggregation alone start from the same base weights if their seeds agree. All of it is as in the authors'
+    releases but for TAdaConv's base weights: their layer draws them from ±1/sqrt(its number of weights), which only
+    shows where no ImageNet weights replace them.
     """
     device = next(network.parameters()).device
     if device.type == "meta":  # a network without values, built to be counted

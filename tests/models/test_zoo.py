@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tada.base import TadaError
-from tada.conv import Calibration
+from tada.conv import Calibration, VideoConv
 from tada.models import build_model
 from tada.models.registry import model_names, model_options
 
@@ -75,6 +75,28 @@ def test_heads_start_as_in_the_first_release(name, classes):
             assert 0.99 * bound < weights.abs().max() <= bound
             assert layer.bias.std().item() == pytest.approx(bound / 3**0.5, rel=0.2)
             assert layer.bias.abs().max() <= bound
+
+
+@pytest.mark.parametrize("name", ["tada2d", "slowfast-8x8+tada", "r2plus1d+tada-2d-1d", "r3d+tada"])
+def test_convolutions_and_calibrations_start_as_he_et_al_propose(name):
+    """A standard deviation of sqrt(2 / fan out), where fan out is output channels times taps."""
+    drawn = 0
+    for key, module in build(name).named_modules():
+        if isinstance(module, VideoConv):
+            weights, biases = [module.weight], [module.bias]
+        elif isinstance(module, Calibration):
+            layers = [layer for layer in (module.global_fc, module.reduce) if layer is not None]
+            weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+            assert not module.emit.weight.any(), key
+        else:
+            continue
+        for weight in weights:
+            std = (2 / (len(weight) * weight[0, 0].numel())) ** 0.5
+            if weight.numel() > 2000:  # of fewer values the deviation is not known well enough
+                assert weight.std().item() == pytest.approx(std, rel=0.1), key
+                drawn += 1
+        assert all(bias is None or not bias.any() for bias in biases), key
+    assert drawn > 10
 
 
 def test_base_weights_of_another_seed_are_others():
