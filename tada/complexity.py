@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tada.base import unknown
 from tada.base.devices import environment
 from tada.base.typed_json import to_json
-from tada.conv import TAdaConv2d, VideoConv, frame_descriptors, merged_frames, split_frames
+from tada.conv import TAdaConv2d, TAdaConv3d, VideoConv, frame_descriptors, merged_frames, split_frames
 from tada.models import build_model
 from tada.models.blocks import temporal_shift, video_conv
 
@@ -113,6 +113,34 @@ def measure(model: nn.Module, input_shape: Sequence[int], also: Mapping[str, Han
         by_operator=by_operator,
         uncounted={name.removeprefix("aten::"): count for name, count in rest if name not in MOVES},
     )
+
+
+def calibration_macs(model: nn.Module, input_shape: Sequence[int]) -> int:
+    """What the TAdaConvs of a network cost beyond the convolutions that they take the place of, in multiply-adds.
+
+    By the terms of Table 1, `Ci·THW + 2·Ci·Ci/r·k·T + Co·Ci·k²·T`, summed over all layers: the pooling of the frame
+    descriptors, the convolutions along time, and the product of base and calibration weight for every frame, whatever
+    form the layer computes in. As there, the linear map of the global descriptor is left out.
+
+    Args:
+        model: a network of one tensor, on any device; on "meta" it costs no time.
+        input_shape: of that tensor, e.g. `(1, 3, 8, 256, 256)`.
+    """
+    total = 0
+
+    def count(layer: TAdaConv3d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        along_time = sum(conv.weight.numel() for conv in layer.calibration.modules() if isinstance(conv, nn.Conv1d))
+        total += inputs[0].numel() + along_time * inputs[0].shape[2] + layer.weight.numel() * output.shape[2]
+
+    hooks = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, TAdaConv3d)]
+    try:
+        with torch.no_grad():
+            model(torch.zeros(*input_shape, device=next(model.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
 
 
 def report(model: str, classes: int, resolution: int) -> dict[str, Any]:

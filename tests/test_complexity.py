@@ -11,7 +11,15 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tada.base import TadaError
-from tada.complexity import OPERATIONS, Correlation, PerFrameTAdaConv2d, measure, measure_operation, report
+from tada.complexity import (
+    OPERATIONS,
+    Correlation,
+    PerFrameTAdaConv2d,
+    calibration_macs,
+    measure,
+    measure_operation,
+    report,
+)
 from tada.conv import TAdaConv2d
 from tada.models import build_model
 from tada.models.registry import model_names
@@ -182,6 +190,26 @@ def test_footnote_2():
         "factorised": "1.2331",
         "tadaconv": "0.9268",
     }
+
+
+@pytest.mark.parametrize("setting", [SETTING, OTHER])
+def test_a_layers_calibration_is_what_the_formula_adds(setting):
+    """Whatever form the layer computes in, and with global context, which Table 1 leaves out."""
+    k = setting["k"]
+    layer = TAdaConv2d(setting["Ci"], setting["Co"], k, padding=k // 2, kernels=(k, k), reduction=setting["r"])
+    added = eval(f"{FLOPS['tadaconv']} - Co*Ci*k**2*T*H*W", {}, setting)
+    assert calibration_macs(layer, [1, *(setting[size] for size in ("Ci", "T", "H", "W"))]) == added
+
+
+def test_a_networks_calibration_by_table_1():
+    """SlowOnly's sixteen layers, of which the first of res3 to res5 see a frame of twice the size."""
+    with torch.device("meta"):
+        network = build_model("slowonly+tada", 400).eval()
+    sides = {64: [64] * 3, 128: [64, *[32] * 3], 256: [32, *[16] * 5], 512: [16, 8, 8]}
+    layers = [(width, side) for width, found in sides.items() for side in found]
+    added = sum(c * 8 * side**2 + 2 * c * c // 4 * 3 * 8 + c * c * 9 * 8 for c, side in layers)
+    assert calibration_macs(network, (1, 3, 8, 256, 256)) == added == 125_550_592
+    assert not any(module._forward_hooks for module in network.modules())
 
 
 def test_unknown_operations_give_the_nearest():

@@ -3,9 +3,10 @@
 For an accuracy these are the videos that were classified correctly, for average precision each video's contribution.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -17,15 +18,16 @@ from tada.data.dataset import IGNORED
 from tada.metrics.accuracy import action_ranks, topk_hits
 from tada.report.measure.results import RunResult, Unusable
 
-MEAN_CLASS = "mean_class"
+MEAN_CLASS, CLASS = "mean_class", "class_"
 
 
 @dataclass(frozen=True)
 class Hits:
     """Videos by name, their labels [V], and for each seed whether they were got right [seeds, V].
 
-    With `by_class` the metric is the mean over classes of the share of hits, else the share of hits. Where videos are
-    segments of longer ones, `groups` has the longer one of each [V]: what is hard about it is hard in all its segments.
+    With `by_class` the metric is the mean over classes of the share of hits, with `category` the share among the videos
+    of that class, else the share of hits. Where videos are segments of longer ones, `groups` has the longer one of each
+    [V]: what is hard about it is hard in all its segments.
     """
 
     videos: npt.NDArray[np.str_]
@@ -33,17 +35,22 @@ class Hits:
     right: npt.NDArray[np.bool_]
     by_class: bool = False
     groups: npt.NDArray[np.str_] | None = None
+    category: int | None = None
 
     def only(self, videos: npt.NDArray[np.str_]) -> "Hits":
         """Those of some of its videos, in their order."""
         places = _places(self.videos, videos)
         groups = None if self.groups is None else self.groups[places]
-        return Hits(self.videos[places], self.labels[places], self.right[:, places], self.by_class, groups)
+        labels, right = self.labels[places], self.right[:, places]
+        return replace(self, videos=self.videos[places], labels=labels, right=right, groups=groups)
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
         """Contribution of each video in percent, [seeds, V]: their mean over videos is the metric."""
         right = 100.0 * self.right.astype(np.float64)
+        if self.category is not None:
+            counted = self.labels == self.category
+            return right * counted * (len(counted) / max(counted.sum(), 1))
         if not self.by_class:
             return right
         _, place, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
@@ -124,18 +131,23 @@ def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
 
     Args:
         seeds: finished runs.
-        metric: "top1", "top5", "top1_verb", "top1_action", "top1_action_joint", ..., or "mean_class".
+        metric: "top1", "top5", "top1_verb", "top1_action", "top1_action_joint", ..., "mean_class", or "class_0".
 
     Raises:
-        Unusable: no scores.npz, or one that does not hold the metric's scores.
+        Unusable: no scores.npz, or one that does not hold the metric's scores, or no video of the class.
     """
-    parts = [_of_seed(runs, metric) for runs in seeds]
+    found = re.fullmatch(rf"{CLASS}(\d+)", metric)
+    category = int(found[1]) if found else None
+    parts = [_of_seed(runs, metric if category is None else "top1") for runs in seeds]
     videos = reduce(np.intersect1d, [videos for videos, _, _ in parts])
     aligned = [Hits(v, labels, right[None]).only(videos) for v, labels, right in parts]
     right = np.concatenate([one.right for one in aligned])
+    labels = aligned[0].labels
+    if category is not None and category not in labels:
+        raise Unusable(f"no tested video is of class {category}")
     data = catalog.find(seeds[0][0].run.dataset)
     groups = np.array([data.video_of(name) for name in videos.tolist()]) if data.localization else None
-    return Hits(videos, aligned[0].labels, right, metric.startswith(MEAN_CLASS), groups)
+    return Hits(videos, labels, right, metric.startswith(MEAN_CLASS), groups, category)
 
 
 def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,11 +18,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import video
 
-from tada.complexity import measure_operation
+from tada.complexity import calibration_macs, measure_operation
 from tada.models import build_model
 from tada.report.measure.results import DONE, FAILED, PENDING, Problem, Results, RunResult
 from tada.report.measure.samples import Samples, Unusable, read_samples
 from tada.report.paper.quantities import (
+    CLASSES,
+    RESOLUTION,
+    CalibrationCost,
     CurvePoint,
     Difference,
     InitialDifference,
@@ -122,6 +125,14 @@ def gflops(network: str, frames: int, resolution: int) -> Decimal:
     return Decimal(counter.get_total_flops() // 2).scaleb(-9)
 
 
+@cache
+def calibration_gflops(model: str) -> Decimal:
+    """GFLOPs that the network's TAdaConvs add, by Table 1's terms, for one clip; see `calibration_macs`."""
+    with torch.device("meta"):
+        network = build_model(model, CLASSES).eval()
+    return Decimal(calibration_macs(network, (1, 3, network.frames, RESOLUTION, RESOLUTION))).scaleb(-9)
+
+
 _CLIP_SIDE = 64
 """Height and width of the input; weights and layers are those of the full-size network."""
 
@@ -217,6 +228,8 @@ def measure(quantity: Quantity, results: Results) -> Value:
             value = _network_size(quantity, results)
         case LayerSize():
             value = _exact(_layer_size(quantity))
+        case CalibrationCost():
+            value = _exact(calibration_gflops(quantity.model))
         case LibrarySize():
             value = _exact(gflops(quantity.network, quantity.frames, quantity.resolution))
         case InitialDifference():

@@ -126,8 +126,13 @@ def _numbers(tables: Sequence[Table], cells: Mapping[str, Mapping[Key, Filled]])
 
 
 def count_claims(judged: Sequence[Judged]) -> Sentences:
-    """How many claims hold, and which do not."""
-    counted = f"Of {len(judged)} claims, {_counted(one.verdict for one in judged)}."
+    """How many claims hold, those that no training can change apart, and which do not."""
+    trained = [one for one in judged if one.claim.runs]
+    built = [one for one in judged if not one.claim.runs]
+    counted = f"Of {len(trained)} claims on trained networks, {_counted(one.verdict for one in trained)}."
+    if built:
+        counted += f" Of {len(built)} that follow from how networks are built and counted, whatever is trained, "
+        counted += f"{_counted(one.verdict for one in built)}."
     return Sentences(counted, "Not so here", tuple(one.claim.says for one in judged if one.verdict == Verdict.FAILS))
 
 

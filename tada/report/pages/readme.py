@@ -13,6 +13,7 @@ from tada.base.files import write_text
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.measure.results import machine, rounded_time
+from tada.report.pages.sentences import ANY_SCALE
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse
 from tada.runs.settings import Scale
@@ -153,11 +154,15 @@ def _reproduced(counts: Counter[str], runs: int, done: int) -> str:
 
 def _sentences(snapshot: Snapshot) -> str:
     claims = snapshot.claims.drop_duplicates("claim")
+    built = claims[claims["scale"] == ANY_SCALE]
+    trained = claims.drop(built.index)
     failing = claims[claims["verdict"] == Verdict.FAILS]
     lines = [f"- {says} ({place})" for says, place in zip(failing["says"], failing["place"], strict=True)]
     claimed = (
-        f"**Claims.** Of {len(claims)} sentences of the paper as statements on measurements, "
-        f"{count_verdicts(claims['verdict'], CLAIMS)}." + (" It is not so here that:" if lines else "")
+        f"**Claims.** Of {len(trained)} sentences of the paper as statements on trained networks, "
+        f"{count_verdicts(trained['verdict'], CLAIMS)}. Of {len(built)} on how networks start and what they cost, "
+        f"which no training can change, {count_verdicts(built['verdict'], CLAIMS)}."
+        + (" It is not so here that:" if lines else "")
     )
     audited = (
         f"**Audit.** Of {len(snapshot.audit)} numbers and statements that follow from others of the paper's numbers, "

@@ -6,7 +6,7 @@ a line for each column or sentence, what does.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ from tada.report.measure.results import DONE, Line, Results, provenance
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.markup import write_page
 from tada.report.paper.printed import show
-from tada.report.paper.quantities import InitialDifference, LayerSize, Metric, NetworkSize
+from tada.report.paper.quantities import CalibrationCost, InitialDifference, LayerSize, Metric, NetworkSize
 from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, Statement, load_audit, load_claims
 from tada.report.paper.tables import TABLES, Paper, load_table
 from tada.runs.settings import Scale
@@ -36,10 +36,19 @@ CLAIMS_METHOD: tuple[Line, ...] = (
     ),
     (
         "Scales",
-        "mini and paper scale are apart: mini says whether an order of networks shows in a controlled setting. Start "
-        "and costs are measured on the full-size networks and are the same at both.",
+        "mini and paper scale are apart: mini says whether an order of networks shows in a controlled setting.",
+    ),
+    (
+        "By construction",
+        "how networks start and what they cost follows from how they are built and counted, at full size and the same "
+        "at both scales. No training can change such a verdict, so these claims are counted apart: an equal start "
+        "tests this suite, and costs test the paper's arithmetic.",
     ),
 )
+
+
+ANY_SCALE = "any"
+"""The scale, in the data, of claims that no training can change."""
 
 
 AUDITED = {
@@ -112,7 +121,8 @@ def claims_page(
     heads = [ColumnHead("Claim", left=True), ColumnHead("Place", left=True), ColumnHead("paper's own margin")]
     for name in judged:
         heads += [ColumnHead("margin", over=f"{name} scale"), ColumnHead("verdict", over=f"{name} scale", left=True)]
-    counted = [f"At {name} scale: {_counted(found)}." for name, found in judged.items() if _has_runs(found)]
+    counted = [f"At {name} scale: {count_trained(found)}." for name, found in judged.items() if _any_trained(found)]
+    counted += [f"By construction: {text}." for text in {count_built(found) for found in judged.values()} if text]
     return Page(
         name="claims",
         title=claims.title,
@@ -126,14 +136,23 @@ def claims_page(
     )
 
 
-def _counted(judged: Sequence[Judged]) -> str:
-    """ "12 holds, 3 undecided"."""
+def count_trained(judged: Iterable[Judged]) -> str:
+    """Verdicts of the claims on trained networks, e.g. "12 holds, 3 undecided"; empty without any."""
+    return _counted(one for one in judged if one.claim.runs)
+
+
+def count_built(judged: Iterable[Judged]) -> str:
+    """Verdicts of the claims that follow from how networks are built and counted; empty without any."""
+    return _counted(one for one in judged if not one.claim.runs)
+
+
+def _counted(judged: Iterable[Judged]) -> str:
     return count_verdicts((one.verdict for one in judged), {verdict: verdict.value for verdict in OF_CLAIMS})
 
 
-def _has_runs(judged: Sequence[Judged]) -> bool:
+def _any_trained(judged: Sequence[Judged]) -> bool:
     """Whether any verdict hangs on runs of this scale."""
-    return any(one.claim.runs and one.margins for one in judged) or not any(one.claim.runs for one in judged)
+    return any(one.claim.runs and one.margins for one in judged)
 
 
 def _about(claims: Claims, available: Mapping[Scale, Results]) -> list[Line]:
@@ -200,7 +219,7 @@ def _interval(margin: Margin) -> str:
 
 def _points(value: float, statement: Statement) -> str:
     kinds = {type(reference) for reference in statement.references.values()}
-    if kinds <= {NetworkSize, LayerSize}:
+    if kinds <= {NetworkSize, LayerSize, CalibrationCost}:
         return f"{show(value, 4, signed=True)} GFLOPs"
     return show(value, 1, signed=True)
 
@@ -218,7 +237,7 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
                     {
                         "claim": one.claim.id,
                         "place": one.claim.place,
-                        "scale": scale if one.claim.runs else "any",
+                        "scale": scale if one.claim.runs else ANY_SCALE,
                         "verdict": one.verdict,
                         "statement": statement.comparison.text,
                         "statement_verdict": margin.alone if margin else "",
@@ -232,7 +251,7 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
                     }
                 )
     frame = pd.DataFrame(lines)
-    return frame[~((frame["scale"] == "any") & frame.duplicated(["claim", "statement"]))]
+    return frame[~((frame["scale"] == ANY_SCALE) & frame.duplicated(["claim", "statement"]))]
 
 
 def audit_page(audit: Audit, findings: Sequence[Recomputed]) -> Page:

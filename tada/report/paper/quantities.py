@@ -41,7 +41,8 @@ class Quantity:
 class Metric(Quantity):
     """A metric of a model's runs on a dataset, or of the summed scores of several models' runs.
 
-    `name` is a key of metrics.json, e.g. "top1", or "mean_class": top-1 accuracy averaged over classes.
+    `name` is a key of metrics.json, e.g. "top1", or "mean_class", top-1 accuracy averaged over classes, or "class_0",
+    that of the videos of one class by its number.
     """
 
     dataset: str
@@ -125,6 +126,18 @@ class LayerSize(Quantity):
 
 
 @dataclass(frozen=True)
+class CalibrationCost(Quantity):
+    """GFLOPs that a network's TAdaConvs add to its convolutions, by Table 1's terms for each layer.
+
+    At `RESOLUTION` pixels. Table 2's convention, that of `NetworkSize`, leaves pooling and products of weights out.
+    """
+
+    model: str
+
+    kind = "calibration"
+
+
+@dataclass(frozen=True)
 class LibrarySize(Quantity):
     """GFLOPs of a peer's network as another library builds it, e.g. "torchvision.s3d"; resolution in pixels."""
 
@@ -186,15 +199,15 @@ def parse_quantity(text: str, where: str, setting: Callable[[], Setting]) -> Qua
             return NetworkSize((_model(model, where),), count)
         case "layer", [operation, "gflops"]:
             return LayerSize(operation, "gflops", setting())
+        case "calibration", [model, "gflops"]:
+            return CalibrationCost(_model(model, where))
         case "start", [base, model]:
             return InitialDifference(_model(base, where), _model(model, where))
         case "curve", [dataset, model, point]:
             column, _, share = point.partition("@")
             return CurvePoint(_dataset(dataset, where), _model(model, where), column, float(share or 1))
-        case dataset, [models]:
-            return Metric(_dataset(dataset, where), _models(models, where), "top1")
-        case dataset, [models, name]:
-            return Metric(_dataset(dataset, where), _models(models, where), name)
+        case dataset, [models, *name] if len(name) < 2:
+            return Metric(_dataset(dataset, where), _models(models, where), name[0] if name else "top1")
     raise TadaError(f"{where}: {text!r} is no reference; see workflow/schemas/claims.schema.yaml for their forms")
 
 
@@ -210,5 +223,5 @@ def _model(name: str, where: str) -> str:
 
 def _dataset(name: str, where: str) -> str:
     if name not in RECIPES:
-        raise unknown("dataset", name, [*RECIPES, "complexity", "layer", "start", "curve"], where)
+        raise unknown("dataset", name, [*RECIPES, "complexity", "layer", "calibration", "start", "curve"], where)
     return name

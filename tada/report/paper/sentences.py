@@ -58,7 +58,7 @@ class Claim:
 
     @property
     def runs(self) -> set[tuple[str, str]]:
-        """(dataset, model) of the runs that it needs; empty for a claim that holds at any scale."""
+        """(dataset, model) of the runs that it needs; empty for a claim that no training can change."""
         return runs_of(self.quantities)
 
 

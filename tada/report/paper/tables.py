@@ -370,9 +370,13 @@ class Paper:
         return Interval.exact(number.fraction) if exact else Interval.of(number)
 
     def find(self, quantity: Quantity) -> Interval | None:
-        """What the first table that has a quantity prints of it, or None."""
+        """What the first table that has a quantity prints of it, or None; a layer's GFLOPs also from its formula."""
         cells = self._cells.items()
-        return next((self.interval(name) for name, cell in cells if cell.quantity == quantity), None)
+        found = next((self.interval(name) for name, cell in cells if cell.quantity == quantity), None)
+        if found is None and isinstance(quantity, LayerSize) and quantity.count == "gflops":
+            flops = self.find(replace(quantity, count="flops"))
+            return flops / 10**9 if flops else None
+        return found
 
 
 _OWN = {

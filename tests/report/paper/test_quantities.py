@@ -4,6 +4,7 @@ import pytest
 
 from tada.base import TadaError
 from tada.report.paper.quantities import (
+    CalibrationCost,
     CurvePoint,
     Difference,
     InitialDifference,
@@ -26,6 +27,8 @@ SETTING = (("k", 3),)
         ("ssv2/tada2d & tada2d-16f/top5", Metric("ssv2", ("tada2d", "tada2d-16f"), "top5")),
         ("complexity/tada2d/params", NetworkSize(("tada2d",), "params", 400, 256)),
         ("layer/tadaconv/gflops", LayerSize("tadaconv", "gflops", SETTING)),
+        ("calibration/slowonly+tada/gflops", CalibrationCost("slowonly+tada")),
+        ("ssv2/tada2d/class_30", Metric("ssv2", ("tada2d",), "class_30")),
         ("start/tsn/tada2d", InitialDifference("tsn", "tada2d")),
         ("curve/ssv2/tsn/val_top1@0.25", CurvePoint("ssv2", "tsn", "val_top1", 0.25)),
         ("curve/ssv2/tsn/val_top1", CurvePoint("ssv2", "tsn", "val_top1", 1.0)),
@@ -39,6 +42,7 @@ def test_every_form(text, quantity):
     ("text", "message"),
     [
         ("ssv2", "here: 'ssv2' is no reference"),
+        ("ssv2/tsn/top1/0", "here: 'ssv2/tsn/top1/0' is no reference"),
         ("complexity/tada2d/macs", "unknown dataset 'complexity'"),
         ("start/tsn/tada2D", "unknown model 'tada2D'; did you mean 'tada2d'"),
         ("curve/ssv3/tsn/val_top1", "unknown dataset 'ssv3'; did you mean 'ssv2'"),
