@@ -6,7 +6,7 @@ these have been counted, and with what the finished runs of the same dataset too
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tada.base.files import CONFIG, read_json
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
 from tada.report.paper.figures import Accuracies, Categories, Curves, Figure, figure_names, load_figure
-from tada.report.paper.quantities import CurvePoint, Difference, Metric
+from tada.report.paper.quantities import CurvePoint, Difference, Metric, category_of
 from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table as PaperTable
 from tada.report.paper.tables import load_table, table_names
@@ -64,11 +64,12 @@ class Wanted:
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        """Every metric that is shown, compared or drawn."""
+        """Every metric that is shown, compared or drawn; that of a single class follows from the one of all."""
         of_claims = [quantity for claim in self.claims.claims for quantity in claim.quantities]
         found: list[Metric] = []
         for quantity in [*(one for table in self.tables for one in table.quantities), *of_claims]:
-            found += [quantity] if isinstance(quantity, Metric) else []
+            if isinstance(quantity, Metric):
+                found.append(quantity if category_of(quantity.name) is None else replace(quantity, name="top1"))
             found += [quantity.metric, quantity.base] if isinstance(quantity, Difference) else []
         for figure in self.figures:
             if isinstance(figure, Accuracies | Categories):

@@ -3,7 +3,6 @@
 For an accuracy these are the videos that were classified correctly, for average precision each video's contribution.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,8 +16,9 @@ from tada.data import catalog
 from tada.data.dataset import IGNORED
 from tada.metrics.accuracy import action_ranks, topk_hits
 from tada.report.measure.results import RunResult, Unusable
+from tada.report.paper.quantities import category_of
 
-MEAN_CLASS, CLASS = "mean_class", "class_"
+MEAN_CLASS = "mean_class"
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,7 @@ def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
     Raises:
         Unusable: no scores.npz, or one that does not hold the metric's scores, or no video of the class.
     """
-    found = re.fullmatch(rf"{CLASS}(\d+)", metric)
-    category = int(found[1]) if found else None
+    category = category_of(metric)
     parts = [_of_seed(runs, metric if category is None else "top1") for runs in seeds]
     videos = reduce(np.intersect1d, [videos for videos, _, _ in parts])
     aligned = [Hits(v, labels, right[None]).only(videos) for v, labels, right in parts]

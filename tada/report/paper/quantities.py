@@ -4,6 +4,7 @@ Each is a plain value that says which runs and which networks' sizes it needs, s
 any network. A text in braces, e.g. `{ssv2/tada2d}` or `{complexity/tada2d/gflops}`, names one; see `parse_quantity`.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -55,6 +56,12 @@ class Metric(Quantity):
     def runs(self) -> set[tuple[str, str]]:
         """(dataset, model) of the runs whose scores are summed."""
         return {(self.dataset, model) for model in self.models}
+
+
+def category_of(metric: str) -> int | None:
+    """Number of the class whose videos a metric is of, such as "class_30"; None of any other metric."""
+    found = re.fullmatch(r"class_(\d+)", metric)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)
