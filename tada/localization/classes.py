@@ -1,18 +1,20 @@
 """Proposals get classes, and become detections (Appendix A.2).
 
-Classes come from a classification network, which sees clips of each proposal or the mean feature of the whole video.
-Where there are features alone, softmax regression on the mean features of segments stands in for it.
+Classes come from a classification network: from its logits of the video's clips, which are read all along each
+proposal; from clips of each proposal that it sees anew; or from the mean feature of the whole video. Where there are
+features alone, softmax regression on the mean features of segments stands in for it.
 
 A detection's score is the product of its proposal's score and its class's probability.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,8 +26,10 @@ from tada.data.views import IntervalSampling
 from tada.localization.clips import ClipRequest, read_clips
 from tada.localization.features import Features
 from tada.localization.videos import Untrimmed
+from tada.localization.windows import windows_of
 from tada.metrics.average_precision import Floats
-from tada.runs.settings import ClipSettings
+from tada.models.bmn import sampling_weights
+from tada.runs.settings import BmnSettings, ClipSettings, ProposalClasses
 
 Scores = np.ndarray | dict[str, np.ndarray]
 """Probabilities of the classes, or of each task's classes."""
@@ -79,6 +83,71 @@ def classify_video(classifier: nn.Module, features: Features) -> Scores:
     mean = features.values.mean(0, keepdims=True, dtype=np.float64).astype(np.float32)
     scores = probabilities(classifier, mean)
     return {task: of_task[0] for task, of_task in scores.items()} if isinstance(scores, dict) else scores[0]
+
+
+def logits_of(classifier: nn.Module, features: Features) -> Features:
+    """The logits of a video's clips in place of their features: float32 [n, classes], those of several tasks in a row.
+
+    Args:
+        classifier: as `probabilities` takes it.
+        features: of the video.
+    """
+    device = next(classifier.parameters()).device
+    with torch.inference_mode():
+        logits = classifier.eval()(torch.from_numpy(np.asarray(features.values)).to(device))
+    values = torch.cat(list(logits.values()), 1) if isinstance(logits, dict) else logits
+    return Features(values.cpu().numpy(), features.times)
+
+
+def dense_probabilities(
+    proposals: VideoProposals,
+    logits: Features,
+    classes: int | Mapping[str, int],
+    how: ProposalClasses,
+    bmn: BmnSettings,
+    spacing: float,
+    crops: int = 1,
+) -> Scores:
+    """Class probabilities of a video's proposals by the logits of its clips, float32 [P, classes], or a dict of them.
+
+    As the authors' test does it: logits are resampled to the cells of BMN's windows. From a proposal's first to its
+    last cell they are read at `how.clips * how.points` evenly spread points, by linear interpolation, and the mean of
+    `how.points` neighbours makes a bin. Probabilities are the mean over bins and crops of the softmax, and over the
+    windows that hold the proposal.
+
+    Args:
+        proposals: of the video, which start and end where cells do, or end with the video.
+        logits: of its clips, [n, crops x classes] of the first task, crop after crop, then of the next.
+        classes: how many there are, of each task.
+        how: bins and points.
+        bmn: the windows.
+        spacing: seconds from a clip to the next.
+        crops: parts of the picture that were looked at, each with its own logits.
+
+    Raises:
+        TadaError: logits that are not the video's or not finite.
+    """
+    tasks = classes if isinstance(classes, Mapping) else {"": classes}
+    windows = windows_of(proposals.video, logits, replace(bmn, unit_features=False), spacing)
+    cell = windows[0].cell
+    first = np.rint(proposals.starts / cell).astype(int)
+    lasting = np.ceil(proposals.ends / cell - 1e-6).astype(int) - first
+    weights = sampling_weights(bmn.temporal, bmn.durations, how.clips, how.points, boundary_ratio=0.0)
+    sums = {task: np.zeros((len(first), count)) for task, count in tasks.items()}
+    held = np.zeros(len(first))
+    for window in windows:
+        begin = first - window.first
+        (inside,) = np.nonzero((begin >= 0) & (begin + lasting <= bmn.temporal))
+        rows = weights[(lasting[inside] - 1) * bmn.temporal + begin[inside]]
+        read = rows.reshape(len(inside) * how.clips, bmn.temporal) @ window.features.T.astype(np.float64)
+        offset = 0
+        for task, count in tasks.items():
+            values = read[:, offset : offset + crops * count].reshape(len(inside), how.clips, crops, count)
+            offset += crops * count
+            sums[task][inside] += softmax(values, axis=-1).mean((1, 2))
+        held[inside] += 1
+    means = {task: (total / held[:, None]).astype(np.float32) for task, total in sums.items()}
+    return means.get("", means)
 
 
 def proposal_times(starts: np.ndarray, ends: np.ndarray, clips: int, settings: ClipSettings) -> np.ndarray:

@@ -25,7 +25,9 @@ from tada.localization.classes import (
     VideoProposals,
     classify_proposals,
     classify_video,
+    dense_probabilities,
     fit_linear,
+    logits_of,
     mean_features,
     probabilities,
 )
@@ -148,6 +150,8 @@ class NetworkFeatureSource(FeatureSource):
         if self.recipe.classification.of == "video":
             self.network.to(self.group.device)
             return {video.name: self._of_video(video) for video in validation}
+        if self.recipe.classification.of == "logits":
+            return self.group.on_main(lambda: self._by_logits(proposals)) or {}
         found = classify_proposals(
             self.network,
             [of_video for of_video in proposals if len(of_video.starts)],
@@ -165,6 +169,20 @@ class NetworkFeatureSource(FeatureSource):
         features = self.load(video)
         check_finite(features, video, self.run.file("features"))
         return classify_video(self.network.head, features)
+
+    def _by_logits(self, proposals: Sequence[VideoProposals]) -> dict[str, Scores]:
+        head, recipe = self.network.to(self.group.device).head, self.recipe
+        self.progress.start(total=len(proposals), unit="video", phase="classifying proposals")
+        scores: dict[str, Scores] = {}
+        for done, of in enumerate(proposals, 1):
+            if len(of.starts):
+                logits = logits_of(head, self.load(of.video))
+                how = (recipe.classes, recipe.classification, recipe.bmn, self.spacing)
+                scores[of.video.name] = dense_probabilities(of, logits, *how)
+            self.progress.step(done)
+            if self.stop() and done < len(proposals):
+                raise Interrupted(f"classifying proposals stopped after {done} of {len(proposals)} videos")
+        return scores
 
 
 class ReleasedFeatureSource(FeatureSource):

@@ -258,14 +258,17 @@ class ProposalClasses:
     """How proposals get their classes (Appendix A.2).
 
     Attributes:
-        of: "proposals", each by `clips` clips of it (EPIC-KITCHENS-100), or the "video" by its mean feature (HACS).
-        clips: of each proposal.
+        of: the "logits" of the clips all along each proposal (EPIC-KITCHENS-100), the "proposals", each by `clips` clips of
+            it that are decoded anew, or the "video" by its mean feature (HACS).
+        clips: of each proposal; or bins, in which logits are read.
+        points: of a bin.
         top_verbs, top_nouns: the most probable ones that pairs are made of.
         top: classes, or pairs, that a proposal becomes detections of.
     """
 
     of: str
     clips: int = 6
+    points: int = 3
     top_verbs: int = 10
     top_nouns: int = 30
     top: int = 1

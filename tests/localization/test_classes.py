@@ -1,27 +1,33 @@
 """Classes of proposals and videos, and the detections that they become."""
 
 import itertools
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tada.base import TadaError
 from tada.base.progress import Silent
 from tada.localization.classes import (
     PENALTY,
     VideoProposals,
     classify_proposals,
     classify_video,
+    dense_probabilities,
     fit_linear,
     fuse_actions,
     fuse_video,
+    logits_of,
     mean_features,
     probabilities,
     proposal_times,
 )
 from tada.localization.features import Features
-from tada.runs.settings import ClipSettings
+from tada.localization.videos import Untrimmed
+from tada.runs.settings import BmnSettings, ClipSettings, ProposalClasses
 
 SETTINGS = ClipSettings(frames=4, interval=3, stride=5, target_fps=12, short_side=16, batch=7)
 
@@ -50,6 +56,63 @@ def test_proposals_get_the_mean_softmax_of_their_clips(videos, model, clip):
         for task in ("verb", "noun"):
             shares = torch.cat([value[task] for value in logits]).softmax(1).unflatten(0, (len(of.starts), 3)).mean(1)
             np.testing.assert_allclose(found.scores[of.video.name][task], shares, rtol=1e-4, atol=1e-6)
+
+
+SIX_SECONDS = Untrimmed("six", Path("six.mp4"), 6.0, ())
+BINS = ProposalClasses("logits", clips=2, points=2)
+CELLS = BmnSettings(window=4.0, stride=2.0, temporal=4, durations=3)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def test_logits_are_read_in_bins_all_along_a_proposal():
+    """The logit is 2 a second. A proposal of cells 1 to 3 is read at 2, 10/3, 14/3 and 6: two bins of 8/3 and 16/3."""
+    logits = Features(np.stack([np.zeros(6), 2.0 * np.arange(6)], 1).astype(np.float32), np.arange(6) + 0.5)
+    of = VideoProposals(SIX_SECONDS, np.array([1.0, 2.0]), np.array([4.0, 3.0]), np.ones(2))
+    found = dense_probabilities(of, logits, 2, BINS, CELLS, spacing=1.0)
+    assert found.dtype == np.float32 and found.sum(1) == pytest.approx(1)
+    assert found[0, 1] == pytest.approx((sigmoid(8 / 3) + sigmoid(16 / 3)) / 2, rel=1e-6)
+    assert found[1, 1] == pytest.approx(sigmoid(4), rel=1e-6)  # of one cell all points are the same
+
+
+def test_crops_are_averaged_after_the_softmax_and_tasks_kept_apart():
+    verbs, nouns = [[0, 2], [0, 4]], [[1, 0, 0], [0, 0, 3]]  # of the first crop and of the second
+    row = np.array([*verbs[0], *verbs[1], *nouns[0], *nouns[1]], np.float32)
+    logits = Features(np.tile(row, (6, 1)), np.arange(6) + 0.5)
+    of = VideoProposals(SIX_SECONDS, np.array([0.0]), np.array([2.0]), np.ones(1))
+    found = dense_probabilities(of, logits, {"verb": 2, "noun": 3}, BINS, CELLS, spacing=1.0, crops=2)
+    assert found["verb"][0, 1] == pytest.approx((sigmoid(2) + sigmoid(4)) / 2, rel=1e-6)
+    high = [math.exp(1) / (math.exp(1) + 2), math.exp(3) / (math.exp(3) + 2)]
+    assert found["noun"][0] == pytest.approx(
+        np.array([high[0] + (1 - high[1]) / 2, (2 - sum(high)) / 2, (1 - high[0]) / 2 + high[1]]) / 2, rel=1e-6
+    )
+
+
+def test_windows_that_overlap_see_a_proposal_otherwise_and_are_averaged():
+    """Clips twice as dense as cells: cell i of a window is its clip 7 i / 3, so that windows read at other places."""
+    values = (np.arange(12) % 5).astype(np.float32)
+    logits = Features(np.stack([np.zeros(12), values], 1), np.arange(12) * 0.5 + 0.25)
+    of = VideoProposals(SIX_SECONDS, np.array([3.0]), np.array([4.0]), np.ones(1))
+    found = dense_probabilities(of, logits, 2, BINS, CELLS, spacing=0.5)
+    seen = [np.interp(7, np.arange(8), values[:8]), np.interp(7 / 3, np.arange(8), values[4:12])]
+    assert found[0, 1] == pytest.approx(np.mean([sigmoid(one) for one in seen]), rel=1e-6)
+
+
+def test_logits_that_are_not_finite_are_refused():
+    logits = Features(np.full((6, 2), np.nan, np.float32), np.arange(6) + 0.5)
+    of = VideoProposals(SIX_SECONDS, np.array([0.0]), np.array([2.0]), np.ones(1))
+    with pytest.raises(TadaError, match=r"video six: not finite around 0\.50 s"):
+        dense_probabilities(of, logits, 2, BINS, CELLS, spacing=1.0)
+
+
+def test_logits_of_a_networks_head_stand_in_a_row(model):
+    features = Features(np.random.default_rng(0).normal(size=(5, 256)).astype(np.float32), np.arange(5.0))
+    found = logits_of(model.head, features)
+    expected = model.head(torch.from_numpy(features.values))
+    np.testing.assert_array_equal(found.values, torch.cat([expected["verb"], expected["noun"]], 1).detach())
+    assert found.times is features.times
 
 
 def test_proposals_of_a_bad_video_are_skipped(videos, model, tmp_path):

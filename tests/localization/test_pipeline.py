@@ -75,7 +75,7 @@ RECIPES = {
         "videos": "ek100",
         **LOCATED,
         "bmn": {**SMALL, "window": 5.333, "stride": 2.667, "temporal": 16},
-        "classification": {"of": "proposals", "clips": 2, "top_verbs": 8, "top_nouns": 6, "top": 48},
+        "classification": {"of": "logits", "clips": 2, "top_verbs": 8, "top_nouns": 6, "top": 48},
         "thresholds": [0.1, 0.2, 0.3, 0.4, 0.5],
     },
 }
