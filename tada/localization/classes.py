@@ -94,7 +94,7 @@ def logits_of(classifier: nn.Module, features: Features) -> Features:
     """
     device = next(classifier.parameters()).device
     with torch.inference_mode():
-        logits = classifier.eval()(torch.from_numpy(np.asarray(features.values)).to(device))
+        logits = classifier.eval()(torch.from_numpy(np.array(features.values)).to(device))
     values = torch.cat(list(logits.values()), 1) if isinstance(logits, dict) else logits
     return Features(values.cpu().numpy(), features.times)
 

@@ -7,7 +7,6 @@ three crops of clip k, crop after crop. Nothing in these files is executed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +19,10 @@ from tada.base.processes import StopFlag
 from tada.base.progress import Progress
 from tada.data.catalog import Place
 from tada.localization.bmn_training import build_bmn
-from tada.localization.classes import Scores, VideoProposals
+from tada.localization.classes import Scores, VideoProposals, dense_probabilities
 from tada.localization.feature_sources import ReleasedFeatureSource
-from tada.localization.features import Features, ReleasedFeatures
+from tada.localization.features import ReleasedFeatures
 from tada.localization.videos import Untrimmed
-from tada.localization.windows import windows_of
 from tada.models.bmn import BMN, sampling_weights
 from tada.models.weights import fill, read_checkpoint, tensors
 from tada.runs.record import Initial
@@ -33,10 +31,6 @@ from tada.runs.settings import BmnSettings
 
 CROPS = 3
 """Crops of a clip whose logits stand in a file of results."""
-
-
-BINS, POINTS = 6, 3
-"""A proposal's logits are read in so many bins, each the mean of so many points (the authors' test)."""
 
 
 # Released names of BMN's layers -> ours.
@@ -148,48 +142,6 @@ class ReleasedLogits(ReleasedFeatures):
         return torch.cat(parts, 1)
 
 
-def proposal_probabilities(
-    proposals: VideoProposals, logits: Features, classes: Mapping[str, int], settings: BmnSettings, spacing: float
-) -> dict[str, np.ndarray]:
-    """Class probabilities of a video's proposals by the logits of its clips, float32 [P, classes] of each task.
-
-    As the authors' test does it: logits are resampled to the cells of BMN's windows. From a proposal's first to its
-    last cell they are read at `BINS * POINTS` evenly spread points, by linear interpolation; those of a bin are
-    averaged. Probabilities are the mean over bins and crops of the softmax, and over the windows that hold the
-    proposal.
-
-    Args:
-        proposals: of the video, which start and end where cells do, or end with the video.
-        logits: as `ReleasedLogits` reads them.
-        classes: how many each task has.
-        settings: of the windows.
-        spacing: seconds from a clip to the next.
-
-    Raises:
-        TadaError: logits that are not the video's or not finite.
-    """
-    windows = windows_of(proposals.video, logits, replace(settings, unit_features=False), spacing)
-    cell = windows[0].cell
-    first = np.rint(proposals.starts / cell).astype(int)
-    lasting = np.ceil(proposals.ends / cell - 1e-6).astype(int) - first
-    weights = sampling_weights(settings.temporal, settings.durations, BINS, POINTS, 0.0)
-    sums = {task: np.zeros((len(first), count)) for task, count in classes.items()}
-    held = np.zeros(len(first))
-    for window in windows:
-        begin = first - window.first
-        (inside,) = np.nonzero((begin >= 0) & (begin + lasting <= settings.temporal))
-        rows = weights[(lasting[inside] - 1) * settings.temporal + begin[inside]]
-        sampled = rows.reshape(len(inside) * BINS, settings.temporal) @ window.features.T.astype(np.float64)
-        offset = 0
-        for task, count in classes.items():
-            values = sampled[:, offset : offset + CROPS * count].reshape(len(inside), BINS, CROPS, count)
-            offset += CROPS * count
-            values = np.exp(values - values.max(-1, keepdims=True))
-            sums[task][inside] += (values / values.sum(-1, keepdims=True)).mean((1, 2))
-        held[inside] += 1
-    return {task: (total / held[:, None]).astype(np.float32) for task, total in sums.items()}
-
-
 class ReleasedResultSource(ReleasedFeatureSource):
     """Features and results of classification that the authors have released; no video is read."""
 
@@ -222,8 +174,7 @@ class ReleasedResultSource(ReleasedFeatureSource):
         for done, of in enumerate(proposals, 1):
             if len(of.starts):
                 logits = self.logits.read(of.video)
-                scores[of.video.name] = proposal_probabilities(
-                    of, logits, self.logits.classes, self.recipe.bmn, self.spacing
-                )
+                how = (self.logits.classes, self.recipe.classification, self.recipe.bmn, self.spacing)
+                scores[of.video.name] = dense_probabilities(of, logits, *how, crops=CROPS)
             self._finished(done, len(proposals))
         return scores

@@ -258,8 +258,8 @@ class ProposalClasses:
     """How proposals get their classes (Appendix A.2).
 
     Attributes:
-        of: the "logits" of the clips all along each proposal (EPIC-KITCHENS-100), the "proposals", each by `clips` clips of
-            it that are decoded anew, or the "video" by its mean feature (HACS).
+        of: the "logits" of the clips all along each proposal (EPIC-KITCHENS-100); the "proposals", each by `clips`
+            clips of it that are decoded anew; or the "video", by its mean feature (HACS).
         clips: of each proposal; or bins, in which logits are read.
         points: of a bin.
         top_verbs, top_nouns: the most probable ones that pairs are made of.

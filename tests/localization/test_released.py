@@ -18,9 +18,9 @@ from torch import nn
 from tada.base import TadaError, files
 from tada.base.files import sha256
 from tada.execute import execute
-from tada.localization.classes import VideoProposals
+from tada.localization.classes import VideoProposals, dense_probabilities
 from tada.localization.features import Features
-from tada.localization.released import ReleasedLogits, proposal_probabilities, read_bmn
+from tada.localization.released import ReleasedLogits, read_bmn
 from tada.localization.submission import score_files
 from tada.localization.videos import Segment, Untrimmed
 from tada.localization.windows import windows_of
@@ -29,7 +29,7 @@ from tada.report.paper.tables import against_published, load_table
 from tada.runs import recipes
 from tada.runs.record import Checkpoint, read_record
 from tada.runs.run import Run
-from tada.runs.settings import BmnSettings, Scale
+from tada.runs.settings import BmnSettings, ProposalClasses, Scale
 
 SIZES = {"temporal": 12, "durations": 8, "base": 8, "summed": 6, "confidence": 4, "samples": 5, "per_bin": 3}
 SETTINGS = BmnSettings(window=3.2, stride=1.6, **SIZES)
@@ -250,7 +250,8 @@ def test_classes_of_proposals_are_those_of_the_authors_maps():
     places = [(0, 1), (0, 8), (5, 3), (11, 7), (20, 1), (26, 3)]
     starts, ends = (np.array([(start + add * length) * cell for start, length in places]) for add in (0, 1))
     of = VideoProposals(KITCHEN, starts, np.minimum(ends, KITCHEN.duration), np.ones(len(places)))
-    found = proposal_probabilities(of, features, CLASSES, SETTINGS, 8 / 60)
+    how = ProposalClasses("logits", clips=6, points=3)
+    found = dense_probabilities(of, features, CLASSES, how, SETTINGS, 8 / 60, crops=CROPS)
     for task, size in CLASSES.items():
         expected = [(total[task][:, length - 1, start] / held[length - 1, start]).numpy() for start, length in places]
         assert found[task].shape == (len(places), size) and found[task].dtype == np.float32
@@ -281,7 +282,7 @@ RECIPES = {
         "clips": {"target_fps": 60, "interval": 8, "stride": 8, "short_side": 224},
         "bmn": {"window": SETTINGS.window, "stride": SETTINGS.stride, **SIZES},
         "suppression": {"keep_every": 0.25},
-        "classification": {"of": "proposals", "top_verbs": 4, "top_nouns": 3, "top": 5},
+        "classification": {"of": "logits", "top_verbs": 4, "top_nouns": 3, "top": 5},
         "thresholds": [0.1, 0.2, 0.3, 0.4, 0.5],
         "recall_at": 40,
     },
