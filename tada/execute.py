@@ -16,7 +16,7 @@ from filelock import FileLock
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
 from tada.base.files import replacing
-from tada.base.processes import INTERRUPTED, Interrupted, StopFlag
+from tada.base.processes import INTERRUPTED, Interrupted, StopFlag, stop_without_parent
 from tada.base.progress import Progress, Silent, reporting
 from tada.classification.pipeline import classify
 from tada.runs.record import (
@@ -159,4 +159,5 @@ def _fail(run: Run, attempt: int, error: str) -> int:
 
 
 if __name__ == "__main__":
+    stop_without_parent()  # or a killed `tada run` would leave it training beside the next one
     sys.exit(main(json.loads(sys.argv[1])))

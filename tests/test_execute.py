@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -200,3 +201,20 @@ def test_unknown_names_are_answered_with_the_nearest(arguments, message, tada_co
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert message in output and "Traceback" not in output
+
+
+def test_a_killed_command_leaves_nobody_training(run, tmp_path, finished):
+    process = run()
+    state = tmp_path / FOLDER / "checkpoint.pt"
+    wait_for(state.exists, process)
+    child = int(os.popen(f"pgrep -P {process.pid}").read().split()[0])
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{child}").exists()
+    again = run()
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert_same_numbers(tmp_path / FOLDER, finished)

@@ -1,9 +1,10 @@
-"""Stopping, and worker processes.
+"""Stopping, and processes that others start.
 
 Stopping: a signal sets a `StopFlag`. The work looks at it after every step, saves its state and raises `Interrupted`;
 the command then ends with the status `INTERRUPTED`.
 
-Worker processes: `ordered_map` calls one function on many items. Its workers never outlive the command.
+Worker processes: `ordered_map` calls one function on many items. No process outlives the one that started it, be that
+killed: workers end, and work that can be continued is asked to stop.
 """
 
 import multiprocessing
@@ -11,9 +12,12 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
+
+from tada.base import TadaError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,6 +25,10 @@ Result = TypeVar("Result")
 
 class Interrupted(Exception):
     """Training was asked to stop (Ctrl-C, SIGTERM, preemption); its state is saved."""
+
+
+PARENT_SECONDS = 1.0
+"""Pause between two looks at whether the parent process is still there."""
 
 
 INTERRUPTED = 130
@@ -79,6 +87,44 @@ def _follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def stop_without_parent() -> None:
+    """Send SIGTERM to this process when the one that started it has ended, even where that was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def loader_fault(error: RuntimeError, workers: int, section: str) -> TadaError | None:
+    """What it means that a process which prepares batches has died; None for any other error.
+
+    Args:
+        error: as raised by torch's DataLoader.
+        workers: how many such processes there are.
+        section: of the recipe with their number, e.g. "data".
+    """
+    message = " ".join(str(error).split())
+    if "DataLoader worker" not in message and "shared memory" not in message:
+        return None
+    return TadaError(
+        f"one of {workers} processes that prepare clips was ended ({message[:200]}); often memory ran out, or the "
+        f"shared memory in /dev/shm: lower {section}.workers, or give the job or container more of it; the next call "
+        "goes on from what is saved"
+    )
+
+
+def watched(loader: Iterable[Item], workers: int, section: str) -> Iterator[Item]:
+    """The batches of torch's DataLoader; raises the TadaError of `loader_fault` where it has one."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        raise loader_fault(error, workers, section) or error from None
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
 from tada.base.files import write_arrays
-from tada.base.processes import Interrupted
+from tada.base.processes import Interrupted, watched
 from tada.base.progress import Progress
 from tada.data.dataset import IGNORED
 from tada.data.views import normalise
@@ -89,6 +89,7 @@ def evaluate(
 
     Raises:
         Interrupted: `stop` said so, in whichever process.
+        TadaError: a process that decodes has died, or scores are not finite.
     """
     group = group or ProcessGroup.single()
     identity = identity if precision == "float32" else f"{identity} {precision}"
@@ -104,7 +105,7 @@ def evaluate(
     progress.start(total=len(dataset), done=len(finished), unit="video", phase="testing")
     saved, done, stopping = time.monotonic(), 0, False
     with torch.inference_mode():
-        for indices, views, labels in loader:
+        for indices, views, labels in watched(loader, workers, "data"):
             mine.update(zip(indices.tolist(), _score(model, views, labels, group, precision), strict=True))
             done += len(indices)
             progress.step(min(len(finished) + done * group.size, len(dataset)))
@@ -122,6 +123,12 @@ def evaluate(
     if gathered is None:
         return {}
     records = {index: record for part in (*partials.values(), *gathered) for index, record in part.items()}
+    bad = [index for index, record in sorted(records.items()) if not _finite(record)]
+    if bad:
+        raise TadaError(
+            f"the scores of {len(bad)} of {len(dataset)} videos are not finite, first those of {videos[bad[0]]}: the "
+            "network's weights are too large for it; train with a lower train.base_lr or a longer warm-up"
+        )
     if partial:
         for old in _files(partial):
             old.unlink(missing_ok=True)
@@ -180,6 +187,10 @@ def _score(
             record[f"scores{suffix}"] = share.mean(0).numpy()
             record[f"views{suffix}"] = share.half().numpy()
     return records
+
+
+def _finite(record: dict[str, np.ndarray]) -> bool:
+    return all(np.isfinite(values).all() for name, values in record.items() if name.startswith("scores"))
 
 
 def _file_of(partial: Path | None, rank: int) -> Path | None:

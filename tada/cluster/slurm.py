@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -53,6 +54,9 @@ _BUSY = (
 )
 
 
+_LOGIN_NODE = "runs are submitted where SLURM's commands are, on a login node"
+
+
 class NoSlurm(TadaError):
     """SLURM's commands are not on this machine."""
 
@@ -67,6 +71,9 @@ class SlurmScheduler(Scheduler):
 
     def submit(self, request: JobRequest) -> str:
         """Submit with sbatch; SLURM itself puts the job back in the queue when its node fails or it is preempted."""
+        for command in ("sbatch", "srun"):
+            if shutil.which(command) is None:
+                raise NoSlurm(f"{command}: no such command; {_LOGIN_NODE}")
         try:
             with _outside_of_jobs():
                 return self._executor(request).submit(request.task).job_id
@@ -135,6 +142,9 @@ class SlurmScheduler(Scheduler):
     def _executor(self, request: JobRequest) -> submitit.SlurmExecutor:
         settings, allocation = self.settings, request.allocation
         python = f"{shlex.quote(sys.executable)} -S -c {shlex.quote(HOLD_SIGNAL)}"
+        if named := [sign for sign in ("%j", "%t", "%A", "%a") if sign in str(request.folder)]:
+            raise TadaError(f"{request.folder}: submitit takes {named[0]} for a pattern; rename the folder")
+        printed = f"{str(request.folder).replace('%', '%%')}/%j_%t_log.out"  # where submitit looks for it
         executor = submitit.SlurmExecutor(folder=request.folder, python=python)
         gpus = allocation.processes_per_node * allocation.gpus_per_process
         optional = {
@@ -157,9 +167,9 @@ class SlurmScheduler(Scheduler):
             stderr_to_stdout=True,
             # A process that dies takes the others with it, which would otherwise wait for it. srun does not inherit the
             # number of processors from sbatch.
-            srun_args=["--kill-on-bad-exit=1", f"--cpus-per-task={allocation.cpus_per_process}"],
+            srun_args=["--kill-on-bad-exit=1", f"--cpus-per-task={allocation.cpus_per_process}", f"--output={printed}"],
             wckey=None,
-            additional_parameters={"requeue": True, **settings.sbatch},
+            additional_parameters={"requeue": True, "output": printed.replace("%t", "0"), **settings.sbatch},
             **{key: value for key, value in optional.items() if value is not None},
         )
         return executor
@@ -177,9 +187,7 @@ def run_command(*arguments: str) -> str:
     except subprocess.TimeoutExpired:
         raise Busy(f"{arguments[0]}: no answer within {ANSWER_SECONDS:.0f} s") from None
     except FileNotFoundError:
-        raise NoSlurm(
-            f"{arguments[0]}: no such command; runs are submitted where SLURM's commands are, on a login node"
-        ) from None
+        raise NoSlurm(f"{arguments[0]}: no such command; {_LOGIN_NODE}") from None
     if done.returncode:
         raise refusal(done.stderr.strip() or f"{arguments[0]} ended with status {done.returncode}")
     return done.stdout.strip()

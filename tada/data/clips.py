@@ -56,9 +56,11 @@ class Split:
         """This split, if no more than the share `max_skipped` of it is unusable.
 
         Raises:
-            TadaError: more of it is; names how many clips for which reason, and examples.
+            TadaError: more of it is (names how many clips for which reason, and examples), or no clip is left.
         """
         too_many(self.name, self.skipped, self.listed, max_skipped)
+        if not self.clips:
+            raise TadaError(f"{self.name}: no videos: the annotations list {self.listed}, of which none can be used")
         return self
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tada.base.processes import watched
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
 from tada.data.views import normalise, resize_short_side
@@ -89,10 +90,15 @@ class ClipBatches(torch.utils.data.IterableDataset):
                 yield ClipBatch(video, nothing, nothing, nothing, last=True, fault=error.reason)
 
 
-def read_clips(requests: Sequence[ClipRequest], settings: ClipSettings) -> torch.utils.data.DataLoader:
-    """The `ClipBatch`es of all requests, read by `settings.workers` processes at most."""
+def read_clips(requests: Sequence[ClipRequest], settings: ClipSettings) -> Iterator[ClipBatch]:
+    """The batches of all requests, read by `settings.workers` processes at most.
+
+    Raises:
+        TadaError: one of these processes has died.
+    """
     dataset = ClipBatches(requests, settings.short_side, settings.batch)
-    return torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=min(settings.workers, len(requests)))
+    workers = min(settings.workers, len(requests))
+    return watched(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers), workers, "clips")
 
 
 class _Reader:

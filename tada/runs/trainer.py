@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,12 +24,16 @@ from torch import Tensor, nn
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.processes import Interrupted
+from tada.base.processes import Interrupted, loader_fault
 from tada.base.progress import Progress
 from tada.runs.checkpoints import TrainingState, resume, save_state
 
 CHECKPOINT_SECONDS = 600.0
 """Longest work that a crash can cost; the state is saved at every epoch's end besides."""
+
+
+WORKER_DEATHS = 3
+"""Deaths of processes that prepare batches, in one call, of which the last ends the training."""
 
 
 class Schedule(Protocol):
@@ -179,14 +184,7 @@ def train(
     epochs = epochs or schedule.epochs
     total = epochs * steps_per_epoch
     trained = group.wrap(model)
-    loader = iter(
-        torch.utils.data.DataLoader(
-            objective.dataset,
-            batch_sampler=_micro_batches(objective, range(state.step, total), group),
-            num_workers=workers,
-            pin_memory=group.device.type == "cuda",
-        )
-    )
+    loader = _batches(objective, range(state.step, total), group, workers, progress.say)
     mark = time.monotonic()
     saved = mark
 
@@ -208,6 +206,7 @@ def train(
         progress.step(state.step, epoch=state.step / steps_per_epoch, loss=loss, lr=rate)
         stopping, due = group.any(stop(), time.monotonic() - saved > CHECKPOINT_SECONDS)
         if within == 0:
+            _check_weights(model, state.step, objective.section)
             row = {"epoch": epoch, "lr": rate} | objective.curves(group.sum(state.running))
             state.running = dict.fromkeys(objective.sums, 0.0)
             row |= objective.validate(model, epoch)
@@ -231,6 +230,47 @@ def _micro_batches(objective: Objective, steps: range, group: ProcessGroup) -> I
     """Keys of this process's micro-batches in the order of training: of each step, rank r of n takes r, r + n, ..."""
     for step in steps:
         yield from objective.micro_batches(step)[group.rank :: group.size]
+
+
+def _batches(
+    objective: Objective, steps: range, group: ProcessGroup, workers: int, say: Callable[[str], None]
+) -> Iterator[Any]:
+    """This process's micro-batches; where a process that prepares them dies, others go on at the same one.
+
+    Raises:
+        TadaError: that has happened `WORKER_DEATHS` times.
+    """
+    done = deaths = 0
+    while True:
+        loader = torch.utils.data.DataLoader(
+            objective.dataset,
+            batch_sampler=islice(_micro_batches(objective, steps, group), done, None),
+            num_workers=workers,
+            pin_memory=group.device.type == "cuda",
+        )
+        try:
+            for batch in loader:
+                done += 1
+                yield batch
+            return
+        except RuntimeError as error:
+            fault = loader_fault(error, workers, "data")
+            deaths += 1
+            if fault is None:
+                raise
+            if deaths == WORKER_DEATHS:
+                raise fault from None
+            say(f"{fault}; {workers} new ones go on")
+
+
+def _check_weights(model: nn.Module, step: int, section: str) -> None:
+    """Raise a TadaError where a parameter or statistic is not finite, which a finite loss may hide."""
+    for name, values in model.state_dict().items():
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            raise TadaError(
+                f"{name} is not finite after step {step}, although the loss is; lower {section}.base_lr or lengthen "
+                "the warm-up"
+            )
 
 
 def _step(

@@ -1,5 +1,7 @@
 """A test pass, alone and shared, undisturbed and disturbed: always the same scores, every video once."""
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -232,3 +234,22 @@ def test_scores_beyond_the_range_of_float16_are_an_error():
 
     with pytest.raises(TadaError, match=r"test\.precision float16 gives scores that are not finite"):
         evaluation.compare_precisions(Large(), Noise(), precision="float16", batch=4, group=ProcessGroup(0, 1, CPU))
+
+
+def test_scores_that_are_not_finite_are_refused_by_name():
+    model = Net()
+    with torch.no_grad():
+        model.heads["only"].bias[1] = float("nan")
+    with pytest.raises(TadaError, match=r"the scores of 11 of 11 videos are not finite, first those of v0"):
+        run(model=model)
+
+
+def test_a_killed_worker_is_one_line():
+    class Deadly(Noise):
+        def __getitem__(self, index):
+            if index == 5 and torch.utils.data.get_worker_info():
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().__getitem__(index)
+
+    with pytest.raises(TadaError, match=r"one of 2 processes that prepare clips was ended .* lower data\.workers"):
+        run(Deadly(), workers=2)

@@ -102,3 +102,14 @@ def test_an_unknown_scheduler_is_answered_with_the_nearest(run, tmp_path):
     (tmp_path / "cluster.yaml").write_text("scheduler: slrum\n")
     with pytest.raises(TadaError, match=r"unknown scheduler 'slrum'; did you mean 'slurm'"):
         launch(run, "data", cluster=tmp_path / "cluster.yaml")
+
+
+@pytest.mark.parametrize("missing", ["sbatch", "srun"])
+def test_a_machine_with_half_of_slurm_is_one_line(missing, run, slurm_says, tmp_path, monkeypatch):
+    slurm_says("")
+    (tmp_path / "bin" / missing).unlink()
+    (tmp_path / "cluster.yaml").write_text("poll_seconds: 1\n")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    outcome = launch(run, "data", cluster=tmp_path / "cluster.yaml")
+    assert outcome.failed and f"{missing}: no such command; runs are submitted where SLURM's" in outcome.error
+    assert len(outcome.error.splitlines()) == 1

@@ -125,15 +125,20 @@ def test_what_slurm_refuses_is_said_in_its_words(train, settings, run):
     assert "Traceback" not in command.output
 
 
-def test_a_failing_run_says_why(train, settings, run, tiny_ssv2):
+def test_a_failing_run_says_why_also_in_a_folder_with_percent_signs(train, settings, tmp_path, tiny_ssv2):
+    """SLURM takes %x for the job's name, among others, in the names of the files that a job prints to."""
+    folder = tmp_path / "100%x 50%"
+    folder.mkdir()
+    run = folder / RUN
     (tiny_ssv2 / "something-something-v2-labels.json").rename(tiny_ssv2 / "hidden")
     try:
-        command = train(cluster=settings())
+        command = train(cluster=settings(), folder=folder)
         assert command.wait(60) == 1
     finally:
         (tiny_ssv2 / "hidden").rename(tiny_ssv2 / "something-something-v2-labels.json")
     assert "labels.json" in read(run, "outcome.json")["error"]
     assert "labels.json" in command.output
+    assert list((run / "jobs").glob("*_0_log.out"))
 
 
 def test_a_warning_that_comes_while_a_job_starts_is_heeded(train, settings, undisturbed, run, slurm):

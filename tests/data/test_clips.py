@@ -48,4 +48,9 @@ def test_share_of_unusable_clips():
     with pytest.raises(TadaError, match=r"train: 2 of 10 videos cannot be used, more than the 10\.0%") as error:
         split().check(0.1)
     assert "2 x no video file (e.g. s0)" in str(error.value)
-    assert Split("train", ()).check(0.0).listed == 0
+
+
+@pytest.mark.parametrize("skipped", [{}, {"a": "no file"}])
+def test_a_split_without_videos_is_refused(skipped):
+    with pytest.raises(TadaError, match=rf"validation: no videos: the annotations list {len(skipped)}"):
+        Split("validation", (), skipped).check(max_skipped=1.0)

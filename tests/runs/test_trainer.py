@@ -1,5 +1,6 @@
 import math
 import os
+import signal
 import zipfile
 from dataclasses import replace
 
@@ -256,3 +257,53 @@ def test_micro_batches_must_fill_the_processes():
             network(), ClassificationObjective(Blinks(), RECIPE, 0, lambda _: {}), seed=0, checkpoint=None, identity={},
             progress=None, group=ProcessGroup(0, 3, torch.device("cpu")),
         )  # fmt: skip
+
+
+class Deadly(Blinks):
+    """The first `deaths` processes that are asked for a sample of the second step are killed, as for lack of memory."""
+
+    def __init__(self, folder, deaths):
+        self.folder, self.deaths = folder, deaths
+
+    def __getitem__(self, key):
+        if torch.utils.data.get_worker_info() and key == self.last:
+            fallen = len(list(self.folder.iterdir()))
+            if fallen < self.deaths:
+                (self.folder / str(os.getpid())).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(key)
+
+    last = (0, int(epoch_batch(30, 8, 3, 0, 1)[1][-1]))
+
+
+def with_deaths(tmp_path, deaths):
+    folder = tmp_path / f"fallen{deaths}"
+    folder.mkdir()
+    model, lines = network(), []
+    progress = Progress("test")
+    progress.say = lines.append
+    state = train(
+        model, ClassificationObjective(Deadly(folder, deaths), RECIPE, 0, lambda _: {"val_top1": 1.0}), seed=0,
+        checkpoint=tmp_path / f"{deaths}.pt", identity=IDENTITY, progress=progress, workers=2,
+    )  # fmt: skip
+    return model, state, [line for line in lines if "ended" in line]
+
+
+def test_a_killed_worker_is_replaced_and_the_numbers_are_the_same(tmp_path):
+    model, state, lines = with_deaths(tmp_path, 2)
+    undisturbed, expected = run(tmp_path)
+    assert len(lines) == 2 and "2 new ones go on" in lines[0] and "data.workers" in lines[0]
+    assert same(model, undisturbed) and curves(state) == curves(expected)
+
+
+def test_workers_that_die_again_and_again_end_the_training_with_one_line(tmp_path):
+    with pytest.raises(TadaError, match=r"one of 2 processes that prepare clips was ended .* lower data\.workers"):
+        with_deaths(tmp_path, 99)
+
+
+def test_weights_that_are_not_finite_are_named_although_the_loss_is(tmp_path):
+    model = network()
+    model.register_buffer("unused", torch.tensor([1.0, float("inf")]))
+    with pytest.raises(TadaError, match=r"unused is not finite after step 3, .* lower train\.base_lr"):
+        run(tmp_path, model)
+    assert not (tmp_path / "checkpoint.pt").exists()
