@@ -18,6 +18,7 @@ from tada.report.paper import pages
 from tada.report.paper.figures import Figure, load_figure
 from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table, load_table
+from tada.report.plan import Wanted
 from tada.runs import recipes
 from tada.runs.record import OUTCOME, Outcome
 from tada.runs.run import Run
@@ -98,6 +99,11 @@ def everything() -> list[str]:
     """Every table and figure, as the file a person opens first, and the page that holds them all."""
     tables = [f"tables/{name}.md" for name in [*names("tables"), *pages()]]
     return [*tables, *(f"figures/{name}.svg" for name in names("figures")), "results/overview.html"]
+
+
+def every_run(wildcards: SimpleNamespace) -> list[str]:
+    """The outcomes of all runs that tables, figures and claims need, and the sizes of all networks; no page."""
+    return _needed(_checked(Wanted.of_the_paper))
 
 
 def overview_inputs(wildcards: SimpleNamespace) -> list[str]:
@@ -226,7 +232,7 @@ def _is_done(run: Run, outcome: Outcome) -> bool:
     return not outcome.failed and outcome.signature == run.signature and is_finished(run)
 
 
-def _needed(wanted: Table | Figure | Claims) -> list[str]:
+def _needed(wanted: Table | Figure | Claims | Wanted) -> list[str]:
     runs = [
         Run(_settings["scale"], dataset, model, seed)
         for dataset, model in sorted(wanted.runs)

@@ -39,6 +39,6 @@ for command in (
     *(reports.table, reports.audit, reports.claims, reports.settings, reports.overview, reports.figure),
     *(runs.status, runs.plan, runs.cancel, runs.logs),
     runs.evaluate_detections,
-    *(reports.snapshot, reports.readme),
+    *(reports.snapshot, reports.compare, reports.readme),
 ):
     app.command()(command)

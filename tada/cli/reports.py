@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tada.base import TadaError
 from tada.cli.runs import ExistingResultsOption, ScaleOption
 from tada.runs.settings import Scale
 
@@ -141,6 +142,25 @@ def snapshot(
         print(line)
     _write_readme(readme, folder)
     print(f"wrote {folder} and the numbers of {readme}")
+
+
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="Folder of results, or a snapshot.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Another one, e.g. of another machine.")],
+    scale: ScaleOption = Scale.MINI,
+    out: Annotated[Path, typer.Option(help="Folder for comparison.md, .tex, .html and .csv.")] = Path("tables"),
+) -> None:
+    """Say whether two sets of results agree: exit status 0 if they do, 1 if not, 2 where they cannot be compared."""
+    from tada.report.pages.compare import build_comparison, summary
+
+    try:
+        comparison = build_comparison(one, other, scale, out)
+    except TadaError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print("\n".join(summary(comparison)))
+    print(f"wrote {out / 'comparison'}.md, .tex, .html, .csv")
+    raise typer.Exit(0 if comparison.agrees else 1)
 
 
 def readme(folder: SnapshotOption = Path("snapshot"), readme: ReadmeOption = Path("README.md")) -> None:

@@ -17,6 +17,7 @@ from tada.base import TadaError, unknown
 from tada.base.files import CONFIG, read_json
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
+from tada.report.paper import pages
 from tada.report.paper.figures import Accuracies, Categories, Curves, Figure, figure_names, load_figure
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, category_of
 from tada.report.paper.sentences import Claims, load_claims
@@ -55,7 +56,8 @@ class Wanted:
     def of_the_paper(cls) -> "Wanted":
         """All tables, figures and claims."""
         tables, figures = (load_table(name) for name in table_names()), (load_figure(name) for name in figure_names())
-        return cls(tuple(tables), tuple(figures), load_claims())
+        claims = load_claims() if "claims" in pages() else Claims("", "", "", (), ())
+        return cls(tuple(tables), tuple(figures), claims)
 
     @cached_property
     def runs(self) -> set[tuple[str, str]]:
@@ -85,7 +87,7 @@ class Wanted:
         return set().union(*drawn, *(one.runs for one in quantities if isinstance(one, CurvePoint)))
 
     @cached_property
-    def networks(self) -> set[tuple[str, int, int]]:
+    def complexities(self) -> set[tuple[str, int, int]]:
         """(model, classes, resolution) of every network that is counted."""
         return self.claims.complexities.union(*(table.complexities for table in self.tables))
 

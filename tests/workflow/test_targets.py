@@ -44,6 +44,15 @@ def test_seeds_multiply_runs():
     assert len(targets.table_inputs(wildcards(name="table3b"))) == 3 * len(once)
 
 
+def test_every_run_is_that_of_all_tables_figures_and_claims():
+    targets.check_config({**CONFIG, "seeds": 2})
+    wanted = set(targets.every_run(wildcards()))
+    of_pages = [targets.table_inputs(wildcards(name=name)) for name in targets.names("tables")]
+    of_pages += [targets.figure_inputs(wildcards(name=name)) for name in targets.names("figures")]
+    assert wanted == {file for files in of_pages for file in files} | set(targets.claims_inputs(wildcards()))
+    assert any("seed1" in file for file in wanted) and not any("tables/" in file for file in wanted)
+
+
 def test_scale_moves_runs_and_needs_no_rendering():
     targets.check_config({**CONFIG, "scale": "paper"})
     assert all("results/paper/ssv2" in file for file in targets.table_inputs(wildcards(name="table3b")))

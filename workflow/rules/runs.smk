@@ -26,3 +26,9 @@ rule run:
         "python -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
         "--seed {wildcards.seed} --data={resources.data_root:q} --weights={resources.weights:q} "
         "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure"
+
+
+rule runs:
+    """All runs and sizes that the paper's tables, figures and claims need, and no page: for long trainings, in parts."""
+    input:
+        targets.every_run,

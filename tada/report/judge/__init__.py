@@ -48,6 +48,15 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided", "open", "inside the noise. It says nothing against the claim, nor for it."
     ELSEWHERE = "other scale", "", "the statements mean something at another scale only."
 
+    # of two sets of results
+    AGREES = (
+        "agrees",
+        "good",
+        "of a metric: the difference is inside the noise of training; of a claim: both sides have the same verdict.",
+    )
+    APART = "apart", "bad", "the difference is beyond the noise of training, or the very same weights gave it."
+    OPPOSED = "opposed", "bad", "the claim holds by one side and fails by the other."
+
     # of the audit
     DIFFERS = (
         "differs",

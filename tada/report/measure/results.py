@@ -6,9 +6,9 @@ overview all say scale, seeds, data, time, code, hardware and versions of their 
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +135,24 @@ class Results:
             return None
 
 
+def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Results:
+    """The results in a folder that a user names; without `seeds` of as many as there are.
+
+    Raises:
+        TadaError: it is neither a snapshot nor a folder of results of this scale, or a damaged snapshot.
+    """
+    archive = load_archive(folder) if is_archive(folder) else None
+    if archive is None and not (folder / scale).is_dir():
+        raise TadaError(f"{folder}: neither a snapshot nor a folder of results with runs of scale {scale}")
+    if archive is not None and archive.about.scale != scale:
+        raise TadaError(f"{folder}: a snapshot of scale {archive.about.scale}, and asked for is {scale}")
+    if seeds is None:
+        folders = (path.name.removeprefix("seed") for path in (folder / scale).glob("*/*/seed*"))
+        found = [seed for _, _, seed in archive.runs] if archive else [int(name) for name in folders if name.isdigit()]
+        seeds = max(found, default=-1) + 1
+    return Results(folder, scale, seeds)
+
+
 def read_run(run: Run) -> RunResult:
     """State of a run from its outcome and record."""
     try:
@@ -242,6 +260,47 @@ def about_code(environments: Sequence[Environment]) -> list[Line]:
         ("Hardware", "; ".join(hardware)),
         ("Versions", ", ".join([f"Python {python}", *versions])),
     ]
+
+
+SAME = "the same"
+
+
+def compared_provenance(one: Sequence[RunRecord], other: Sequence[RunRecord]) -> list[Line]:
+    """Code, versions, hardware, initial weights and data of two sets of runs, A and B.
+
+    Each line says "the same: ..." or what it is on either side.
+    """
+    aspects: dict[str, Callable[[RunRecord], str]] = {
+        "Code": lambda record: _commit(record.environment.git_commit, record.environment.git_dirty),
+        "Python": lambda record: record.environment.python,
+        **{name: partial(_version, name) for name in PACKAGES},
+        "Hardware": lambda record: machine(record.environment.hardware),
+        "Initial weights": lambda record: f"{record.initial.kind} {record.initial.sha256[:10]}".strip(),
+    }
+    lines = [(label, [Counter(map(aspect, records)) for records in (one, other)]) for label, aspect in aspects.items()]
+    for dataset in sorted({record.run.dataset for record in [*one, *other]}):
+        of = [[record for record in records if record.run.dataset == dataset] for records in (one, other)]
+        lines.append((f"Data, {dataset}", [Counter(_used(record) for record in records) for records in of]))
+    return [(label, _on_either_side(found)) for label, found in lines if any(of.keys() - {""} for of in found)]
+
+
+def _version(package: str, record: RunRecord) -> str:
+    return record.environment.packages.get(package, "")
+
+
+def _used(record: RunRecord) -> str:
+    return "; ".join(f"{part} {of.used:,} of {of.listed:,} used" for part, of in record.dataset.items())
+
+
+def _on_either_side(found: Sequence[Counter[str]]) -> str:
+    """ "the same: x" or "A: x; B: y (3 runs), z (2 runs)"."""
+    if found[0].keys() == found[1].keys():
+        return f"{SAME}: {', '.join(found[0])}"
+    texts = [
+        ", ".join((text or "none") + (f" ({count} runs)" if len(of) > 1 else "") for text, count in of.items())
+        for of in found
+    ]
+    return f"A: {texts[0]}; B: {texts[1]}"
 
 
 def rounded_time(seconds: float) -> str:

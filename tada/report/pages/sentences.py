@@ -116,7 +116,7 @@ def claims_page(
         pieces = [Piece(claim.says, note=number + 1), Piece(claim.place)]
         pieces.append(Piece(EMPTY if least is None else _points(float(least), claim.holds[0])))
         for one in (mini, full):
-            pieces += [Piece(_interval(one.weakest) if one.weakest else ""), Piece(one.verdict)]
+            pieces += [Piece(margin_text(one.weakest) if one.weakest else ""), Piece(one.verdict)]
         lines.append(tuple(pieces))
     heads = [ColumnHead("Claim", left=True), ColumnHead("Place", left=True), ColumnHead("paper's own margin")]
     for name in judged:
@@ -189,7 +189,7 @@ def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
             if one.margins:
                 margin = one.margins[number]
                 noise = "" if margin.estimate.noise == EXACT else f", noise of {margin.estimate.noise}"
-                found.append(f"{name} {_interval(margin)}{noise}")
+                found.append(f"{name} {margin_text(margin)}{noise}")
         parts.append(f"{text}" + (f": {'; '.join(found)}" if found else ""))
     text = ". ".join([parts[0], "; ".join(parts[1:])]) + "."
     return f"{text} {claim.note}".strip()
@@ -204,7 +204,8 @@ def _short(statement: Statement) -> Callable[[str], str]:
     return lambda text: " & ".join(metrics[text].models)
 
 
-def _interval(margin: Margin) -> str:
+def margin_text(margin: Margin) -> str:
+    """A margin and its interval, e.g. "+3.2 [+1.0, +5.4]"; without one where it is a count."""
     estimate = margin.estimate
     if all(isinstance(one, InitialDifference) for one in margin.statement.references.values()):
         return "equal" if not any(estimate.values) else f"equal to {max(estimate.values):.0e}"

@@ -45,6 +45,7 @@ from tada.report.measure.results import (
     RunResult,
     Unusable,
     machine,
+    open_results,
 )
 from tada.report.measure.samples import Hits, Samples, read_samples
 from tada.report.pages.sentences import audit_data, claims_data
@@ -234,20 +235,11 @@ def gather(
         TadaError: a source is neither results nor a snapshot, is damaged, or has no run of these recipes; or two have
             other results of one run.
     """
-    taken = [Source(folder, _opened(folder, scale, seeds)) for folder in sources]
+    taken = [Source(folder, open_results(folder, scale, seeds)) for folder in sources]
     archive = _archive(merge(taken, wanted, first), taken, wanted, out, data)
     lost = [f"{run.run.dataset}/{run.run.model} seed {run.run.seed}" for run in archive.runs.values() if run.bare]
     lines = [str(one) for one in taken]
     return archive, lines + ([f"without the videos behind their metrics: {_listed(lost)}"] if lost else [])
-
-
-def _opened(folder: Path, scale: Scale, seeds: int) -> Results:
-    results = Results(folder, scale, seeds)
-    if results.archive is None and not (folder / scale).is_dir():
-        raise TadaError(f"{folder}: neither a snapshot nor a folder of results with runs of scale {scale}")
-    if results.archive and results.archive.about.scale != scale:
-        raise TadaError(f"{folder}: a snapshot of scale {results.archive.about.scale}, and asked for is {scale}")
-    return results
 
 
 def merge(sources: Sequence[Source], wanted: Wanted, first: bool = False) -> dict[RunKey, RunResult]:
@@ -329,7 +321,7 @@ def _archive(
     archived = {key: _line(key, result, runs, wanted, sets) for key, result in runs.items()}
     networks: dict[NetworkKey, CountedNetwork] = {}
     for source in reversed(sources):  # the first source's count
-        found = {key: source.results.complexity(*key) for key in wanted.networks}
+        found = {key: source.results.complexity(*key) for key in wanted.complexities}
         networks |= {
             key: replace(one, environment=_thin(one.environment), extra={}) for key, one in found.items() if one
         }

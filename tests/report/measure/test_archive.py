@@ -55,7 +55,8 @@ def archive(tmp_path):
     right = np.array([True, True, True, False])
     samples = runs["ssv2", "tada2d", 0].samples
     samples["top1"] = pack(right, 0)
-    samples["top1 of tada2d & tada2d-16f"] = pack(~right, 0, {"tada2d-16f": "0" * 64})
+    other = runs["ssv2", "tada2d-16f", 0].record.checkpoint.sha256
+    samples["top1 of tada2d & tada2d-16f"] = pack(~right, 0, {"tada2d-16f": other})
     runs["ssv2", "tsn", 0] = ArchivedRun(RunName("mini", "ssv2", "tsn", 0), "abc", {})
     about = AboutArchive(FORMAT, "mini", 1, 9, "2026-01-02", {"results": 5}, {})
     networks = {("tsn", 400, 256): CountedNetwork(10, 20, {}, ENVIRONMENT)}
