@@ -378,6 +378,7 @@ def _published(record: RunRecord) -> RunRecord:
         initial=replace(record.initial, file=Path(record.initial.file).name, folder="", extra={}),
         checkpoint=replace(record.checkpoint, file=Path(record.checkpoint.file).name, extra={}),
         config={},
+        files={},
         extra={},
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from planting import ENVIRONMENT
+from planting import ENVIRONMENT, plant_record
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -21,6 +21,8 @@ from tada.report.pages.compare import MetricPair, compare, comparison_page, deci
 from tada.report.pages.snapshot import gather
 from tada.report.paper.quantities import Metric
 from tada.report.plan import Wanted
+from tada.runs.record import read_record
+from tada.runs.run import Run
 from tada.runs.settings import Scale
 
 OTHER_MACHINE = replace(
@@ -138,9 +140,8 @@ def test_the_same_weights_with_other_numbers(world):
     """Nothing was trained between them, so no noise of training excuses half a point."""
     one = world("one", tsn=[200])
     other = world("other", tsn=[202])
-    file = other / "mini/ssv2/tsn/seed0/metrics.json"
-    weights = json.loads((one / "mini/ssv2/tsn/seed0/metrics.json").read_text())["checkpoint"]
-    file.write_text(json.dumps({**json.loads(file.read_text()), "checkpoint": weights}))
+    weights = read_record(Run("mini", "ssv2", "tsn", 0, one)).checkpoint
+    plant_record(Run("mini", "ssv2", "tsn", 0, other), {"top1": 50.5}, checkpoint=weights)
     pair = by_name(compare(one, other, Scale.MINI))["ssv2/tsn top1"]
     assert (pair.same, pair.estimate.value, pair.verdict) == (True, 0.5, Verdict.APART)
 
