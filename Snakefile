@@ -15,6 +15,7 @@ report: "workflow/report.rst"
 targets.check_config(config)
 config["paper"] = targets.about_paper()
 targets.use_this_python()
+targets.remove_unreadable()
 
 
 wildcard_constraints:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tada.base import TadaError, typed_json, unknown
-from tada.base.files import CONFIG, PAPER
+from tada.base.files import CONFIG, PAPER, DamagedFile
 from tada.base.yaml_files import read_yaml
 from tada.data.catalog import Place
 from tada.models.registry import model_options
@@ -20,7 +20,7 @@ from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table, load_table
 from tada.report.plan import Wanted
 from tada.runs import recipes
-from tada.runs.record import OUTCOME, Outcome
+from tada.runs.record import OUTCOME, CountedNetwork, Outcome
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import is_finished
@@ -61,6 +61,20 @@ def config_file() -> str:
 def use_this_python() -> None:
     """Let the rules' `python` be the one that runs snakemake, also where its environment is not activated."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def remove_unreadable(results: Path = Path("results")) -> None:
+    """Remove outcomes and counts of networks that nobody can read, so that Snakemake, which sees only that a file is
+    there, has them made again; says which."""
+    for kind, places in ((Outcome, "*/*/*/seed*/outcome.json"), (CountedNetwork, "complexity/*/*.json")):
+        for file in sorted(results.glob(places)):
+            try:
+                typed_json.load(kind, file)
+            except FileNotFoundError:  # removed since by whoever makes it
+                continue
+            except DamagedFile as error:
+                print(error, file=sys.stderr)
+                file.unlink(missing_ok=True)
 
 
 def about_paper() -> dict[str, str]:
@@ -148,6 +162,7 @@ def run_inputs(wildcards: SimpleNamespace) -> list[str]:
     """What has to be there before a run: in mini, the rendered videos; and the run whose weights it starts from, or
     whose network gives the features, unless these are given."""
     run = _run(wildcards)
+    _requested.add(run.file(OUTCOME))  # whatever target this run is for
     rendered = [f"data/mini/{_videos(run)}/manifest.json"] if run.scale.renders else []
     first = None if _released(run) else _checked(lambda: run.initial)
     return rendered + ([str(first.file("outcome.json"))] if first else [])
@@ -224,7 +239,7 @@ def _outcome(file: Path) -> Outcome | None:
     """That of the last attempt, of whatever signature; None if there is none, or none that can be read."""
     try:
         return typed_json.load(Outcome, file)
-    except (OSError, typed_json.DamagedFile):
+    except (OSError, DamagedFile):
         return None
 
 

@@ -37,7 +37,7 @@ app.command("list")(reports.list_targets)
 for command in (
     *(runs.render, runs.check_data, runs.run, runs.complexity),
     *(reports.table, reports.audit, reports.claims, reports.settings, reports.overview, reports.figure),
-    *(runs.status, runs.plan, runs.cancel, runs.logs),
+    *(runs.status, runs.verify, runs.plan, runs.cancel, runs.logs),
     runs.evaluate_detections,
     *(reports.snapshot, reports.compare, reports.readme),
 ):

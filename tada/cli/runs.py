@@ -188,6 +188,24 @@ def status(
             pass
 
 
+def verify(
+    results: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("results"),
+) -> None:
+    """Look for damage in a folder of results: each file hashed, each accuracy computed again; status 1 if there is."""
+    from tada.base import TadaError
+    from tada.cluster.status import find_runs
+    from tada.report.measure.integrity import inspect_results
+
+    if not results.is_dir():
+        raise TadaError(f"{results}: no such folder of results")
+    found = inspect_results(find_runs(results), results)
+    for fault in found.faults:
+        print(fault)
+    print(found)
+    if found.faults:
+        raise SystemExit(1)
+
+
 def plan(
     targets: Annotated[list[str] | None, typer.Argument(help="E.g. tables/table2.md, figure3 or all.")] = None,
     config: Annotated[list[str] | None, typer.Option(help="As for snakemake, e.g. scale=paper; repeatable.")] = None,

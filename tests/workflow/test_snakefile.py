@@ -82,6 +82,11 @@ def trained(project: Path) -> dict[str, int]:
     return {file.parent.parent.name: file.stat().st_mtime_ns for file in (project / RESULTS).rglob("metrics.json")}
 
 
+def numbers(project: Path) -> dict[str, dict[str, float]]:
+    files = (project / RESULTS).rglob("metrics.json")
+    return {file.parent.parent.name: json.loads(file.read_text())["metrics"] for file in files}
+
+
 def test_one_command_makes_the_table_and_the_next_does_nothing(project):
     code, output = snakemake(project, "tables/small.md")
     assert code == 0, output
@@ -131,6 +136,35 @@ def test_a_failed_row_is_a_cell_and_the_next_call_repairs_it(project):
     assert after.keys() - before.keys() == {"tsn+avg"} and {m: after[m] for m in before} == before
     code, output = snakemake(project, "tables/small.md")
     assert code == 0 and "Nothing to be done" in output
+
+
+def test_a_failed_run_ends_with_status_1_whatever_target_was_asked_for(project):
+    models = project / "config/models.yaml"
+    text = models.read_text()
+    models.write_text(
+        text.replace("tsn+avg: {extends: tsn,", "tsn+avg: {depth: [3000, 1, 1, 1], alpha: 4, extends: tsn,")
+    )
+    code, output = snakemake(project, str(RESULTS / "tsn+avg/seed0/outcome.json"))
+    models.write_text(text)
+    assert code == 1 and re.search(r"1 runs failed; .*\n.*tsn\+avg/seed0: .*alpha", output), output
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0, output
+
+
+def test_damage_is_repaired_and_not_called_up_to_date(project):
+    before = numbers(project)
+    runs = {model: project / RESULTS / model / "seed0" for model in before}
+    tampered = runs["tsn"] / "metrics.json"
+    tampered.write_text(tampered.read_text().replace('"top1": ', '"top1": 1'))
+    os.truncate(runs["tada2d"] / "scores.npz", 100)
+    (runs["tsn+avg"] / "outcome.json").write_text("[1]")
+    code, output = snakemake(project, "-n", "tables/small.md")
+    assert code == 0 and re.search(r"^run\s+3$", output, re.MULTILINE), output
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0 and "scores.npz: has 100 bytes" in output and "training: 0 steps" in output, output
+    assert numbers(project) == before
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0 and "Nothing to be done" in output, output
 
 
 def test_a_killed_snakemake_is_simply_called_again(project):

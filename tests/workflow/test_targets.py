@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import targets
-from planting import plant_record
+from planting import ENVIRONMENT, plant_record
 
+from tada.base.files import write_json
+from tada.base.typed_json import to_json
 from tada.runs.record import RecordedFile, record_outcome
 
 CONFIG = {"scale": "mini", "seeds": 1, "data": {"ssv2": None}}
@@ -175,6 +177,36 @@ def test_failed_runs_end_the_call_with_status_1(capsys):
         targets.report_problems()
     assert ended.value.code == 1
     assert "ssv2/tsn/seed0: ValueError: no" in capsys.readouterr().err
+
+
+def test_a_failed_run_is_named_whatever_was_asked_for(capsys):
+    outcome("failed", attempt=1, error="ValueError: no")
+    targets.run_inputs(wildcards())  # as `snakemake results/mini/ssv2/tsn/seed0/outcome.json` asks for it
+    with pytest.raises(SystemExit) as ended:
+        targets.report_problems()
+    assert ended.value.code == 1 and "ssv2/tsn/seed0: ValueError: no" in capsys.readouterr().err
+
+
+CONTENTS = ["", "{", "[1]", "null", "NaN", '"text"', '{"params": null}', '{"params": NaN, "attempt": "1"}', "\xff"]
+
+
+@pytest.mark.parametrize("text", CONTENTS)
+@pytest.mark.parametrize("place", ["mini/ssv2/tsn/seed0/outcome.json", "complexity/tsn/400x256.json"])
+def test_what_nobody_can_read_is_removed_and_named(tmp_path, place, text, capsys):
+    file = tmp_path / "results" / place
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode("latin-1"))
+    targets.remove_unreadable()
+    assert not file.exists() and f"results/{place}: " in capsys.readouterr().err
+
+
+def test_what_can_be_read_stays(tmp_path, capsys):
+    outcome("failed", attempt=1, error="ValueError: no")
+    size = tmp_path / "results/complexity/tsn/400x256.json"
+    write_json(size, {"params": 1, "macs": 2, "uncounted": {}, "environment": to_json(ENVIRONMENT), "resolution": 256})
+    targets.remove_unreadable()
+    assert size.exists() and targets.Run("mini", "ssv2", "tsn", 0).file("outcome.json").exists()
+    assert capsys.readouterr().err == ""
 
 
 def test_no_failed_run_ends_quietly():

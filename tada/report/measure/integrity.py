@@ -1,0 +1,137 @@
+"""Whether a folder of results is as its runs have left it: `tada verify`.
+
+Every file is read and hashed. Beyond what a table looks at, the accuracies of a record are computed again from the
+scores beside it, and the videos counted.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tada.base import TadaError, typed_json
+from tada.base.files import DamagedFile, check_archive
+from tada.base.progress import ProgressNote
+from tada.report.measure.results import DONE, RunResult, Unusable
+from tada.report.measure.samples import read_hits
+from tada.runs.record import METRICS, OUTCOME, CountedNetwork, read_outcome, read_record
+from tada.runs.run import Run
+from tada.runs.verification import damage
+
+FINISHED, UNFINISHED, OUTDATED = "finished", "unfinished", "outdated"
+
+T = TypeVar("T")
+
+ROUNDING = 1e-6
+"""Percentage points by which an accuracy may differ from that of the scores."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a folder of results: a line for each fault, and how many runs and networks were looked at.
+
+    `outdated` runs are of another configuration, `unfinished` ones have no record; both are no faults.
+    """
+
+    faults: list[str]
+    finished: int
+    unfinished: int
+    outdated: int
+    networks: int
+
+    def __str__(self) -> str:
+        parts = [f"{self.finished} finished runs and {self.networks} counted networks"]
+        parts += [f"{self.unfinished} runs not finished"] if self.unfinished else []
+        parts += [f"{self.outdated} runs of another configuration, not looked at"] if self.outdated else []
+        return f"{', '.join(parts)}: {len(self.faults) or 'no'} fault{'s' * (len(self.faults) != 1)}"
+
+
+def inspect_results(runs: Iterable[Run], results: Path) -> Inspection:
+    """Look at everything that the runs have left below `results`, and at the counted networks there."""
+    faults: list[str] = []
+    states: Counter[str] = Counter()
+    for run in runs:
+        try:
+            state, found = _inspect_run(run)
+        except TadaError:  # without a recipe there is nothing to compare with
+            state, found = OUTDATED, []
+        states[state] += 1
+        faults += found
+    networks = sorted((results / "complexity").glob("*/*.json"))
+    for file in networks:
+        faults += _unreadable(CountedNetwork, file)
+    return Inspection(faults, states[FINISHED], states[UNFINISHED], states[OUTDATED], len(networks))
+
+
+def _inspect_run(run: Run) -> tuple[str, list[str]]:
+    """The state of a run, and its faults."""
+    faults = _unreadable(ProgressNote, run.file("progress.json"))
+    outcome = _read(read_outcome, run, faults)
+    record = _read(read_record, run, faults)
+    damaged = bool(faults)
+    if record is None:
+        if outcome is None and not damaged and run.file(METRICS).exists():
+            return OUTDATED, faults
+        if outcome is not None and not outcome.failed and not damaged:
+            faults.append(f"{run.file(METRICS)}: is missing or of another recipe, and {OUTCOME} says that it is done")
+        return UNFINISHED, faults + _archives(run, {})
+    if not damaged and (outcome is None or outcome.failed):
+        state = "says that the run failed" if outcome else "is missing or of another recipe"
+        faults.append(f"{run.file(OUTCOME)}: {state}, and {METRICS} is there")
+    changed = damage(run, record, thorough=True)
+    faults += [f"{run.file(name)}: {fault}" for name, fault in changed.items()]
+    if "scores.npz" not in changed:
+        faults += _contradictions(RunResult(run, DONE, record))
+    return FINISHED, faults + _archives(run, record.files)
+
+
+def _read(read: Callable[[Run], T | None], run: Run, faults: list[str]) -> T | None:
+    """What a file of the run holds; None where that is damaged, which is added to the faults."""
+    try:
+        return read(run)
+    except DamagedFile as error:
+        faults.append(str(error))
+        return None
+
+
+def _contradictions(result: RunResult) -> list[str]:
+    """Where the accuracies of a record are not those of its scores, or the videos not as many as it says."""
+    record, file = result.record, result.run.file("scores.npz")
+    names = [name for name in record.metrics if name.startswith(("top1", "top5"))]
+    try:
+        hits = {name: read_hits([[result]], name) for name in names}
+    except Unusable as error:
+        return [f"{file}: {error}"]
+    faults = [
+        f"{file}: gives {name} {found.by_seed[0]:.2f}, and {METRICS} says {record.metrics[name]:.2f}"
+        for name, found in hits.items()
+        if abs(found.by_seed[0] - record.metrics[name]) > ROUNDING
+    ]
+    videos, used = {len(found.videos) for found in hits.values()}, record.dataset["validation"].used
+    if hits and videos != {used}:
+        faults.append(f"{file}: is of {min(videos)} videos, and {METRICS} says {used}")
+    return faults[:1]  # the others follow from the first
+
+
+def _archives(run: Run, recorded: Iterable[str]) -> list[str]:
+    """Faults of checkpoints and scores that no record names: of a run that goes on, or kept besides."""
+    faults = []
+    for file in sorted([*run.folder.glob("*.pt"), *run.folder.glob("*.npz")]):
+        if file.name not in recorded and not file.name.startswith("."):
+            try:
+                check_archive(file)
+            except DamagedFile as error:
+                faults.append(str(error))
+    return faults
+
+
+def _unreadable(kind: type, file: Path) -> list[str]:
+    """The fault of a JSON file that is not what its writer writes; none where it is not there."""
+    try:
+        typed_json.load(kind, file)
+    except FileNotFoundError:
+        return []
+    except DamagedFile as error:
+        return [str(error)]
+    return []
