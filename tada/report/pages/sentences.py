@@ -20,7 +20,7 @@ from tada.report.measure.results import DONE, Line, Results, provenance
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.markup import write_page
 from tada.report.paper.printed import show
-from tada.report.paper.quantities import CalibrationCost, InitialDifference, LayerSize, Metric, NetworkSize
+from tada.report.paper.quantities import CalibrationCost, InitialDifference, LayerSize, Metric, NetworkSize, category_of
 from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, Statement, load_audit, load_claims
 from tada.report.paper.tables import TABLES, Paper, load_table
 from tada.runs.settings import Scale
@@ -131,7 +131,11 @@ def claims_page(
         grid=Grid(tuple(heads), tuple(lines), frozenset(rules)),
         notes=tuple(notes),
         order=tuple(_orders(claims, available)),
-        footer=(*CLAIMS_METHOD, *_about(claims, available)),
+        footer=(
+            *CLAIMS_METHOD,
+            *(("Not judged", f"{one.words} ({one.place}). {one.why}") for one in claims.unjudged),
+            *_about(claims, available),
+        ),
         data=claims_data(judged, paper),
     )
 
@@ -199,7 +203,8 @@ def _short(statement: Statement) -> Callable[[str], str]:
     """Names of models alone where all references are accuracies of one dataset and metric."""
     metrics = {text: one for text, one in statement.references.items() if isinstance(one, Metric)}
     kinds = {(metric.dataset, metric.name) for metric in metrics.values()}
-    if len(kinds) > 1 or len(metrics) < len(statement.references):
+    of_classes = any(category_of(metric.name) is not None for metric in metrics.values())
+    if of_classes or len(kinds) > 1 or len(metrics) < len(statement.references):
         return str
     return lambda text: " & ".join(metrics[text].models)
 

@@ -63,6 +63,15 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Unchecked:
+    """A number that cannot be recomputed or a sentence that cannot be judged, and why."""
+
+    place: str
+    words: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Claims:
     """All claims, and the tables whose order of rows is compared."""
 
@@ -71,6 +80,7 @@ class Claims:
     caption: str
     claims: tuple[Claim, ...]
     correlations: tuple[str, ...]
+    unjudged: tuple[Unchecked, ...] = ()
 
     @cached_property
     def runs(self) -> set[tuple[str, str]]:
@@ -105,7 +115,9 @@ def load_claims(path: Path = CLAIMS) -> Claims:
         about = (entry["id"], entry["place"], entry["says"], _words(entry))
         claims.append(Claim(*about, tuple(statements), entry.get("at", ""), _line(entry.get("note", ""))))
     correlations = tuple(spec.get("correlations", []))
-    return Claims(spec["title"], spec["place"], _line(spec["caption"]), tuple(claims), correlations)
+    return Claims(
+        spec["title"], spec["place"], _line(spec["caption"]), tuple(claims), correlations, _unchecked(spec, "unjudged")
+    )
 
 
 def _setting() -> Setting:
@@ -157,15 +169,6 @@ class Ordering:
 
 
 @dataclass(frozen=True)
-class Unchecked:
-    """A number that cannot be recomputed, and why."""
-
-    place: str
-    words: str
-    why: str
-
-
-@dataclass(frozen=True)
 class Audit:
     """Everything that is to be recomputed, and the numbers known from elsewhere with their sources."""
 
@@ -193,7 +196,7 @@ def load_audit(path: Path, paper: Paper) -> Audit:
         caption=_line(spec["caption"]),
         known={name: (entry["value"], entry["source"]) for name, entry in spec.get("known", {}).items()},
         checks=tuple(checks),
-        unchecked=tuple(Unchecked(e["place"], _words(e), _line(e["why"])) for e in spec.get("unchecked", [])),
+        unchecked=_unchecked(spec, "unchecked"),
     )
 
 
@@ -271,6 +274,10 @@ def _sum(entry: dict[str, Any]) -> Sum:
 def _ordering(entry: dict[str, Any]) -> Ordering:
     holds = tuple(Comparison(text) for text in entry["holds"])
     return Ordering(entry["id"], entry["place"], _words(entry), holds, _line(entry.get("note", "")))
+
+
+def _unchecked(spec: dict[str, Any], key: str) -> tuple[Unchecked, ...]:
+    return tuple(Unchecked(entry["place"], _words(entry), _line(entry["why"])) for entry in spec.get(key, []))
 
 
 def _words(entry: dict[str, Any]) -> str:

@@ -283,6 +283,12 @@ def test_claims_are_on_trained_networks_or_on_how_they_are_built_and_not_on_both
         assert len(kinds) == 1, claim.id
 
 
+def test_what_cannot_be_judged_says_why():
+    places = {one.place: one for one in SPEC.unjudged}
+    assert "too few to decide" in places["Figure A3's caption"].why
+    assert all(one.words.startswith("“") for one in SPEC.unjudged)
+
+
 def test_words_of_cells_are_told_from_the_papers():
     for name in ("non-linear-kernels", "calibration-alone", "ensemble-ssv2", "ensemble-k400", "global-context"):
         assert CLAIMS[name].words.startswith("Cells of Table ")
