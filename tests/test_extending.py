@@ -176,10 +176,9 @@ TABLE = {
     "title": "Table J",
     "caption": "One row.",
     "place": "A test",
-    "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
     "columns": {
         "name": {"header": "Model"},
-        "top1": {"header": "Jester", "metric": "top1", "dataset": "jester", "tolerance": "top1"},
+        "top1": {"header": "Jester", "metric": "top1", "dataset": "jester"},
     },
     "rows": [{"model": "tada2d", "cells": {"name": "TAda2D", "top1": "95.0"}}],
 }
@@ -230,10 +229,9 @@ OTHER = {
         "title": "Table 1",
         "caption": "One row.",
         "place": "Section 4",
-        "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
         "columns": {
             "name": {"header": "Model"},
-            "top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"},
+            "top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2"},
         },
         "rows": [{"model": "tsn", "cells": {"name": "TSN", "top1": "33.3"}}],
     },

@@ -20,14 +20,11 @@ SMALL = """\
     title: Table 0
     place: Nowhere
     caption: Small & hand-made_.
-    tolerances:
-      top1: {value: 0.5, why: Chosen so that edges are easy to hit.}
-      delta: {value: 0.7, why: Chosen so that edges are easy to hit.}
     columns:
       name: {header: Name}
       params: {header: Params, complexity: params, classes: 400, resolution: 256}
-      top1: {header: Top-1, metric: top1, dataset: ssv2, tolerance: top1}
-      delta: {header: Δ, delta_of: top1, tolerance: delta}
+      top1: {header: Top-1, metric: top1, dataset: ssv2}
+      delta: {header: Δ, delta_of: top1}
     rows:
       - model: tsn
         cells: {name: TSN ✗, params: 23.1M, top1: "32.0", delta: "-"}

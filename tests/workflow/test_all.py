@@ -13,14 +13,13 @@ import yaml
 
 from tada.base.files import PROJECT
 
-TOP1 = {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"}
+TOP1 = {"header": "Top-1", "metric": "top1", "dataset": "ssv2"}
 SPECS = {
     "paper/paper.yaml": {"title": "A Paper", "short": "Paper", "venue": "A test"},
     "paper/tables/small.yaml": {
         "title": "Table T",
         "place": "A test",
         "caption": "Two rows.",
-        "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
         "columns": {"name": {"header": "Model"}, "top1": TOP1},
         "rows": [
             {"model": "tsn", "cells": {"name": "TSN", "top1": "32.0"}},

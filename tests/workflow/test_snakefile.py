@@ -24,11 +24,10 @@ TABLE = {
     "title": "Table T",
     "caption": "Two rows.",
     "place": "A test",
-    "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
     "columns": {
         "name": {"header": "Model"},
-        "top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"},
-        "delta": {"header": "Δ", "delta_of": "top1", "tolerance": "top1"},
+        "top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2"},
+        "delta": {"header": "Δ", "delta_of": "top1"},
     },
     "rows": [
         {"model": "tsn", "cells": {"name": "TSN", "top1": "32.0", "delta": "-"}},

@@ -28,8 +28,9 @@ class Verdict(StrEnum):
         return member
 
     # of cells
-    MATCH = "match", "good", "the reported number, within the tolerance or to its digits"
-    OFF = "off", "bad", "another number"
+    MATCH = "match", "good", "the reported number: to its digits, or the difference surely counts as none"
+    OFF = "off", "bad", "another number: in other digits, or beyond the noise"
+    UNCLEAR = "unclear", "open", "inside the noise, and it may be another number: more seeds are needed"
     MINI = "mini", "", "an accuracy of a mini run, which gets no verdict"
     LIBRARY = "library", "", "a peer's network as a library builds it, which gets no verdict"
 
@@ -68,7 +69,7 @@ class Verdict(StrEnum):
     ADDS_UP = "adds up", "good", "the printed digits give the printed number, or order of numbers."
 
 
-OF_CELLS = (Verdict.MATCH, Verdict.OFF, Verdict.MINI, Verdict.LIBRARY, Verdict.FAILED, Verdict.PENDING)
+OF_CELLS = (Verdict.MATCH, Verdict.OFF, Verdict.UNCLEAR, Verdict.MINI, Verdict.LIBRARY, Verdict.FAILED, Verdict.PENDING)
 
 
 OF_CLAIMS = (

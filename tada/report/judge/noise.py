@@ -299,12 +299,13 @@ def _over_videos(parts: Sequence[_Part], seeds: Sequence[int]) -> _Spread | None
     sample = paired[0].samples
     units = units_of(by_video, sample.groups if isinstance(sample, Hits) else None)
     count, videos = units.shape[1], by_video.shape[1]
-    if count < 2:
+    effective = effective_number(sample.groups) if isinstance(sample, Hits) and sample.groups is not None else count
+    if effective <= 1:
         return None
-    variance = alone + units.mean(0).var(ddof=1) / count
+    variance = alone + units.mean(0).var() / count * effective / (effective - 1)
     if isinstance(sample, Hits):  # two made-up videos, one all for and one all against
         variance += 2 * (100.0 * max(abs(part.weight) for part in paired) / videos) ** 2
-    return _Spread(float(variance), within_of(units), count - 1, videos)
+    return _Spread(float(variance), within_of(units), effective - 1, videos)
 
 
 def units_of(by_video: Floats, groups: npt.NDArray | None) -> Floats:
@@ -320,6 +321,12 @@ def units_of(by_video: Floats, groups: npt.NDArray | None) -> Floats:
     means = by_video.mean(1, keepdims=True)
     sums = np.stack([np.bincount(place, row, count) for row in by_video - means])
     return means + sums * (count / by_video.shape[1])
+
+
+def effective_number(groups: npt.NDArray) -> float:
+    """The number of groups of equal size that tell as much as these: a few long videos have most of the segments."""
+    _, sizes = np.unique(groups, return_counts=True)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def within_of(units: Floats) -> float:

@@ -1,4 +1,4 @@
-"""What stands under a table, so that a reader can judge its numbers: provenance, conventions and tolerances.
+"""What stands under a table, so that a reader can judge its numbers: provenance, conventions and verdicts.
 
 Tables of EPIC-KITCHENS-100's actions add how pairs of a verb and a noun are scored; tables of localization, how
 detections are scored, and how good their proposals are.
@@ -12,9 +12,10 @@ from tada.base.provenance import Environment
 from tada.data.catalog import localization_of
 from tada.report.measure.results import DONE, Line, Results, about_code, about_runs
 from tada.report.measure.values import Value, measure
+from tada.report.paper import about_paper
 from tada.report.paper.printed import show
-from tada.report.paper.quantities import LayerSize, LibrarySize, Metric, NetworkSize, Structure
-from tada.report.paper.tables import Table, Tolerance
+from tada.report.paper.quantities import Difference, LayerSize, LibrarySize, Metric, NetworkSize, Structure
+from tada.report.paper.tables import Table
 from tada.runs.recipes import is_runnable, load_recipe
 from tada.runs.record import CountedNetwork
 
@@ -46,22 +47,25 @@ def footer(table: Table, results: Results) -> list[Line]:
         environments.append(environment())  # counted while the table was built
     lines += action_scores(table, results) + localization(table, results)
     lines += about_code(environments) + _conventions(table, complexities)
-    return lines + (_tolerances(table) if results.scale.gives_verdicts else [])
+    return lines + (_verdicts(table) if results.scale.gives_verdicts else [])
 
 
-def _tolerances(table: Table) -> list[Line]:
-    """Which accuracies match; the reason once for all columns that share it."""
-    headers = {column.name: f"{column.over} {column.header}".strip() for column in table.columns}
-    by_tolerance: dict[Tolerance, list[str]] = {}
-    for _, cell in table.cells():
-        if cell.tolerance is not None:
-            columns = by_tolerance.setdefault(cell.tolerance, [])
-            if headers[cell.column] not in columns:
-                columns.append(headers[cell.column])
-    return [
-        ("Tolerance", f"{', '.join(columns)} within {tolerance.value:g}. {tolerance.why}")
-        for tolerance, columns in by_tolerance.items()
-    ]
+def _verdicts(table: Table) -> list[Line]:
+    """Which accuracies match."""
+    accuracies = [cell for _, cell in table.cells() if isinstance(cell.quantity, Metric | Difference)]
+    tolerance = next((cell.tolerance for cell in accuracies if cell.tolerance), None)
+    if tolerance is not None:
+        said = f"what is published for a checkpoint matches within {tolerance.value:g}. {tolerance.why}"
+        return [("Tolerance", said)]
+    same = about_paper().same
+    if not accuracies or same is None:
+        return []
+    said = (
+        "the paper's accuracy is of a single training. A difference to it matches where its 90% interval, with the "
+        f"noise of trainings here and there, lies within {same.points:g} points, is off where its 95% interval does "
+        f"not hold zero, and is unclear else; a note says how many seeds would decide. {same.why}"
+    )
+    return [("Verdicts", said)]
 
 
 def _conventions(table: Table, complexities: Sequence[CountedNetwork]) -> list[Line]:

@@ -125,10 +125,13 @@ def _caption(scale: Scale) -> str:
 def _targets(snapshot: Snapshot) -> str:
     scale = snapshot.scale
     lines = [_target(target) for target in snapshot.read_targets()]
-    heads = ("", "", f"reproduced at {scale}", "match", "off", "mini", "time of its runs")
-    shown = [place for place in range(len(heads)) if place != 5 or scale.renders]
-    meaning = "`match`: the paper's number to its digits or within the stated tolerance; `off`: another number"
-    meaning += "; `mini`: an accuracy at mini scale, which gets no verdict" if scale.renders else ""
+    heads = ("", "", f"reproduced at {scale}", "match", "off", "unclear", "mini", "time of its runs")
+    shown = [place for place in range(len(heads)) if place != (5 if scale.renders else 6)]
+    if scale.renders:
+        meaning = "`match`: the paper's count to its digits; `off`: another count; `mini`: an accuracy at mini scale, "
+        meaning += "which gets no verdict"
+    else:
+        meaning = "`match`: the paper's number; `off`: another; `unclear`: inside the noise, so that it may be either"
     table = _table([heads[place] for place in shown], [[line[place] for place in shown] for line in lines], left=3)
     return f"{table}\n\n{meaning}. Tables share runs, so their times do not add up."
 
@@ -139,7 +142,7 @@ def _target(target: Target) -> tuple[str, ...]:
         target.title,
         textwrap.shorten(target.about, 75, placeholder=" ..."),
         _reproduced(counts, target.runs, target.done),
-        *(str(counts[verdict] or "") for verdict in (Verdict.MATCH, Verdict.OFF, Verdict.MINI)),
+        *(str(counts[verdict] or "") for verdict in (Verdict.MATCH, Verdict.OFF, Verdict.UNCLEAR, Verdict.MINI)),
         rounded_time(target.seconds) if target.done else "",
     )
 

@@ -17,7 +17,8 @@ from tada.report.measure.results import Results
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.footer import footer
 from tada.report.pages.markup import write_page
-from tada.report.paper.quantities import Metric
+from tada.report.paper import about_paper
+from tada.report.paper.quantities import Difference, Metric
 from tada.report.paper.tables import TABLES, Column, Table, against_published, load_table
 from tada.runs.settings import Scale
 
@@ -176,6 +177,7 @@ def _here(cell: Filled, notes: Notes) -> Piece:
     reasons = list(dict.fromkeys(str(p) if p.log else f"{p.status}: {p.reason}" for p in value.problems))
     if value.numbers and reasons:
         reasons.insert(0, f"{len(value.numbers)} of {value.wanted} seeds")
+    reasons += [cell.note] if cell.note else []
     note = " ".join(part for part in (cell.cell.note, "; ".join(reasons)) if part)
     return Piece(cell.here, link=value.log, note=notes.number(note))
 
@@ -197,6 +199,8 @@ COLUMNS = (
     "difference",
     "tolerance",
     "verdict",
+    "low",
+    "high",
     "source",
 )
 
@@ -212,7 +216,7 @@ def _line(name: str, row: str, column: str, filled: Filled) -> dict[str, object]
     line: dict[str, object] = {"table": name, "row": row, "column": column, "kind": filled.kind}
     line |= {"reported": cell.reported, "verdict": str(filled.verdict or "")}
     if cell.quantity is not None:
-        line["tolerance"] = cell.tolerance.value if cell.tolerance else "printed digits"
+        line["tolerance"] = _tolerance(filled)
     if value is not None and value.log is not None:
         line["source"] = value.log.as_posix()
     if value is not None and value.status == "done":
@@ -221,9 +225,21 @@ def _line(name: str, row: str, column: str, filled: Filled) -> dict[str, object]
             "std": _plain(value.std),
             "n": len(value.numbers) or None,
             "difference": _plain(filled.difference),
+            "low": _plain(filled.gap.low if filled.gap else None),
+            "high": _plain(filled.gap.high if filled.gap else None),
             "source": "; ".join(path.as_posix() for path in value.sources),
         }
     return line
+
+
+def _tolerance(filled: Filled) -> str:
+    """Points that count as no difference; of a count the printed digits; nothing where nothing is judged."""
+    if not isinstance(filled.cell.quantity, Metric | Difference):
+        return "printed digits"
+    if filled.cell.tolerance:
+        return f"{filled.cell.tolerance.value:g}"
+    same = about_paper().same
+    return f"{same.points:g}" if filled.gap and same else ""
 
 
 def _plain(number: float | Decimal | None) -> str | None:

@@ -46,7 +46,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a reproduced accuracy may be from the reported one, in its own unit, and why that far."""
+    """How far the accuracy of a released checkpoint may be from what is published for it, in points, and why so far."""
 
     value: float
     why: str
@@ -56,9 +56,9 @@ class Tolerance:
 class Cell:
     """The paper's text and the quantity that it reports.
 
-    `kind` is "blank" (the paper's cell is empty), "given" (text), "cited" (another paper's number) or "measured". An
-    accuracy has a `tolerance`. A `Difference` is one of the column `of` to the row `base`. With `formula` the text is a
-    formula, which has a value at the layer's setting.
+    `kind` is "blank" (the paper's cell is empty), "given" (text), "cited" (another paper's number) or "measured".
+    What is published for a checkpoint has a `tolerance`. A `Difference` is one of the column `of` to the row `base`.
+    With `formula` the text is a formula, which has a value at the layer's setting.
     """
 
     column: str
@@ -151,7 +151,7 @@ def load_table(name: str, folder: Path = TABLES) -> Table:
     """The spec `<folder>/<name>.yaml`.
 
     Raises:
-        TadaError: no such table (the nearest names are given), or a key, column, row or tolerance that does not exist.
+        TadaError: no such table (the nearest names are given), or a key, column or row that does not exist.
     """
     path = folder / f"{name}.yaml"
     if not path.exists():
@@ -196,8 +196,6 @@ class _Reader:
             raise unknown(
                 "metric column", of, (n for n, c in self.columns.items() if "metric" in c), f"{where}.delta_of"
             )
-        if (tolerance := column.get("tolerance")) and tolerance not in self.spec.get("tolerances", {}):
-            raise unknown("tolerance", tolerance, self.spec.get("tolerances", {}), f"{where}.tolerance")
 
     def _column(self, name: str) -> Column:
         column = self.columns[name]
@@ -242,7 +240,6 @@ class _Reader:
             "measured",
             quantity,
             note,
-            self._tolerance(settings) if isinstance(quantity, Metric | Difference) else None,
             of=settings["delta_of"] if delta else "",
             base=row["base"] if delta else "",
             formula=isinstance(quantity, LayerSize) and self.columns[name].get("formula", False),
@@ -298,10 +295,6 @@ class _Reader:
         if not isinstance(metric, Metric):
             raise TadaError(f"{where}: a difference of {column}, which is not measured in both rows")
         return metric
-
-    def _tolerance(self, column: dict[str, Any]) -> Tolerance:
-        entry = self.spec["tolerances"][column["tolerance"]]
-        return Tolerance(entry["value"], " ".join(entry["why"].split()))
 
 
 def _figures(table: Table, columns: tuple[str, ...]) -> list[Row]:

@@ -11,6 +11,7 @@ from tada.report.judge.noise import (
     Estimate,
     Training,
     difference,
+    effective_number,
     holm,
     rank_correlation,
     ranked,
@@ -144,6 +145,19 @@ def test_segments_of_a_video_are_no_independent_videos():
     assert found.error**2 == pytest.approx((100.0 * of_videos).var(ddof=1) / 40 + made_up)
     assert (found.freedom, found.videos) == (pytest.approx(39, rel=0.01), 400)
     assert weighted_sum([1.0], [hits(np.repeat(of_videos, 10))], STEADY).error < found.error / 2.5
+
+
+def test_unequal_groups_count_as_fewer():
+    assert effective_number(np.array(list("aabbcc"))) == pytest.approx(3)
+    assert effective_number(np.array(list("aaaaab"))) == pytest.approx(36 / 26)
+    right = np.arange(40) % 3 == 0
+    found = weighted_sum([1.0], [hits(right, groups=np.repeat(["a", "b", "c"], [20, 10, 10]))], STEADY)
+    sums = [100 * (right[part] - right.mean()).sum() for part in (slice(20), slice(20, 30), slice(30, 40))]
+    effective = 1600 / 600
+    plain = sum(one**2 for one in sums) / 1600 * effective / (effective - 1)
+    assert found.error**2 == pytest.approx(plain + 2 * (100 / 40) ** 2)
+    alone = weighted_sum([1.0], [hits(right, groups=np.repeat(["a"], 40))], STEADY)
+    assert alone.noise == "unknown"  # one video says nothing of others
 
 
 def test_units_of_unequal_groups_keep_the_mean():

@@ -14,11 +14,9 @@ SPEC = """\
     title: Table 0
     place: Nowhere
     caption: Four rows.
-    tolerances:
-      top1: {value: 0.5, why: Chosen so that edges are easy to hit.}
     columns:
-      top1: {header: Top-1, metric: top1, dataset: ssv2, tolerance: top1}
-      delta: {header: Δ, delta_of: top1, tolerance: top1}
+      top1: {header: Top-1, metric: top1, dataset: ssv2}
+      delta: {header: Δ, delta_of: top1}
     rows:
       - {model: tsn, cells: {top1: "32.0", delta: "-"}}
       - {model: tsn+lin-k1, base: tsn, cells: {top1: "37.5", delta: "+5.5"}}

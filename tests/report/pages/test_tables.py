@@ -18,11 +18,15 @@ def test_values_differences_and_verdicts(small):
     cells = small.cells()
     top1 = cells["tada2d", "top1"]
     assert (top1["kind"], top1["reported"], top1["reproduced"], top1["n"]) == ("metric", "63.8", "63.2", "1")
-    assert (top1["difference"], top1["tolerance"], top1["verdict"]) == ("-0.6", "0.5", "off")
+    assert (top1["difference"], top1["tolerance"], top1["verdict"]) == ("-0.6", "1.5", "unclear")
+    # Two trainings of 0.4 points each, as if of 20 degrees of freedom
+    assert [float(top1[end]) for end in ("low", "high")] == pytest.approx([-0.6 - 1.18, -0.6 + 1.18], abs=0.01)
+    assert "would be decided with 2 seeds" in small.text()
+    assert "matches where its 90% interval" in small.text() and "within 1.5 points" in small.text()
     assert top1["source"].endswith("results/paper/ssv2/tada2d/seed0/metrics.json")
     assert cells["tsn", "top1"]["verdict"] == "match"
     delta = cells["tada2d", "delta"]
-    assert (delta["reproduced"], delta["difference"], delta["verdict"]) == ("31.16", "-0.64", "match")
+    assert (delta["reproduced"], delta["difference"], delta["verdict"]) == ("31.16", "-0.64", "unclear")
     assert cells["tsn", "delta"]["kind"] == "given"
     assert (cells["peer", "top1"]["kind"], cells["peer", "top1"]["verdict"]) == ("cited", "")
 
@@ -46,7 +50,8 @@ def test_mini_gives_no_verdict_on_accuracies(small):
         "mini"
     }
     assert "never levels" in small.text()
-    assert "Tolerance" not in small.text()
+    assert "Verdicts" not in small.text()
+    assert small.cells()["tada2d", "top1"]["tolerance"] == ""
 
 
 def test_seeds_give_mean_and_deviation(small):
@@ -140,11 +145,9 @@ ENSEMBLE = """\
     title: Table 0
     place: Nowhere
     caption: Two networks together.
-    tolerances:
-      top1: {value: 0.5, why: Chosen so that edges are easy to hit.}
     columns:
       gflops: {header: GFLOPs, complexity: gflops, classes: 400, resolution: 256}
-      top1: {header: Top-1, metric: top1, dataset: ssv2, tolerance: top1}
+      top1: {header: Top-1, metric: top1, dataset: ssv2}
     rows:
       - id: both
         ensemble: [tada2d, tada2d-16f]
@@ -192,7 +195,7 @@ def test_a_video_that_one_network_could_not_decode_counts_for_no_ensemble(plant)
 
 def test_an_ensemble_of_actions_puts_the_views_side_by_side(plant):
     metrics = ("top1_action", "top1_action_joint")
-    columns = [f"{name}: {{header: {name}, metric: {name}, dataset: ek100, tolerance: top1}}" for name in metrics]
+    columns = [f"{name}: {{header: {name}, metric: {name}, dataset: ek100}}" for name in metrics]
     before, rows = ENSEMBLE.split("      gflops: ", maxsplit=1)[0], ENSEMBLE.split("    rows:")[1]
     text = before + "".join(f"      {column}\n" for column in columns) + "    rows:" + rows
     plant.spec(text.replace('gflops: 3.5×30, top1: "75.0"', ", ".join(f'{name}: "75.0"' for name in metrics)))
