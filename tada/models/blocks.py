@@ -269,7 +269,8 @@ def initialise(network: Network, seed: int) -> None:
     Convolutions (Kaiming-normal, fan out) come first, then heads, then calibrations, so networks that differ in
     TAdaConv or aggregation alone start from the same base weights if their seeds agree. All of it is as in the authors'
     releases but for TAdaConv's base weights: their layer draws them from ±1/sqrt(its number of weights), which only
-    shows where no ImageNet weights replace them.
+    shows where no ImageNet weights replace them; and of R(2+1)D's temporal convolutions, which no release has, Appendix
+    B says "randomly" and no more.
     """
     device = next(network.parameters()).device
     if device.type == "meta":  # a network without values, built to be counted
