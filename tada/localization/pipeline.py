@@ -97,6 +97,7 @@ class _Localization:
         self.stop, self.progress, self.group = stop, progress, group
 
     def run_all(self) -> TaskResult | None:
+        checkpoint = self.group.on_main(self._read_bmn)  # before anything long, since it may be refused
         splits = self.source.read()
         check_classes(splits.classes, self.run, splits.layout)
         self.progress.say(splits.layout)
@@ -110,7 +111,7 @@ class _Localization:
             [video for video in videos if video.name not in extraction.skipped]
             for videos in (splits.train, splits.validation)
         )
-        state = self.group.on_main(lambda: self._read_bmn(self.released) if self.released else self._train(train))
+        state = self.group.on_main(lambda: TrainingState() if self.released else self._train(train))
         proposals = self.group.broadcast(self.group.on_main(lambda: self._propose(validation)))
         probabilities = self.source.classify(train, validation, proposals)
         if state is None:  # the main process alone trains, and has the results
@@ -119,14 +120,15 @@ class _Localization:
         metrics |= self._recall(train, validation, proposals)
         if self.released:
             del counts["train"]  # of which nothing was used
-        file = self.released or self.run.file("checkpoint.pt")
-        checkpoint = Checkpoint(file.name, sha256(file))
+        checkpoint = checkpoint or Checkpoint("checkpoint.pt", sha256(self.run.file("checkpoint.pt")))
         return TaskResult(metrics, counts, self.source.initial, checkpoint, state.curves, state.seconds, state.resumes)
 
-    def _read_bmn(self, file: Path) -> TrainingState:
-        """Take the network of proposals from a checkpoint of the authors; in the main process alone."""
-        self.bmn = read_bmn(file, self.recipe.bmn).to(self.group.device)
-        return TrainingState()
+    def _read_bmn(self) -> Checkpoint | None:
+        """Take `bmn` from the authors' checkpoint, if that is to be tested; in the main process alone."""
+        if self.released is None:
+            return None
+        self.bmn = read_bmn(self.released, self.recipe.bmn).to(self.group.device)
+        return Checkpoint(self.released.name, sha256(self.released))
 
     def _train(self, videos: Sequence[Untrimmed]) -> TrainingState:
         """Train the network of proposals, `bmn`; in the main process alone."""

@@ -507,6 +507,14 @@ def test_a_part_that_is_not_given_is_asked_for(small, released, tmp_path, part):
     assert "\n" not in str(caught.value)
 
 
+def test_a_bmn_that_is_refused_ends_the_run_before_anything_is_read(small, released, checkpoint, tmp_path):
+    changed(checkpoint, **{"head.sample_mask": torch.zeros(12, 7)})
+    run = Run("first-release", "ek100-localization", "tada2d", 0, tmp_path / "results")
+    with pytest.raises(TadaError, match=r"head\.sample_mask is \[12, 7\]"):
+        execute(run, json.dumps(released), lambda: False)
+    assert not run.file("features").exists() and not run.file("metrics.json").exists()
+
+
 def test_training_does_not_enter_the_signature(small, tmp_path):
     def signature(**changes):
         content = {**RECIPES, "ek100-localization": {**RECIPES["ek100-localization"], **changes}}
