@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
-from tada.base.files import replacing
+from tada.base.files import disk_error, remove_leftovers, replacing
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag, stop_without_parent
 from tada.base.progress import Progress, Silent, reporting
 from tada.classification.pipeline import classify
@@ -56,6 +56,8 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
         if group.is_main:
             progress = stack.enter_context(reporting(str(run), run.file("log.txt"), run.file("progress.json")))
             stack.enter_context(FileLock(run.file(".lock")))
+        if group.is_main:
+            remove_leftovers(run.folder, below=True)
         if group.any(group.is_main and is_finished(run))[0]:
             return
         for fault in remove_damage(run) if group.is_main else ():
@@ -69,8 +71,9 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
                 _record(run, result, time.monotonic() - began, group)
                 progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in result.metrics.items()))
         except Exception as error:
+            refusal = disk_error(error, run.folder)
             clear = isinstance(error, TadaError | Interrupted)
-            progress.say(str(error) if clear else traceback.format_exc())
+            progress.say(str(refusal or error) if refusal or clear else traceback.format_exc())
             raise
 
 
@@ -145,7 +148,8 @@ def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     except TadaError as error:
         return _fail(run, arguments["attempt"], str(error))
     except Exception as error:
-        return _fail(run, arguments["attempt"], f"{type(error).__name__}: {error}")
+        reason = disk_error(error, run.folder) or f"{type(error).__name__}: {error}"
+        return _fail(run, arguments["attempt"], str(reason))
     if os.environ.get("RANK", "0") == "0":
         record_outcome(run, arguments["attempt"])
     return 0
@@ -153,8 +157,11 @@ def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
 
 def _fail(run: Run, attempt: int, error: str) -> int:
     """Note the first failure; those of other processes follow from it."""
-    if last_outcome(run) is None:
-        record_outcome(run, attempt, error=error)
+    try:
+        if last_outcome(run) is None:
+            record_outcome(run, attempt, error=error)
+    except TadaError as unwritable:
+        print(f"[{run}] {unwritable}", file=sys.stderr)
     return 1
 
 

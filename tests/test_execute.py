@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -218,3 +219,34 @@ def test_a_killed_command_leaves_nobody_training(run, tmp_path, finished):
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output
     assert_same_numbers(tmp_path / FOLDER, finished)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Gives a folder on a disk of so many KiB, where this user may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(size):
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", place]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("mounting a small disk is for root")
+        return place
+
+    yield mount
+    subprocess.run(["umount", place], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("size", [16, 48, 120])
+def test_a_full_disk_is_one_line(size, run, small_disk, tiny_ssv2, finished):
+    disk = small_disk(size)
+    process = run(cwd=disk)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Traceback" not in output, output
+    assert f"the disk at {disk} is full" in output
+    subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+    again = run(cwd=disk)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert_same_numbers(disk / FOLDER, finished)

@@ -2,19 +2,23 @@
 
 Where they stand: at the top level of a checkout, under share/ of an installation.
 
-Whole or absent: written under a temporary name, then renamed, so that no reader ever meets half a file.
+Whole or absent: written under a temporary name, then renamed, so that no reader ever meets half a file. A disk that
+takes no more is a `DiskError`, which says which one.
 
 Growing: lines of JSON that several processes append, readable even where one was killed in the middle of a line; and
 the new end of a log.
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
+import socket
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +39,86 @@ class DamagedFile(TadaError):
     """A file whose content is not what its writer writes; the message names the file and says what is wrong."""
 
 
+class DiskError(TadaError):
+    """A disk that is full or only read from, or on which the user may write no more."""
+
+
+_REFUSALS = {
+    errno.ENOSPC: "is full",
+    errno.EDQUOT: "has no room left within your quota",
+    errno.EROFS: "is only read from",
+}
+
+
+def disk_error(error: BaseException, path: Path) -> DiskError | None:
+    """What it means that `path` could not be written; None if that has nothing to do with its disk."""
+    place = next((parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists()), Path("/"))
+    refusal = _REFUSALS.get(getattr(error, "errno", None) or 0)
+    if refusal is None and isinstance(error, RuntimeError) and shutil.disk_usage(place).free < _NO_ROOM:
+        refusal = _REFUSALS[errno.ENOSPC]  # torch.save says only that it failed to write
+    if refusal is None:
+        return None
+    disk = next(parent for parent in (place.resolve(), *place.resolve().parents) if parent.is_mount())
+    return DiskError(
+        f"{path}: not written: the disk at {disk} {refusal}; what was saved before is whole, and after making room, or "
+        "choosing another folder, the same command goes on from there"
+    )
+
+
+_NO_ROOM = 1 << 20
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """Turns an error of writing to `path` into a DiskError where its disk is the reason."""
+    try:
+        yield
+    except Exception as error:
+        if refusal := disk_error(error, path):
+            raise refusal from None
+        raise
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to write to; on success it replaces `path`, on an exception it goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Yield a temporary path beside `path` to write to; on success it replaces `path`, on an exception it goes.
+
+    Raises:
+        DiskError: the disk takes no more.
+    """
+    temporary = path.with_name(f".{path.name}.{_HERE}-{os.getpid()}.tmp")
+    with on_disk(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())  # otherwise a crash may leave the new name with empty content
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+_HERE = socket.gethostname().replace("-", "_")
+
+
+def remove_leftovers(folder: Path, below: bool = False) -> None:
+    """Remove the temporary files of processes of this machine that are no more, in `folder`, or also below it."""
+    for file in folder.glob("**/.*.tmp" if below else ".*.tmp"):
+        machine, _, process = file.name.removesuffix(".tmp").rpartition(".")[2].rpartition("-")
+        if machine == _HERE and process.isdigit() and not _lives(int(process)):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _lives(process: int) -> bool:
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # otherwise a crash may leave the new name with empty content
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from tada.base import typed_json
+from tada.base.files import DiskError
 
 STATUS_SECONDS = 5.0
 """Least time from one state of the status file to the next."""
@@ -41,7 +42,8 @@ class Progress:
         """One line, at once."""
         line = f"[{self.title}] {message}"
         if self.log:
-            print(line, file=self.log, flush=True)
+            with suppress(OSError):  # a full disk, of which whatever matters more will tell
+                print(line, file=self.log, flush=True)
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False)
         else:
@@ -68,7 +70,8 @@ class Progress:
         if self.status and now - self._noted > STATUS_SECONDS:
             self._noted = now
             note = ProgressNote(self.phase, done, self.total, self._left(done, now), time.time(), dict(self.facts))
-            typed_json.save(self.status, note)
+            with suppress(DiskError):
+                typed_json.save(self.status, note)
 
     def epoch(self, epoch: int, epochs: int, row: dict[str, float]) -> None:
         """An epoch is finished, with its row of the curves."""

@@ -4,12 +4,14 @@ Commands import what they need when they are called, so that `tada --help` answe
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from tada.base import TadaError
+from tada.base.files import disk_error
 from tada.cli import reports, runs
 from tada.report.paper import about_paper
 
@@ -22,6 +24,12 @@ class _CleanErrors(TyperGroup):
             return super().invoke(ctx)
         except TadaError as error:
             print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except OSError as error:
+            refusal = disk_error(error, Path(error.filename or "."))
+            if refusal is None:
+                raise
+            print(f"Error: {refusal}", file=sys.stderr)
             raise SystemExit(1) from None
 
 

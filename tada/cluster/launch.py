@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -87,7 +87,7 @@ def launch(
         return record_outcome(run, attempt)
     if outcome := last_outcome(run):
         return record_outcome(run, attempt, error=outcome.error)
-    with run.file("log.txt").open("a", encoding="utf-8") as log:
+    with suppress(OSError), run.file("log.txt").open("a", encoding="utf-8") as log:
         print(f"[{run}] {problem}", file=log)
     return record_outcome(run, attempt, error=problem)
 

@@ -1,9 +1,24 @@
+import errno
 import hashlib
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from tada.base.files import Tail, append_line, read_json, read_lines, replacing, sha256, write_arrays, write_json
+from tada.base import files
+from tada.base.files import (
+    Tail,
+    append_line,
+    read_json,
+    read_lines,
+    replacing,
+    sha256,
+    write_arrays,
+    write_json,
+    write_text,
+)
 
 
 def test_json_comes_back_as_it_went(tmp_path):
@@ -81,3 +96,40 @@ def test_a_tail_goes_on_where_it_stopped(tmp_path):
         log.write("d\ne\nf")
     assert tail.read() == "d\ne\nf"
     assert tail.read() == ""
+
+
+@pytest.mark.parametrize(("number", "word"), [(errno.ENOSPC, "is full"), (errno.EROFS, "is only read from")])
+def test_a_disk_that_takes_no_more_is_named(tmp_path, monkeypatch, number, word):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    write_text(tmp_path / "a.txt", "first")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(files.DiskError, match=rf"a\.txt: not written: the disk at /.* {word}"):
+        write_text(tmp_path / "a.txt", "second")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_other_errors_of_writing_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match="broken"), replacing(tmp_path / "a"):
+        raise RuntimeError("broken")
+    with pytest.raises(FileExistsError):
+        (tmp_path / "file").touch()
+        write_text(tmp_path / "file" / "a", "text")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with replacing(tmp_path / "mine") as mine:
+        mine.touch()
+        left = mine.with_name(mine.name.replace(f"-{os.getpid()}.", f"-{dead.pid}."))
+        elsewhere = mine.with_name(f".x.other-{dead.pid}.tmp")
+        deep = tmp_path / "sub" / left.name
+        deep.parent.mkdir()
+        for file in (left, elsewhere, deep):
+            file.touch()
+        files.remove_leftovers(tmp_path)
+        assert (left.exists(), elsewhere.exists(), mine.exists(), deep.exists()) == (False, True, True, True)
+        files.remove_leftovers(tmp_path, below=True)
+        assert not deep.exists()

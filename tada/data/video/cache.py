@@ -25,7 +25,7 @@ import numpy as np
 from filelock import FileLock
 
 from tada.base import TadaError
-from tada.base.files import read_json, write_json
+from tada.base.files import on_disk, read_json, write_json
 from tada.base.processes import ordered_map
 from tada.data.clips import Clip, Split
 from tada.data.video.random_access import FileFrames
@@ -154,8 +154,13 @@ def build(
                 say(f"{error}; the videos are decoded again")
         unfinished = root / f".{folder.name}.tmp"
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        _fill(unfinished, split.clips, short_side, workers)
+        try:
+            with on_disk(unfinished):
+                unfinished.mkdir()
+                _fill(unfinished, split.clips, short_side, workers)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)  # it may be what fills the disk
+            raise
         for outdated in root.glob(f"{split.name}-*"):
             shutil.rmtree(outdated)  # whoever has it mapped keeps what is mapped
         unfinished.replace(folder)

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from tabulate import tabulate
 
-from tada.base.files import write_text
+from tada.base.files import remove_leftovers, write_text
 from tada.report.judge import Verdict
 from tada.report.pages import ColumnHead, Grid, Page, Piece
 
@@ -254,6 +254,7 @@ def _below(page: Page) -> list[str]:
 
 def write_page(page: Page, out: Path) -> None:
     """Write `<out>/<name>.md`, `.tex`, `.html` and `.csv`."""
+    remove_leftovers(out)
     write_text(out / f"{page.name}.md", to_markdown(page, out))
     write_text(out / f"{page.name}.tex", to_latex(page))
     write_text(out / f"{page.name}.html", to_html(page))
