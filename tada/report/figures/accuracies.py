@@ -30,7 +30,7 @@ from tada.report.figures.style import (
     grid,
     say,
 )
-from tada.report.judge.cells import read_cells
+from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.judge.noise import rank_correlation
 from tada.report.judge.remarks import ENOUGH
 from tada.report.measure.results import DONE, Results
@@ -196,23 +196,27 @@ def draw_agreement(numbers: pd.DataFrame, scale: Scale) -> Canvas:
     return canvas
 
 
-def _pairs(numbers: pd.DataFrame, table: str) -> dict[str, tuple[float, float]]:
-    """Reported and reproduced top-1 accuracy of each row that has both."""
-    return {one.row: one.pair for one in read_cells(numbers, table) if one.column == "top1" and one.reproduced}
+def _measured(numbers: pd.DataFrame, table: str) -> dict[str, CellTexts]:
+    """The top-1 accuracy of each row that has a reported and a reproduced one."""
+    return {one.row: one for one in read_cells(numbers, table) if one.column == "top1" and one.reproduced}
 
 
 def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale, picture: SummaryPicture) -> None:
     axes.set_title("Ablations: is the paper's order kept?", fontsize="medium", loc="left")
     places: dict[str, tuple[float, float]] = {}
     for number, (table, title) in enumerate(picture.orders.items()):
-        pairs = _pairs(numbers, table)
-        if not pairs:
+        cells = _measured(numbers, table)
+        if not cells:
             continue
+        pairs = {row: cell.pair for row, cell in cells.items()}
         style: Style = {"marker": MARKERS[number], "color": COLOURS[number], "edgecolors": "white", "linewidths": 0.5}
         reported, reproduced = zip(*pairs.values(), strict=True)
         correlation = rank_correlation(reported, reproduced) if len(pairs) >= ENOUGH else None
         label = title if correlation is None else f"{title} ({correlation:.2f})"
         axes.scatter(reported, reproduced, s=28, zorder=3, label=label, gid=table, **style)
+        ends = [(float(cell.reported), *cell.interval) for cell in cells.values() if cell.interval]
+        if ends:
+            axes.vlines(*zip(*ends, strict=True), color=COLOURS[number], linewidth=0.8, gid=f"{table}-intervals")
         places |= pairs
     if not places:
         say(axes, "not there yet")
@@ -244,8 +248,11 @@ def _gains(axes: Axes, numbers: pd.DataFrame, scale: Scale, shown: Gains) -> Non
         if here:
             label = f"{dataset}, here"
             style: Style = {"color": COLOURS[number], "marker": MARKERS[number], "s": 24, "zorder": 4, "label": label}
-            axes.hlines([y for _, y in here], 0, [x for x, _ in here], color=COLOURS[number], linewidth=1.2)
             axes.scatter(*zip(*here, strict=True), gid=f"here-{column}", **style)
+        ends = [(y, *one.interval) for y, one in there if one.reproduced and one.interval]
+        if ends:
+            line: Style = {"color": COLOURS[number], "linewidth": 0.8, "gid": f"here-{column}-intervals"}
+            axes.hlines(*zip(*ends, strict=True), **line)
         for y, one in there:
             if not one.reproduced:
                 axes.text(0.3, y, one.verdict, va="center", fontsize="x-small", color=COLOURS[number])

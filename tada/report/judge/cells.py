@@ -180,19 +180,27 @@ def _extra_decimals(quantity: Quantity) -> int:
 
 @dataclass(frozen=True)
 class CellTexts:
-    """A filled cell as the CSV files hold it: texts, empty where there is nothing (yet)."""
+    """A filled cell as a snapshot's numbers.csv holds it: texts, empty where there is nothing (yet)."""
 
     row: str
     column: str
     reported: str
     reproduced: str
     std: str
+    n: str
+    here_low: str
+    here_high: str
     verdict: str
 
     @property
     def pair(self) -> tuple[float, float]:
         """Reported and reproduced number, of a cell that has both."""
         return float(self.reported), float(self.reproduced)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% interval of the reproduced number; None where its noise is not known, or it has none."""
+        return (float(self.here_low), float(self.here_high)) if self.here_low else None
 
 
 def read_cells(numbers: pd.DataFrame, table: str) -> list[CellTexts]:

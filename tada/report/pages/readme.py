@@ -1,11 +1,14 @@
 """The README's numbers: the part between two markers, made of the snapshot alone."""
 
 import datetime
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 
+import pandas as pd
 from tabulate import tabulate
 
 from tada.base import TadaError, files
@@ -15,8 +18,7 @@ from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.measure.results import machine, rounded_time
 from tada.report.pages.sentences import ANY_SCALE
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
-from tada.report.paper.printed import parse
-from tada.runs.settings import Scale
+from tada.report.paper.printed import parse, show
 
 README = files.PROJECT / "README.md"
 
@@ -30,7 +32,10 @@ END = "<!-- End of the numbers from snapshot/. -->"
 FRONT = "table3b"
 
 
-HEADS = ("TAdaConv", "FA.", "Sc.", "SepBN.", "Top-1: paper", "here", "Δ: paper", "here")
+HEADS = (
+    *("TAdaConv", "FA.", "Sc.", "SepBN.", "Top-1: paper", "here", "sd", "95% interval"),
+    *("Δ: paper", "here", "95% interval"),
+)
 
 
 COLUMNS = ("tadaconv", "aggregation", "shortcut", "separate")
@@ -82,7 +87,7 @@ def block(snapshot: Snapshot) -> str:
         "## What was found",
         _provenance(snapshot),
         f"![Reproduced against reported accuracies, {scale} scale](snapshot/{PICTURE})",
-        _caption(scale),
+        _CAPTION,
         _targets(snapshot),
         _sentences(snapshot),
         _front_table(snapshot),
@@ -102,24 +107,36 @@ def _provenance(snapshot: Snapshot) -> str:
     environments = [record.environment for record in done]
     commits = _distinct(f"`{(one.git_commit or 'none')[:10]}`" for one in environments)
     changed = " with uncommitted changes" if any(one.git_dirty for one in environments) else ""
-    machines = _distinct(machine(one.hardware) for one in environments)
+    found = Counter(machine(one.hardware) for one in environments)
+    machines = [name + (f" ({count} runs)" if len(found) > 1 else "") for name, count in found.items()]
     failed = len(snapshot.archive.runs) - len(done)
     states = {"failed": failed, "pending": about.wanted - len(done) - failed}
     left = ", ".join(f"{count} {status}" for status, count in states.items() if count)
     return (
         f"{text}, {_day(about.date)}: {len(done)} of {about.wanted} runs{f' ({left})' if left else ''}, {seeds}. "
+        f"{_fewer(snapshot)}"
         f"Training and testing took {rounded_time(sum(one.cost.wall_seconds for one in done))}, summed over runs, on "
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
         "data, cost, versions and checksum stands in [`snapshot/`](snapshot)."
     )
 
 
-def _caption(scale: Scale) -> str:
-    text = "*Left, each network of the ablations: where the paper's order is kept, points rise from left to right. "
-    text += "Right, what TAdaConv adds to each backbone of Table 2."
-    if scale.renders:
-        text += " Gains of a few points are inside the noise of a few hundred test videos, as the claims account for."
-    return f"{text}*"
+def _fewer(snapshot: Snapshot) -> str:
+    """Which networks have fewer seeds than were asked for."""
+    runs = Counter((record.run.dataset, record.run.model) for record in snapshot.done)
+    fewer = [f"{'/'.join(run)} ({count})" for run, count in sorted(runs.items()) if count < snapshot.about.seeds]
+    more = f" and {len(fewer) - _NAMED} more" if len(fewer) > _NAMED else ""
+    return f"Fewer seeds: {', '.join(fewer[:_NAMED])}{more}. " if fewer else ""
+
+
+_NAMED = 5
+
+
+_CAPTION = (
+    "*Left, each network of the ablations: where the paper's order is kept, points rise from left to right. Right, "
+    "what TAdaConv adds to each backbone of Table 2. Lines through points are 95% intervals: what networks may score "
+    "that are trained from other seeds, or on another machine, and tested on other videos.*"
+)
 
 
 def _targets(snapshot: Snapshot) -> str:
@@ -160,11 +177,11 @@ def _sentences(snapshot: Snapshot) -> str:
     built = claims[claims["scale"] == ANY_SCALE]
     trained = claims.drop(built.index)
     failing = claims[claims["verdict"] == Verdict.FAILS]
-    lines = [f"- {says} ({place})" for says, place in zip(failing["says"], failing["place"], strict=True)]
+    lines = [f"- {one['says']} ({one['place']}){_margin(snapshot, one['claim'])}" for one in failing.to_dict("records")]
     claimed = (
         f"**Claims.** Of {len(trained)} sentences of the paper as statements on trained networks, "
-        f"{count_verdicts(trained['verdict'], CLAIMS)}. Of {len(built)} on how networks start and what they cost, "
-        f"which no training can change, {count_verdicts(built['verdict'], CLAIMS)}."
+        f"{count_verdicts(trained['verdict'], CLAIMS)}.{_power(trained)} Of {len(built)} on how networks start and "
+        f"what they cost, which no training can change, {count_verdicts(built['verdict'], CLAIMS)}."
         + (" It is not so here that:" if lines else "")
     )
     audited = (
@@ -174,28 +191,66 @@ def _sentences(snapshot: Snapshot) -> str:
     return "\n\n".join([claimed, *(["\n".join(lines)] if lines else []), audited])
 
 
+def _margin(snapshot: Snapshot, claim: str) -> str:
+    """By how much the clearest of a failing claim's statements fails, e.g. ": −9.1 [−12.6, −5.7] points"."""
+    of = snapshot.claims[snapshot.claims["claim"] == claim]
+    measured = [one for one in of.to_dict("records") if one["high"] and "videos" in one["noise"]]
+    if not measured:
+        return ""
+    least = min(measured, key=lambda one: float(one["high"]))
+    margin, low, high = (show(float(least[name]), 1, signed=True) for name in ("margin", "low", "high"))
+    return f": {margin} [{low}, {high}] points"
+
+
+def _power(claims: pd.DataFrame) -> str:
+    """From which margin on the undecided claims would have been decided."""
+    undecided = claims[claims["verdict"] == Verdict.UNDECIDED]["detectable"]
+    margins = [float(text) for text in undecided if text and math.isfinite(float(text))]
+    if not margins:
+        return ""
+    return f" Undecided ones would have been told with a margin of {show(median(margins), 1)} points (median)."
+
+
 def _front_table(snapshot: Snapshot) -> str:
     """The table of the snapshot's numbers, paper beside here."""
-    scale = snapshot.scale
     cells = read_cells(snapshot.numbers, FRONT)
     by_place = {(cell.row, cell.column): cell for cell in cells}
     lines = []
     for row in _distinct(cell.row for cell in cells):
         top1, delta = by_place[row, "top1"], by_place[row, "delta"]
         settings = [by_place[row, column].reported for column in COLUMNS]
-        lines.append([*settings, top1.reported, _here(top1), delta.reported, _here(delta)])
-    title = f"Table 3b, {scale} scale"
-    return f"*{title}: feature aggregation on Something-Something-V2.*\n\n{_table(HEADS, lines, left=4)}"
+        here = [top1.reported, _mean(top1), _std(top1), _interval(top1)]
+        lines.append([*settings, *here, delta.reported, _mean(delta), _interval(delta)])
+    counts = sorted({int(cell.n) for cell in cells if cell.n and cell.column == "top1"})
+    seeds = " or ".join(str(count) for count in counts) or "no"
+    title = (
+        f"*Table 3b, {snapshot.scale} scale: feature aggregation on Something-Something-V2. Here: mean over {seeds} "
+        f"seed{'' if counts == [1] else 's'}, standard deviation of one seed, and 95% interval with the noise of "
+        "training and of test videos; ?: nothing tells the noise.*"
+    )
+    return f"{title}\n\n{_table(HEADS, lines, left=4)}"
 
 
-def _here(cell: CellTexts) -> str:
+def _mean(cell: CellTexts) -> str:
     printed = parse(cell.reported)
     if printed is None or not cell.verdict:
         return ""
+    return printed.show(float(cell.reproduced)) if cell.reproduced else cell.verdict
+
+
+def _std(cell: CellTexts) -> str:
     if not cell.reproduced:
-        return cell.verdict
-    spread = f" ± {printed.show(float(cell.std)).lstrip('+')}" if cell.std else ""
-    return printed.show(float(cell.reproduced)) + spread
+        return ""
+    return show(float(cell.std), 1) if cell.std else "?"
+
+
+def _interval(cell: CellTexts) -> str:
+    if not cell.reproduced or not cell.verdict:
+        return ""
+    printed = parse(cell.reported)
+    if printed is None or cell.interval is None:
+        return "?"
+    return " to ".join(printed.show(end) for end in cell.interval)
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], left: int) -> str:

@@ -253,6 +253,7 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
                         "high": estimate and f"{estimate.high:.10g}",
                         "noise": estimate.noise if estimate else "",
                         "videos": estimate.videos if estimate else "",
+                        "detectable": f"{one.detectable:.4g}" if one.detectable else "",
                         "words": one.claim.words,
                     }
                 )

@@ -100,6 +100,58 @@ def test_nothing_is_there_yet(committed, picture):
     assert picture(empty).startswith("<?xml")
 
 
+def with_noise(snapshot):
+    """TAda2D's accuracy with five seeds and intervals, as a snapshot of several seeds has them."""
+    for column, values in (("top1", ("5", "1.25", "91.04", "95.56")), ("delta", ("5", "1.5", "43.96", "49.84"))):
+
+        def cell(lines, column=column):
+            return (lines["table"] == "table3b") & (lines["row"] == "tada2d") & (lines["column"] == column)
+
+        for name, value in zip(("n", "std", "here_low", "here_high"), values, strict=True):
+            snapshot = changed(snapshot, "numbers", cell, name, value)
+    return snapshot
+
+
+def test_numbers_stand_with_their_noise(committed, picture):
+    text = " ".join(block(with_noise(committed)).split())
+    assert "| 93.3 | 1.2 | 91.0 to 95.6 | +31.8 | +46.9 | +44.0 to +49.8 |" in text
+    assert "standard deviation of one seed, and 95% interval" in text
+    drawn = picture(with_noise(committed))
+    assert 'id="table3b-intervals"' in drawn and 'id="table3b-intervals"' not in picture(without_noise(committed))
+
+
+def without_noise(snapshot):
+    everywhere = slice(None)
+    return changed(snapshot, "numbers", lambda lines: everywhere, ["std", "here_low", "here_high"], "")
+
+
+def test_a_number_whose_noise_is_not_known_says_so(committed):
+    text = " ".join(block(without_noise(committed)).split())
+    assert "| 93.3 | ? | ? | +31.8 | +46.9 | ? |" in text and "?: nothing tells the noise" in text
+
+
+def test_runs_of_several_machines_and_missing_seeds_are_counted(committed):
+    first, *others = sorted(committed.archive.runs)
+    run = committed.archive.runs[first]
+    hardware = replace(run.record.environment.hardware, cpu="6502")
+    moved = replace(run, record=replace(run.record, environment=replace(run.record.environment, hardware=hardware)))
+    runs = {**committed.archive.runs, first: moved, (*first[:2], 1): run}
+    about = replace(committed.about, seeds=2, wanted=2 * len(committed.archive.runs))
+    text = block(replace(committed, archive=replace(committed.archive, runs=runs, about=about)))
+    assert "6502, 2 cores (1 runs)" in text and f"cores ({len(others) + 1} runs)" in text
+    assert f"{len(others) - 1} pending" not in text and f"({len(others)} pending), 2 seeds of each network" in text
+    name = "/".join(others[0][:2])
+    assert f"Fewer seeds: {name} (1), " in text and f"and {len(others) - 5} more. " in text
+    assert f"{'/'.join(first[:2])} (" not in text
+
+
+def test_claims_say_what_could_have_been_told(committed):
+    undecided = changed(committed, "claims", lambda lines: lines["verdict"] == "undecided", "detectable", "4.26")
+    assert "Undecided ones would have been told with a margin of 4.3 points (median)." in block(undecided)
+    never = changed(committed, "claims", lambda lines: lines["verdict"] == "undecided", "detectable", "")
+    assert "would have been told" not in block(never)
+
+
 def test_the_picture_names_the_rank_correlation(committed, picture):
     def top1(lines):
         return (lines["table"] == "table4") & (lines["column"] == "top1")
