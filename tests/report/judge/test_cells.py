@@ -104,11 +104,25 @@ def test_another_librarys_network_is_not_judged():
 
 
 def test_cells_are_read_as_the_texts_they_are():
-    columns = ["table", "row", "column", "reported", "reproduced", "std", "verdict", "source"]
-    first = ["table1", "tsn", "top1", "32.0", "40.5", "0.1", "mini", "there"]
-    second = ["table1", "peer", "params", "10M", "", "", "", ""]
+    names = (
+        "table",
+        "row",
+        "column",
+        "reported",
+        "reproduced",
+        "std",
+        "n",
+        "here_low",
+        "here_high",
+        "verdict",
+        "source",
+    )
+    columns = list(names)
+    first = ["table1", "tsn", "top1", "32.0", "40.5", "0.1", "3", "39.5", "41.5", "mini", "there"]
+    second = ["table1", "peer", "params", "10M", "", "", "", "", "", "", ""]
     frame = pd.DataFrame([first, ["table2", *first[1:]], second], columns=columns)
     found = read_cells(frame, "table1")
     assert found == [CellTexts(*first[1:-1]), CellTexts(*second[1:-1])]
     assert found[0].pair == (32.0, 40.5)
+    assert (found[0].interval, found[1].interval) == ((39.5, 41.5), None)
     assert read_cells(frame, "table3") == []
