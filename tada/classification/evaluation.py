@@ -3,8 +3,9 @@
 Where a recipe evaluates in half precision, `compare_precisions` scores the first videos in float32 too.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.files import write_arrays
+from tada.base.files import DamagedFile, read_arrays, write_arrays
 from tada.base.processes import Interrupted, watched
 from tada.base.progress import Progress
-from tada.data.dataset import IGNORED
+from tada.data.clips import IGNORED
 from tada.data.views import normalise
 from tada.metrics.accuracy import action_ranks, topk_accuracy
 from tada.runs.record import HalfPrecision
@@ -95,7 +96,7 @@ def evaluate(
     identity = identity if precision == "float32" else f"{identity} {precision}"
     model.to(group.device).eval()
     group.broadcast_buffers(model)
-    partials = _load_partial(partial, identity)
+    partials = _load_partial(partial, identity, progress)
     group.barrier()  # everybody has read what is there before anybody writes
     finished = {index for records in partials.values() for index in records}
     share = [index for index in range(len(dataset)) if index not in finished][group.rank :: group.size]
@@ -204,22 +205,38 @@ def _files(partial: Path) -> list[Path]:
 def _save_partial(path: Path, identity: str, done: dict[int, dict[str, np.ndarray]]) -> None:
     indices = sorted(done)
     arrays = {name: np.stack([done[index][name] for index in indices]) for name in done[indices[0]]}
-    write_arrays(path, {"identity": np.array(identity), "indices": np.array(indices), **arrays})
+    arrays |= {"identity": np.array(identity), "indices": np.array(indices)}
+    write_arrays(path, {**arrays, "checksum": np.array(_checksum(arrays))})
 
 
-def _load_partial(partial: Path | None, identity: str) -> dict[Path | None, dict[int, dict[str, np.ndarray]]]:
-    """Records by video, of each file that some process of an interrupted pass left."""
+def _load_partial(
+    partial: Path | None, identity: str, progress: Progress
+) -> dict[Path | None, dict[int, dict[str, np.ndarray]]]:
+    """Records by video, of each file that some process of an interrupted pass left; damaged ones are dropped."""
     partials: dict[Path | None, dict[int, dict[str, np.ndarray]]] = {}
     for path in _files(partial) if partial else []:
-        with np.load(path) as file:
-            if str(file["identity"]) != identity:
-                continue
-            arrays = {name: file[name] for name in file.files if name not in ("identity", "indices")}
-            partials[path] = {
-                int(index): {name: values[place] for name, values in arrays.items()}
-                for place, index in enumerate(file["indices"])
-            }
+        try:
+            arrays = read_arrays(path)
+            if str(arrays.pop("checksum", None)) != _checksum(arrays):
+                raise DamagedFile(f"{path}: its content does not give its checksum")
+        except DamagedFile as error:
+            progress.say(f"{error}; its videos are tested again")
+            continue
+        if str(arrays.pop("identity")) != identity:
+            continue
+        indices = arrays.pop("indices")
+        partials[path] = {
+            int(index): {name: values[place] for name, values in arrays.items()} for place, index in enumerate(indices)
+        }
     return partials
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    content = hashlib.sha256()
+    for name in sorted(arrays):
+        content.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        content.update(arrays[name].tobytes())
+    return content.hexdigest()
 
 
 def compare_precisions(

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tada.base import TadaError
-from tada.data.dataset import IGNORED, TrainClips
+from tada.data.clips import IGNORED
+from tada.data.dataset import TrainClips
 from tada.data.views import normalise
 from tada.runs.settings import TrainSettings
 from tada.runs.trainer import epoch_batch

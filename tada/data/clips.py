@@ -12,6 +12,9 @@ from tada.base import TadaError
 Label = int | dict[str, int]
 """A class, or one per task (EPIC-KITCHENS-100: verb and noun)."""
 
+IGNORED = -100
+"""Label of a sample whose video turned out to be unusable: cross-entropy leaves it out, and so must every count."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:

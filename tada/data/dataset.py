@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from tada.base import TadaError
-from tada.data.clips import Clip, Label
+from tada.data.clips import IGNORED, Clip, Label
 from tada.data.validation import SkipLog
 from tada.data.video.random_access import FileFrames, Source
 from tada.data.video.timeline import VideoError
 from tada.data.views import Sampling, TestTransform, TrainTransform
-
-IGNORED = -100
-"""Label of a sample whose video turned out to be unusable: cross-entropy leaves it out, and so must every count."""
 
 
 class TrainClips(torch.utils.data.Dataset):

@@ -12,6 +12,7 @@ them.
 """
 
 import re
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from math import ceil
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from tada.base import TadaError
-from tada.base.files import replacing
+from tada.base.files import DamagedFile, replacing
 from tada.data.catalog import localization_of
 from tada.localization.videos import Untrimmed
 from tada.models.weights import read_checkpoint
@@ -66,18 +67,20 @@ def file_of(folder: Path, video: str) -> Path:
 
 
 def save_features(folder: Path, video: str, features: Features, stamp: FeatureStamp) -> None:
-    """Write a video's features in one step: a file of three arrays, the values, the times and the stamp."""
+    """Write a video's features in one step: a file of three arrays, the values, the times, and stamp with checksum."""
+    about = [stamp.identity, stamp.note or "", _checksum(features)]
     with replacing(file_of(folder, video)) as temporary, temporary.open("wb") as file:
-        for array in (features.values, features.times, [stamp.identity, stamp.note or ""]):
+        for array in (features.values, features.times, about):
             np.save(file, array)
 
 
 def read_stamp(folder: Path, video: str) -> FeatureStamp | None:
-    """The stamp of a video's file; None where there is no file, or a damaged one."""
+    """The stamp of a video's file; None where there is no file, or a damaged one: every value is read."""
     try:
-        return _read(file_of(folder, video))[1]
-    except (OSError, ValueError, EOFError):
+        features, stamp, checksum = _read(file_of(folder, video))
+    except (FileNotFoundError, DamagedFile):
         return None
+    return stamp if _checksum(features) == checksum else None
 
 
 def load_features(folder: Path, video: Untrimmed) -> Features:
@@ -88,22 +91,31 @@ def load_features(folder: Path, video: Untrimmed) -> Features:
     """
     path = file_of(folder, video.name)
     try:
-        features, _ = _read(path)
+        features, _, _ = _read(path)
     except FileNotFoundError:
         raise TadaError(f"{path}: no features of {video.name} there") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise TadaError(f"{path}: no file of features: {error}") from None
     check_features(features, video, where=path)
     return features
 
 
-def _read(path: Path) -> tuple[Features, FeatureStamp]:
-    values = np.load(path, mmap_mode="r")
-    with path.open("rb") as file:
-        file.seek(values.offset + values.nbytes)
-        times = np.load(file)
-        identity, note = np.load(file).tolist()
-    return Features(values, times), FeatureStamp(identity, note or None)
+def _read(path: Path) -> tuple[Features, FeatureStamp, str]:
+    """Features, the values mapped, with stamp and checksum; raises FileNotFoundError or DamagedFile."""
+    try:
+        values = np.load(path, mmap_mode="r")
+        with path.open("rb") as file:
+            file.seek(values.offset + values.nbytes)
+            times = np.load(file)
+            identity, note, checksum = np.load(file).tolist()
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # a damaged file, or one of another kind, shows as one of many kinds of error
+        raise DamagedFile(f"{path}: no file of features ({error}); the next call makes it again") from None
+    return Features(values, times), FeatureStamp(identity, note or None), checksum
+
+
+def _checksum(features: Features) -> str:
+    arrays = (np.ascontiguousarray(array) for array in (features.values, features.times))
+    return " ".join(f"{array.dtype} {array.shape} {zlib.crc32(array.data):08x}" for array in arrays)
 
 
 def check_features(

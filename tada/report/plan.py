@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.table import Table
 
-from tada.base import TadaError, unknown
-from tada.base.files import CONFIG, read_json
+from tada.base import TadaError, typed_json, unknown
+from tada.base.files import CONFIG, DamagedFile
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
 from tada.report.paper import pages
@@ -24,7 +24,7 @@ from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table as PaperTable
 from tada.report.paper.tables import load_table, table_names
 from tada.runs.recipes import check_config, is_runnable, released_parts, with_scale
-from tada.runs.record import read_record
+from tada.runs.record import CountedNetwork, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import is_finished
@@ -167,9 +167,13 @@ class Plan:
         """Multiply-adds at 256x256 and parameters, as counted or else of the reference."""
         if model not in self._sizes:
             self._sizes[model] = (REFERENCE_MACS, REFERENCE_PARAMETERS)
-            for file in (self.results / "complexity" / model).glob("*.json"):
-                count = read_json(file)
-                self._sizes[model] = (count["macs"] * (256 / count["resolution"]) ** 2, count["params"])
+            for file in sorted((self.results / "complexity" / model).glob("*x[0-9]*.json")):
+                try:
+                    count = typed_json.load(CountedNetwork, file)
+                except (FileNotFoundError, DamagedFile):  # it is counted anew
+                    continue
+                resolution = int(file.stem.rpartition("x")[2])
+                self._sizes[model] = (count.macs * (256 / resolution) ** 2, count.params)
         return self._sizes[model]
 
     def _gigabytes(self, run: Run) -> float:

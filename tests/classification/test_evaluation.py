@@ -57,6 +57,16 @@ def run(dataset=None, model=None, **options):
     return evaluate(model or Net(), dataset or Noise(), videos=[f"v{n}" for n in range(VIDEOS)], **options)
 
 
+class Lines(Silent):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, message):
+        self.said.append(message)
+
+
 def same(found, expected, tolerance=0.0):
     assert found.keys() == expected.keys()
     for name, values in expected.items():
@@ -110,6 +120,39 @@ def test_a_crash_costs_only_what_was_not_saved(tmp_path, monkeypatch):
     data = Noise()
     same(run(data, partial=partial, identity="a"), run())
     assert data.asked == [6, 7, 8, 9, 10]
+
+
+def rewritten(path, **changes):
+    """A whole file of other arrays."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files} | changes
+    np.savez(path, **arrays)
+
+
+DAMAGE = {
+    "empty": lambda path: os.truncate(path, 0),
+    "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "foreign": lambda path: path.write_text("nonsense"),
+    "one array": lambda path: np.save(path.open("wb"), np.zeros(3)),
+    "objects": lambda path: rewritten(path, scores=np.array([{"a": 1}], object)),
+    "NaN": lambda path: rewritten(path, scores=np.full((4, 3), np.nan, np.float32)),
+    "other videos": lambda path: rewritten(path, indices=np.arange(4) + 3),
+    "other shapes": lambda path: rewritten(path, labels=np.zeros(1)),
+    "without scores": lambda path: np.savez(path, identity=np.array("a")),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_kept_scores_are_dropped_and_said(tmp_path, kind):
+    partial, data = tmp_path / "scores.partial.npz", Noise()
+    with pytest.raises(Interrupted):
+        run(partial=partial, identity="a", stop=after(2))
+    DAMAGE[kind](partial)
+    progress = Lines()
+    same(run(data, partial=partial, identity="a", progress=progress), run())
+    (said,) = progress.said
+    assert str(partial) in said and said.endswith("its videos are tested again")
+    assert len(data.asked) == VIDEOS and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("change", [{"identity": "b"}, {"precision": "bfloat16"}], ids=["checkpoint", "precision"])

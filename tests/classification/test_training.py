@@ -7,7 +7,7 @@ from torch import nn
 
 from tada.base import TadaError
 from tada.classification.training import ClassificationObjective, loss_and_hits, make_optimizer
-from tada.data.dataset import IGNORED
+from tada.data.clips import IGNORED
 from tada.runs.settings import TrainSettings
 
 SETTINGS = TrainSettings(

@@ -7,8 +7,8 @@ import torch
 
 from tada.base import TadaError
 from tada.data import dataset
-from tada.data.clips import Clip, Split
-from tada.data.dataset import IGNORED, TestClips, TrainClips
+from tada.data.clips import IGNORED, Clip, Split
+from tada.data.dataset import TestClips, TrainClips
 from tada.data.mini.rendering import write_video
 from tada.data.validation import SkipLog
 from tada.data.video import cache, random_access

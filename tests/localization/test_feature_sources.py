@@ -1,5 +1,6 @@
 """Features of one decoding pass are those of clips that are decoded one by one, however the work is cut."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from tada.data.catalog import Place
 from tada.data.video.random_access import Video
 from tada.data.views import normalise, resize_short_side
 from tada.localization.feature_sources import NetworkFeatureSource, dense_times, extract
-from tada.localization.features import load_features
+from tada.localization.features import Features, FeatureStamp, load_features, save_features
 from tada.runs.run import Run
 from tada.runs.settings import ClipSettings
 
@@ -98,6 +99,25 @@ def test_folders_of_images(model, tmp_path, written):
     np.testing.assert_allclose(found.values[2], expected, rtol=1e-4, atol=1e-5)
 
 
+def flipped(file):
+    """One bit of the values is wrong; the file can be read."""
+    content = bytearray(file.read_bytes())
+    content[130] ^= 1  # behind the header of 128 bytes
+    file.write_bytes(content)
+
+
+DAMAGE = {
+    "foreign": lambda file: file.write_bytes(b"cut short"),
+    "empty": lambda file: os.truncate(file, 0),
+    "truncated": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "zeros": lambda file: file.write_bytes(bytes(300)),
+    "archive": lambda file: np.savez(file.open("wb"), a=np.ones(3)),
+    "objects": lambda file: np.save(file.open("wb"), np.array([{}], object)),
+    "values alone": lambda file: np.save(file.open("wb"), np.ones((3, 2), np.float32)),
+    "a bit": flipped,
+}
+
+
 def test_what_is_done_is_not_done_again(videos, model, tmp_path, monkeypatch):
     def run(settings=SETTINGS, checkpoint="a"):
         calls = []
@@ -111,8 +131,22 @@ def test_what_is_done_is_not_done_again(videos, model, tmp_path, monkeypatch):
     assert not run(replace(SETTINGS, batch=3))
     assert run(checkpoint="b")
     assert run(replace(SETTINGS, stride=6), checkpoint="b")
-    (tmp_path / "a.npy").write_bytes(b"cut short")
-    assert run(replace(SETTINGS, stride=6), checkpoint="b")
+    whole = (tmp_path / "a.npy").read_bytes()
+    for damage in DAMAGE.values():
+        damage(tmp_path / "a.npy")
+        assert run(replace(SETTINGS, stride=6), checkpoint="b")
+        assert not run(replace(SETTINGS, stride=6), checkpoint="b")
+        assert (tmp_path / "a.npy").read_bytes() == whole
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGE if kind != "a bit"])
+def test_a_damaged_file_is_named_where_it_is_read(tmp_path, videos, kind):
+    features = Features(np.ones((3, 2), np.float32), np.array([0.1, 0.2, 0.3]))
+    save_features(tmp_path, videos[0].name, features, FeatureStamp("identity", None))
+    file = tmp_path / f"{videos[0].name}.npy"
+    DAMAGE[kind](file)
+    with pytest.raises(TadaError, match=str(file)):
+        load_features(tmp_path, videos[0])
 
 
 def test_a_stop_keeps_what_is_finished(videos, model, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tada.classification.evaluation import accuracies
-from tada.data.dataset import IGNORED
+from tada.data.clips import IGNORED
 from tada.metrics.accuracy import action_ranks
 
 

@@ -5,11 +5,12 @@ import sys
 from dataclasses import replace
 
 import pytest
-from planting import COST, plant_record
+from planting import COST, ENVIRONMENT, plant_record
 from typer.testing import CliRunner
 
 from tada.base import TadaError
 from tada.base.files import write_json
+from tada.base.typed_json import to_json
 from tada.cli import app
 from tada.report.paper.tables import load_table
 from tada.report.plan import REFERENCE_MACS, make_plan
@@ -58,8 +59,13 @@ def test_measured_hours_count_more_than_the_recipes(tmp_path):
 def test_counted_flops_scale_the_hours_and_parameters_the_disk(tmp_path):
     run = Run("paper", "ssv2", "tada2d", 0, tmp_path)
     before = make_plan(["table3b"], ["scale=paper"], tmp_path).gigabytes([run])
-    count = {"macs": REFERENCE_MACS / 4 * 3, "params": 48e6, "resolution": 128}
-    write_json(tmp_path / "complexity/tada2d/174x128.json", count)
+    for text in ("", "[1]", '{"macs": null, "params": "many"}', '{"macs": NaN}'):  # damaged, and counted anew
+        broken = tmp_path / "complexity/tada2d/400x256.json"
+        broken.parent.mkdir(parents=True, exist_ok=True)
+        broken.write_text(text)
+        assert make_plan(["table3b"], ["scale=paper"], tmp_path).device_hours([run]) == pytest.approx(HOURS)
+    count = {"macs": int(REFERENCE_MACS / 4 * 3), "params": 48_000_000, "uncounted": {}}
+    write_json(tmp_path / "complexity/tada2d/174x128.json", count | {"environment": to_json(ENVIRONMENT)})
     plan = make_plan(["table3b"], ["scale=paper"], tmp_path)
     assert plan.device_hours([run]) == pytest.approx(3 * HOURS)
     assert plan.gigabytes([run]) - before == pytest.approx(24e6 * 16 / 1e9)

@@ -43,8 +43,8 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
         manifest = root / "manifest.json"
-        if manifest.exists() and wanted.items() <= read_json(manifest).items():
-            return read_json(manifest)
+        if (rendered := _rendered(manifest)) and wanted.items() <= rendered.items():
+            return rendered
         _empty(root)
         unfinished = root / ".unfinished"
         counts = renderer(unfinished, spec, workers)
@@ -54,6 +54,15 @@ def render(root: Path, spec: RenderSpec | Mapping[str, Any], workers: int = 1, d
         unfinished.rmdir()
         write_json(manifest, content)
         return content
+
+
+def _rendered(manifest: Path) -> dict[str, Any]:
+    """What an earlier rendering notes of itself; empty where there is none, or a damaged note."""
+    try:
+        content = read_json(manifest)
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _empty(root: Path) -> None:

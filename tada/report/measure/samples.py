@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tada.base import first_line
 from tada.data import catalog
-from tada.data.dataset import IGNORED
+from tada.data.clips import IGNORED
 from tada.metrics.accuracy import action_ranks, topk_hits
 from tada.report.measure.results import RunResult, Unusable
 from tada.report.paper.quantities import category_of
@@ -118,8 +119,11 @@ def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
             found.append((names, values))
         else:
             with _opened(runs[0]) as file:
-                order = np.argsort(file["videos"])
-                found.append((file["videos"][order], file[f"shares_{metric}"][order]))
+                names, values = file["videos"], file[f"shares_{metric}"]
+                if names.ndim != 1 or values.shape != names.shape or not np.isfinite(values).all():
+                    raise ValueError(f"shares {values.shape} of videos {names.shape}, or not all finite")
+                order = np.argsort(names)
+                found.append((names[order], values[order]))
         by_seed.append(float(runs[0].record.metrics[metric]))
     videos = reduce(np.intersect1d, [names for names, _ in found])
     shares = [values[np.searchsorted(names, videos)] for names, values in found]
@@ -211,7 +215,7 @@ def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
         with _opened(result) as file:
             order = np.argsort(file["videos"])
             arrays = (file[name][order] for name in ("videos", f"labels{suffix}", f"{kind}{suffix}"))
-            found.append(_Scores(*arrays))
+            found.append(_check(_Scores(*arrays)))
         if not np.array_equal(found[0].videos, found[-1].videos):
             raise Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
     counted = np.all([one.labels != IGNORED for one in found], axis=0)
@@ -224,8 +228,21 @@ def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
 
 @contextmanager
 def _opened(result: RunResult) -> Iterator[Any]:
+    """The arrays of a run's scores, each read when it is asked for."""
     try:
         with np.load(result.run.file("scores.npz")) as file:
             yield file
-    except (OSError, KeyError, ValueError) as error:
-        raise Unusable(f"the scores of {result.run} cannot be read: {error}") from None
+    except Exception as error:  # a damaged file, or one of other arrays, shows as one of many kinds of error
+        raise Unusable(f"the scores of {result.run} cannot be read: {first_line(str(error))}") from None
+
+
+def _check(found: _Scores) -> _Scores:
+    """The scores, if their shapes fit together; raises ValueError if not."""
+    videos, labels, scores = found.videos, found.labels, found.scores
+    if videos.ndim != 1 or labels.shape != videos.shape or scores.shape[:1] != videos.shape or scores.ndim < 2:
+        raise ValueError(f"videos {videos.shape}, labels {labels.shape} and scores {scores.shape} do not fit together")
+    if videos.dtype.kind != "U" or labels.dtype.kind not in "iu" or scores.dtype.kind != "f":
+        raise ValueError(f"names of {videos.dtype}, labels of {labels.dtype} and scores of {scores.dtype}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores that are not finite")
+    return found

@@ -34,7 +34,7 @@ def plant(results, model, seed=0, videos=8, right=6):
     names = np.array([str(video) for video in range(videos)])
     write_arrays(run.file("scores.npz"), {"videos": names, "labels": labels, "scores": scores})
     run.file("curves.csv").write_text("epoch,train_loss\n1,0.5\n")
-    network = nn.Linear(3, 3)
+    network = nn.Linear(64, 64)  # so large that the middle of the file is of weights
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     for step in (1, 2):
         identity = {"signature": run.signature, "seed": seed}

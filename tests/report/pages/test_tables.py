@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tada.base import TadaError
-from tada.data.dataset import IGNORED
+from tada.data.clips import IGNORED
 
 
 def both(plant, tsn, tada2d, scale="paper", seed=0):
