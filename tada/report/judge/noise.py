@@ -200,6 +200,7 @@ def weighted_sum(
         training: what is known beforehand of the trainings' noise.
         constant: a number without noise.
     """
+    weights, parts = _by_network(weights, parts)
     places = [place for place, part in enumerate(parts) if not (isinstance(part, Value) and part.exact)]
     noisy = _aligned([_part(weights[place], parts[place]) for place in places])
     seeds = sorted(set.intersection(*(set(part.seeds) for part in noisy))) if noisy else []
@@ -212,6 +213,27 @@ def weighted_sum(
     if spread is None:
         return Estimate(total, math.inf, UNKNOWN, means, seeds=len(seeds), source=training.source)
     return _estimate(total, means, noisy, seeds, spread, training)
+
+
+def _by_network(
+    weights: Sequence[float], parts: Sequence[Value | Samples]
+) -> tuple[list[float], list[Value | Samples]]:
+    """Differences taken apart, and each network named once, whose training counts once."""
+    summed: dict[object, tuple[float, Value | Samples]] = {}
+
+    def add(weight: float, part: Value | Samples) -> None:
+        if isinstance(part, Value) and part.sides:
+            for sign, side in zip((1.0, -1.0), part.sides, strict=True):
+                add(sign * weight, side)
+            return
+        key: object = id(part)
+        if isinstance(part, Value) and part.runs:
+            key = part.metric, tuple(one.run for runs in part.runs for one in runs)
+        summed[key] = (summed[key][0] + weight if key in summed else weight, part)
+
+    for weight, part in zip(weights, parts, strict=True):
+        add(weight, part)
+    return [weight for weight, _ in summed.values()], [part for _, part in summed.values()]
 
 
 def _exactly(part: Value | Samples) -> float:
@@ -303,8 +325,9 @@ def _over_videos(parts: Sequence[_Part], seeds: Sequence[int]) -> _Spread | None
     if effective <= 1:
         return None
     variance = alone + units.mean(0).var() / count * effective / (effective - 1)
-    if isinstance(sample, Hits):  # two made-up videos, one all for and one all against
-        variance += 2 * (100.0 * max(abs(part.weight) for part in paired) / videos) ** 2
+    most = [abs(part.weight) * part.samples.worth.max() for part in paired if isinstance(part.samples, Hits)]
+    if most:  # two made-up videos, one all for and one all against
+        variance += 2 * (max(most) / videos) ** 2
     return _Spread(float(variance), within_of(units), effective - 1, videos)
 
 

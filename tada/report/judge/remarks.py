@@ -6,7 +6,6 @@ they follow from the table's cells stand in paper/audit.yaml, which recomputes t
 the same expressions are evaluated on what was measured.
 """
 
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,8 +82,7 @@ class Pair:
 
 def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> list[str]:
     """Sentences on the order of each accuracy column's rows and on the signs of the differences."""
-    measured = {cell.cell.quantity: cell.value for cell in cells.values() if cell.cell.quantity and cell.value}
-    spreads = seed_spreads(scale, measured)
+    spreads = _spreads(cells, scale)
     sentences, rest = [], []
     for column in table.columns:
         by_metric: dict[str, list[Compared]] = defaultdict(list)
@@ -102,6 +100,34 @@ def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> li
     if rest:
         sentences.append(_order("Columns of fewer than four measured rows", rest, ""))
     return sentences + _signs(table, cells)
+
+
+def _spreads(cells: Mapping[Key, Filled], scale: Scale) -> SeedSpreads:
+    return seed_spreads(
+        scale, {one.cell.quantity: one.value for one in cells.values() if one.cell.quantity and one.value}
+    )
+
+
+def noise_of_accuracies(cells: Mapping[Key, Filled], scale: Scale) -> list[Line]:
+    """How far the accuracies of each dataset and metric may be off, and where their noise is from."""
+    spreads = _spreads(cells, scale)
+    by_metric: dict[tuple[str, str], list[Estimate]] = defaultdict(list)
+    for filled in cells.values():
+        metric = filled.cell.quantity
+        if isinstance(metric, Metric) and filled.value is not None and filled.value.numbers:
+            training = spreads.training([metric])
+            by_metric[metric.dataset, metric.name].append(weighted_sum([1.0], [filled.value], training))
+    if not by_metric:
+        return []
+    texts = []
+    for (dataset, name), found in by_metric.items():
+        halves = [one.high - one.value for one in found if one.noise != UNKNOWN]
+        seeds = sorted({one.seeds for one in found})
+        of = f"{dataset} {name}, {' or '.join(map(str, seeds))} seed{'' if seeds == [1] else 's'}"
+        texts.append(f"{of}: ±{max(halves):.1f} at most" if halves else f"{of}: unknown")
+    sources = dict.fromkeys(one.source for found in by_metric.values() for one in found)
+    about = "95% intervals over other test videos and other trainings"
+    return [("Noise", f"{about}; {'; '.join(texts)}."), *(("Training", text) for text in sources)]
 
 
 def _compared(row: str, filled: Filled) -> Compared | None:
@@ -168,8 +194,8 @@ def _signs(table: Table, cells: Mapping[Key, Filled]) -> list[str]:
     return sentences
 
 
-def numbers_of_text(table: Table, cells: Mapping[Key, Filled], audit: Path = AUDIT) -> list[Line]:
-    """A line for each number of the text that follows from measured accuracies of this table alone.
+def numbers_of_text(table: Table, cells: Mapping[Key, Filled], scale: Scale, audit: Path = AUDIT) -> list[Line]:
+    """A line for each number of the text that follows from measured accuracies of this table alone, with its interval.
 
     Improvements on which the text puts no number are averaged, too, where they are four or more.
     """
@@ -178,12 +204,13 @@ def numbers_of_text(table: Table, cells: Mapping[Key, Filled], audit: Path = AUD
         for (row, column), filled in cells.items()
         if isinstance(filled.cell.quantity, Metric | Difference) and (found := _compared(row, filled))
     }
+    spreads = _spreads(cells, scale)
     numbers, orderings = load_sentences(audit)
     said = [check for check in numbers if _about(check, measured)]
-    lines = [("Text", _number(check, measured)) for check in said]
+    lines = [("Text", _number(check, measured, spreads)) for check in said]
     covered = {measured[name].column for check in said for name in _references(check)}
     headers = {c.name: f"{c.over} {c.header}".strip() for c in table.columns if c.name not in covered}
-    return lines + [("Average", text) for check in orderings if (text := _average(check, measured, headers))]
+    return lines + [("Average", text) for check in orderings if (text := _average(check, measured, headers, spreads))]
 
 
 def _about(check: Sum, measured: Mapping[str, Compared]) -> bool:
@@ -196,15 +223,18 @@ def _references(check: Sum) -> set[str]:
     return {name for reading in check.readings.values() for expression in reading for name in expression.references}
 
 
-def _number(check: Sum, measured: Mapping[str, Compared]) -> str:
+def _number(check: Sum, measured: Mapping[str, Compared], spreads: SeedSpreads) -> str:
     texts = []
     for how, expressions in check.readings.items():
-        here, paper = (" and ".join(f(one, measured) for one in expressions) for f in (_here, _of_paper))
+        here = " and ".join(_here(one, measured, spreads) for one in expressions)
+        paper = " and ".join(_of_paper(one, measured) for one in expressions)
         texts.append((f"{how}: " if how else "") + f"here {here}, by the paper's rows {paper}")
     return f"{check.words} ({check.place}; prints {' and '.join(check.printed)}): {'; '.join(texts)}."
 
 
-def _average(check: Ordering, measured: Mapping[str, Compared], headers: Mapping[str, str]) -> str:
+def _average(
+    check: Ordering, measured: Mapping[str, Compared], headers: Mapping[str, str], spreads: SeedSpreads
+) -> str:
     """The average improvement of networks that a sentence speaks of, by column; empty without enough of them.
 
     A statement of such a sentence sets a row, e.g. "r3d+tada", above the one that it extends, "r3d". `headers` names
@@ -222,7 +252,7 @@ def _average(check: Ordering, measured: Mapping[str, Compared], headers: Mapping
     for column, margins in by_column.items():
         if len(margins) >= ENOUGH:
             mean = Expression(f"mean({', '.join(margin.text for margin in margins)})")
-            values = f"here {_here(mean, measured)}, by the paper's rows {_of_paper(mean, measured)}"
+            values = f"here {_here(mean, measured, spreads)}, by the paper's rows {_of_paper(mean, measured)}"
             texts.append(f"{headers[column]} {values} ({len(margins)} differences)")
     return f"{check.words} ({check.place}): {'; '.join(texts)}." if texts else ""
 
@@ -237,14 +267,16 @@ def _of_paper(expression: Expression, measured: Mapping[str, Compared]) -> str:
     return show(exact, _digits(expression, measured), signed=True)
 
 
-def _here(expression: Expression, measured: Mapping[str, Compared]) -> str:
-    """Mean and, if there are several seeds, standard deviation over the seeds that all cells have."""
-    values = {name: measured[name].value.numbers for name in expression.references}
-    seeds = sorted(set.intersection(*(set(numbers) for numbers in values.values())))
-    if not seeds:
+def _here(expression: Expression, measured: Mapping[str, Compared], spreads: SeedSpreads) -> str:
+    """The value and its 95% interval, over the seeds that all cells have."""
+    weights, constant = expression.linear()
+    cells = [measured[name] for name in weights]
+    if not set.intersection(*(set(cell.value.numbers) for cell in cells)):
         return Verdict.PENDING
-    by_seed = ({name: float(numbers[seed]) for name, numbers in values.items()} for seed in seeds)
-    found = [expression.evaluate(one.__getitem__, float) for one in by_seed]
+    found = weighted_sum([*weights.values()], [cell.value for cell in cells], _training(cells, spreads), constant)
     digits = _digits(expression, measured)
-    text = show(statistics.mean(found), digits, signed=True)
-    return text + (f" ± {show(statistics.stdev(found), digits)}" if len(found) > 1 else "")
+    text = show(found.value, digits, signed=True)
+    if found.noise == UNKNOWN:
+        return text
+    low, high = (show(end, digits, signed=True) for end in found.interval())
+    return f"{text} [{low}, {high}]"

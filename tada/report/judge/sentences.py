@@ -8,13 +8,10 @@ The audit recomputes printed numbers from printed digits. These are rounded, so 
 the number, or digits that were lost to rounding could give it, or no rounding explains it.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
-
-import numpy as np
 
 from tada.base import TadaError, unknown
 from tada.report.judge import OF_AUDIT, Verdict
@@ -126,26 +123,11 @@ def _measured(claim: Claim, values: Mapping[Quantity, Value], spreads: SeedSprea
 
 
 def _margin(statement: Statement, values: Mapping[Quantity, Value], spreads: SeedSpreads) -> Margin:
-    weights, constant = _weights(statement)
-    quantities = list(statement.references.values())
+    weights, constant = statement.comparison.margin.linear()
+    quantities = [statement.references[name] for name in weights]
     training = spreads.training(quantities)
-    return Margin(statement, weighted_sum(weights, [values[one] for one in quantities], training, constant))
-
-
-def _weights(statement: Statement) -> tuple[list[float], float]:
-    """The margin's weight of each reference, and its constant part."""
-    names = list(statement.references)
-
-    def at(values: Mapping[str, float]) -> float:
-        return float(statement.comparison.margin.evaluate(values.__getitem__, number=float))
-
-    zero = dict.fromkeys(names, 0.0)
-    constant = at(zero)
-    weights = [at({**zero, name: 1.0}) - constant for name in names]
-    probe = {name: float(place + 2) for place, name in enumerate(names)}
-    if not math.isclose(at(probe), constant + float(np.dot(weights, list(probe.values()))), abs_tol=1e-6):
-        raise TadaError(f"{statement.comparison.text!r}: products and quotients of measurements are not supported")
-    return weights, constant
+    found = weighted_sum([*weights.values()], [values[one] for one in quantities], training, constant)
+    return Margin(statement, found)
 
 
 def papers_margin(statement: Statement, paper: Paper) -> Interval | None:

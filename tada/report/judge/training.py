@@ -19,7 +19,7 @@ from tada.report.measure.results import Results
 from tada.report.measure.samples import Hits
 from tada.report.measure.values import Value, measure
 from tada.report.paper import about_paper
-from tada.report.paper.quantities import CurvePoint, Difference, Metric, Quantity
+from tada.report.paper.quantities import CurvePoint, Difference, Metric, Quantity, category_of
 from tada.runs.settings import Scale
 
 SNAPSHOT = files.PROJECT / "snapshot"
@@ -81,7 +81,8 @@ class SeedSpreads:
     def training(self, quantities: Iterable[Quantity]) -> Training:
         """For a comparison of quantities: from networks like theirs, but not theirs.
 
-        Where several metrics are compared, the noise is that of the first that is measured.
+        Where several metrics are compared, the noise is that of the first that is measured. What is assumed holds for
+        whole datasets: in a single category trainings differ by more, and nothing says by how much.
         """
         metrics = [metric for quantity in quantities for metric in metrics_of(quantity)]
         own = {model for metric in metrics for model in metric.models}
@@ -94,7 +95,8 @@ class SeedSpreads:
             freedom = sum(spread.seeds - 1 for spread, _ in found)
             if freedom >= ENOUGH:
                 return _pooled(found, freedom, dataset)
-        return assumed(self.scale)
+        of_a_category = any(category_of(metric.name) is not None for metric in metrics)
+        return NOTHING_KNOWN if of_a_category and self.scale.trains else assumed(self.scale)
 
 
 def _pooled(found: Sequence[tuple[SeedSpread, str]], freedom: int, dataset: str) -> Training:

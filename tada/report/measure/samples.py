@@ -48,14 +48,18 @@ class Hits:
     @property
     def shares(self) -> npt.NDArray[np.float64]:
         """Contribution of each video in percent, [seeds, V]: their mean over videos is the metric."""
-        right = 100.0 * self.right.astype(np.float64)
+        return self.right * self.worth
+
+    @property
+    def worth(self) -> npt.NDArray[np.float64]:
+        """What each video contributes if it is right, in percent [V]."""
         if self.category is not None:
             counted = self.labels == self.category
-            return right * counted * (len(counted) / max(counted.sum(), 1))
+            return 100.0 * counted * (len(counted) / max(counted.sum(), 1))
         if not self.by_class:
-            return right
+            return np.full(len(self.labels), 100.0)
         _, place, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
-        return right * (len(self.labels) / (len(counts) * counts[place]))
+        return 100.0 * len(self.labels) / (len(counts) * counts[place])
 
     @property
     def by_seed(self) -> npt.NDArray[np.float64]:
@@ -150,7 +154,8 @@ def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
         raise Unusable(f"no tested video is of class {category}")
     data = catalog.find(seeds[0][0].run.dataset)
     groups = np.array([data.video_of(name) for name in videos.tolist()]) if data.localization else None
-    return Hits(videos, labels, right, metric.startswith(MEAN_CLASS), groups, category)
+    hits = Hits(videos, labels, right, metric.startswith(MEAN_CLASS), groups, category)
+    return hits if category is None else hits.only(videos[labels == category])  # the others are no part of the sample
 
 
 def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -178,6 +178,7 @@ class Value:
         runs: of each seed in `numbers` the runs behind it, whose videos are its samples.
         metric: the metric of these runs.
         share_of: number of videos that it is a share of, where these are not known one by one.
+        sides: of a difference, what is subtracted from what.
     """
 
     status: str
@@ -190,6 +191,7 @@ class Value:
     runs: tuple[tuple[RunResult, ...], ...] = ()
     metric: str = ""
     share_of: int | None = None
+    sides: tuple["Value", "Value"] | None = None
 
     @property
     def mean(self) -> Number | None:
@@ -321,7 +323,8 @@ def _difference(value: Value, base: Value) -> Value:
     }
     problems = tuple(dict.fromkeys(value.problems + base.problems))
     sources = tuple(dict.fromkeys(value.sources + base.sources))
-    return Value(_status(numbers, problems), numbers, wanted=value.wanted, problems=problems, sources=sources)
+    status = _status(numbers, problems)
+    return Value(status, numbers, wanted=value.wanted, problems=problems, sources=sources, sides=(value, base))
 
 
 def _status(numbers: Mapping[int, Number], problems: Sequence[Problem]) -> str:

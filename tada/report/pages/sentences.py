@@ -13,7 +13,7 @@ import pandas as pd
 
 from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict, count_verdicts
 from tada.report.judge.cells import fill
-from tada.report.judge.noise import EXACT
+from tada.report.judge.noise import EXACT, UNKNOWN
 from tada.report.judge.remarks import order_of_rows
 from tada.report.judge.sentences import Judged, Margin, Recomputed, judge_claims, papers_margin, recompute
 from tada.report.measure.results import DONE, Line, Results, provenance
@@ -28,11 +28,15 @@ from tada.runs.settings import Scale
 CLAIMS_METHOD: tuple[Line, ...] = (
     *((str(verdict), verdict.meaning) for verdict in (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED)),
     (
-        "Noise",
-        "all networks are tested on the same videos, so differences are taken video by video; their spread gives the "
-        "noise of the mean, and two made-up videos, one for and one against, keep a handful from deciding. Where runs "
-        "have several seeds, the spread between seeds is added. With one seed, the verdict is about the networks as "
-        "trained once: another training may differ by more.",
+        "Intervals",
+        "95% for each statement by itself, with the noise of the test videos, which networks share, and of training. "
+        "With one seed the noise of training is known from other networks, or assumed; the lines below say from where.",
+    ),
+    (
+        "Decisions",
+        "all claims of a scale are decided together (Holm's procedure), so any of them is wrong with a probability "
+        "of 5% at most; a claim can be undecided though its interval is beside zero. The points that could have been "
+        "told are the true margin that would have been decided in four of five repetitions.",
     ),
     (
         "Scales",
@@ -133,6 +137,7 @@ def claims_page(
         order=tuple(_orders(claims, available)),
         footer=(
             *CLAIMS_METHOD,
+            *_sources(judged),
             *(("Not judged", f"{one.words} ({one.place}). {one.why}") for one in claims.unjudged),
             *_about(claims, available),
         ),
@@ -157,6 +162,15 @@ def _counted(judged: Iterable[Judged]) -> str:
 def _any_trained(judged: Sequence[Judged]) -> bool:
     """Whether any verdict hangs on runs of this scale."""
     return any(one.claim.runs and one.margins for one in judged)
+
+
+def _sources(judged: Mapping[Scale, Sequence[Judged]]) -> list[Line]:
+    """Where the noise of training is from, at each scale."""
+    lines = []
+    for scale, found in judged.items():
+        noisy = [m.estimate.source for one in found for m in one.margins if m.estimate.noise != EXACT]
+        lines += [(f"Training, {scale}", text) for text in dict.fromkeys(noisy) if text]
+    return lines
 
 
 def _about(claims: Claims, available: Mapping[Scale, Results]) -> list[Line]:
@@ -192,11 +206,30 @@ def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
         for name, one in (("here", mini),) if exact else (("mini", mini), ("paper scale", full)):
             if one.margins:
                 margin = one.margins[number]
-                noise = "" if margin.estimate.noise == EXACT else f", noise of {margin.estimate.noise}"
-                found.append(f"{name} {margin_text(margin)}{noise}")
+                found.append(f"{name} {margin_text(margin)}{_seeds(margin)}")
         parts.append(f"{text}" + (f": {'; '.join(found)}" if found else ""))
     text = ". ".join([parts[0], "; ".join(parts[1:])]) + "."
-    return f"{text} {claim.note}".strip()
+    power = [f"at {name} scale {_power(one)}" for name, one in (("mini", mini), ("paper", full)) if _power(one)]
+    return " ".join([text, *(f"Undecided {one}." for one in power), claim.note]).strip()
+
+
+def _seeds(margin: Margin) -> str:
+    """How many seeds an interval is of, and where its noise is from."""
+    estimate = margin.estimate
+    if estimate.noise == EXACT:
+        return ""
+    if estimate.noise == UNKNOWN:
+        return ", noise unknown"
+    return f", {estimate.seeds} seed{'' if estimate.seeds == 1 else 's'}, noise of {estimate.noise}"
+
+
+def _power(one: Judged) -> str:
+    """What an undecided claim could have told; empty of any other."""
+    if one.verdict != Verdict.UNDECIDED or one.weakest is None:
+        return ""
+    if not math.isfinite(one.detectable):
+        return "whatever its margin, since the noise is unknown"
+    return f"where {one.detectable:.1f} points could have been told"
 
 
 def _short(statement: Statement) -> Callable[[str], str]:
@@ -253,6 +286,8 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
                         "high": estimate and f"{estimate.high:.10g}",
                         "noise": estimate.noise if estimate else "",
                         "videos": estimate.videos if estimate else "",
+                        "seeds": estimate.seeds if estimate else "",
+                        "freedom": f"{estimate.freedom:.4g}" if estimate and estimate.error else "",
                         "detectable": f"{one.detectable:.4g}" if one.detectable else "",
                         "words": one.claim.words,
                     }

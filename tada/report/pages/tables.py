@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from tada.report.judge.cells import Filled, Key, fill, problems
-from tada.report.judge.remarks import numbers_of_text, order_of_rows
+from tada.report.judge.remarks import noise_of_accuracies, numbers_of_text, order_of_rows
 from tada.report.measure.results import Results
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.footer import footer
@@ -76,7 +76,8 @@ def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> P
         order=tuple(order_of_rows(table, cells, results.scale)),
         footer=(
             *([("Reading", table.reading)] if table.reading else []),
-            *numbers_of_text(table, cells),
+            *numbers_of_text(table, cells, results.scale),
+            *noise_of_accuracies(cells, results.scale),
             *footer(table, results),
         ),
         data=table_data(table.name, cells),

@@ -196,6 +196,28 @@ class Expression:
 
         return value(tree)
 
+    def linear(self) -> tuple[dict[str, float], float]:
+        """The weight of each reference, and the constant that is added to their sum.
+
+        Raises:
+            TadaError: it is no such sum.
+        """
+        names = self.references
+
+        def at(*values: int) -> Fraction:
+            return Fraction(self.evaluate(dict(zip(names, map(Fraction, values), strict=True)).__getitem__))
+
+        try:
+            constant = at(*(0 for _ in names))
+            weights = [at(*(int(one == name) for one in names)) - constant for name in names]
+            probe = range(2, 2 + len(names))
+            fits = at(*probe) == constant + sum(weight * value for weight, value in zip(weights, probe, strict=True))
+        except ZeroDivisionError:
+            fits = False
+        if not fits:
+            raise TadaError(f"{self.text!r}: products and quotients of measurements are not supported")
+        return dict(zip(names, map(float, weights), strict=True)), float(constant)
+
     def shown(self, show: Callable[[str], str]) -> str:
         """The expression with each reference in the words of `show`, and with typographic signs."""
         text = " ".join(self.text.split()).replace(" - ", " − ").replace("*", "×").replace(">=", "≥").replace("<=", "≤")

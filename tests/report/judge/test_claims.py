@@ -1,6 +1,7 @@
 """Claims judged on planted results: verdicts that the plant implies, those inside the noise included."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -372,9 +373,15 @@ def test_page(plant, monkeypatch):
     assert "At mini scale: " in page and "At paper scale" not in page
     assert "Table 3a, mini scale: Top-1: " in page and "rank correlation" in page
     assert "| TAda2D starts identical to TSN¹" in page
+    assert ", 1 seed, noise of videos and training" in page
+    assert re.search(r"Undecided at mini scale where \d+\.\d points could have been told\.", page)
+    assert "**Training, mini**: 2.5 points assumed" in page and "Holm's procedure" in page
     assert plant.text("claims", "tex").isascii()
     frame = pd.read_csv(plant.out / "claims.csv", keep_default_na=False)
     overall = frame[(frame["claim"] == "overall") & (frame["scale"] == "mini")].iloc[0]
     assert overall["verdict"] in (Verdict.HOLDS, Verdict.UNDECIDED, Verdict.FAILS)
     assert float(overall["low"]) < float(overall["margin"]) < float(overall["high"])
+    assert (overall["seeds"], float(overall["freedom"]) > 20) == ("1", True)
+    undecided = frame[(frame["verdict"] == "undecided") & (frame["noise"] == "videos and training")]
+    assert (undecided["detectable"].astype(float) > 5).all() and len(undecided)
     assert set(frame["scale"]) == {"any", "mini", "paper"}

@@ -167,6 +167,15 @@ def test_units_of_unequal_groups_keep_the_mean():
     assert units == pytest.approx(np.array([[4 - 3, 4 + 3], [2 - 1, 2 + 1]]))
 
 
+def test_made_up_videos_are_worth_as_much_as_those_that_they_stand_for():
+    """Where the mean over classes is measured, a video of a rare class is worth more than others."""
+    labels = np.repeat([0, 1], [30, 10])
+    right = np.arange(40) % 2 == 0
+    found = weighted_sum([1.0], [Hits(np.arange(40).astype(str), labels, right[None], by_class=True)], STEADY)
+    by_video = np.where(labels == 0, 100 * 40 / 60, 100 * 40 / 20) * right
+    assert found.error**2 == pytest.approx(by_video.var(ddof=1) / 40 + 2 * (200 / 40) ** 2)
+
+
 def test_average_precision_has_no_made_up_videos():
     """Two made-up videos of 100 points each would make margins of 2.8 points among 100 units."""
     generator = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tada.report.judge.cells import fill
 from tada.report.judge.remarks import order_of_rows
@@ -145,11 +146,43 @@ def test_average_improvements_of_table_2(plant):
         assert "average improvement of 1.3" in plant.text("table2", kind)
 
 
-def test_seeds_give_a_deviation(plant):
+def test_an_average_has_an_interval_in_which_each_network_counts_once(plant):
+    """R(2+1)D is the base of two of six rows: its training is a sixth of the average twice, not two other ones."""
+    generator, right = np.random.default_rng(0), {}
+    plant_gains(plant, TOP1)
+    for model, (base, *_) in GAINS.items():
+        for name, count in ((base, 200), (model, 220)):
+            if name not in right:
+                right[name] = generator.permutation(np.arange(400) < count)
+                plant.hits(name, right[name])
+    (line,) = build(plant, "table2")
+    weights = dict.fromkeys(GAINS, 1 / 6)
+    for base, *_ in GAINS.values():
+        weights[base] = weights.get(base, 0) - 1 / 6
+    by_video = 100 * sum(weight * right[name] for name, weight in weights.items())
+    videos = by_video.var(ddof=1) / 400 + 2 * (100 * max(map(abs, weights.values())) / 400) ** 2
+    training = 2.5**2 * sum(weight**2 for weight in weights.values())
+    freedom = (videos + training) ** 2 / (videos**2 / 399 + training**2 / 20)
+    half = stats.t.ppf(0.975, freedom) * (videos + training) ** 0.5
+    assert f"all six rows: here +2.00 and +5.00 [+{5 - half:.2f}, +{5 + half:.2f}], by the paper's rows" in line
+
+
+def test_seeds_are_averaged(plant):
     plant_gains(plant, TOP1)
     plant_gains(plant, TOP1, seed=1, extra=1.0)
     (line,) = build(plant, "table2", seeds=2)
-    assert "all six rows: here +2.50 ± 0.71 and +2.67 ± 0.71, by the paper's rows" in line
+    assert "all six rows: here +2.50 and +2.67, by the paper's rows" in line  # without videos, the noise is unknown
+
+
+def test_a_page_says_how_far_its_accuracies_may_be_off_and_why(plant):
+    sentences(plant, [(40.0, 50.0, 90.0, 95.0)], samples=True)
+    plant.build()
+    videos = 100 * 0.5 * 0.5 * 100 * (400 / 399) / 400 + 2 * (100 / 400) ** 2  # widest at 50%
+    freedom = (videos + 6.25) ** 2 / (videos**2 / 399 + 6.25**2 / 20)
+    half = stats.t.ppf(0.975, freedom) * (videos + 6.25) ** 0.5
+    text = plant.text()
+    assert f"other test videos and other trainings; ssv2 top1, 1 seed: ±{half:.1f} at most." in text
+    assert "**Training**: 2.5 points assumed, as if from 20 degrees of freedom. Ten networks" in text
 
 
 def test_an_average_that_lacks_a_run_is_pending_and_the_others_are_there(plant):

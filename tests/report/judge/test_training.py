@@ -1,0 +1,100 @@
+"""What is known beforehand of the noise of training: pooled by hand, from a snapshot's rows, or assumed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tada.base import TadaError
+from tada.report.judge import training as module
+from tada.report.judge.training import assumed, read_spreads, rows_data, seed_spreads
+from tada.report.measure.results import Results
+from tada.report.measure.values import measure
+from tada.report.paper.quantities import CurvePoint, Difference, Metric
+from tada.runs.settings import Scale
+
+MODELS = ("tsn", "tada2d", "tsn+tada", "tsn+avg", "tsn+avg-sc")
+
+
+def metric(model, name="top1"):
+    return Metric("ssv2", (model,), name)
+
+
+def planted(plant, seeds=3):
+    """Networks whose seeds get the first so many of 400 videos right; the variances are 1/16 of the counts'."""
+    generator = np.random.default_rng(0)
+    counts = {model: 200 + generator.integers(-20, 20, seeds) for model in MODELS}
+    for model, of_seeds in counts.items():
+        for seed, count in enumerate(of_seeds):
+            plant.hits(model, np.arange(400) < count, seed)
+    return {model: float(np.var(of_seeds / 4, ddof=1)) for model, of_seeds in counts.items()}
+
+
+def values(plant, seeds=3):
+    results = Results(plant.results, Scale.MINI, seeds)
+    return {metric(model): measure(metric(model), results) for model in MODELS}
+
+
+def test_like_networks_are_pooled_without_those_compared(plant):
+    variances = planted(plant, seeds=5)
+    spreads = seed_spreads(Scale.MINI, values(plant, 5))
+    found = spreads.training([metric("tsn"), metric("tada2d")])
+    assert found.variance == pytest.approx(np.mean([variances[m] for m in MODELS[2:]]))
+    assert found.freedom == 12
+    assert found.source == (
+        f"{found.variance**0.5:.2f} points over the seeds of 3 other networks on ssv2 here (12 degrees of freedom)"
+    )
+    both = Difference(metric("tada2d"), metric("tsn"))
+    assert spreads.training([both]) == found
+    assert spreads.training([CurvePoint("ssv2", "tsn", "val_top1", 0.5), metric("tada2d")]) == found
+    ensemble = Metric("ssv2", ("tsn", "tada2d"), "top1")
+    assert spreads.training([ensemble]) == found
+
+
+def test_many_networks_count_as_twenty_degrees_of_freedom(plant):
+    planted(plant, seeds=8)
+    found = seed_spreads(Scale.MINI, values(plant, 8)).training([metric("tsn")])
+    assert found.freedom == 20
+    assert "(28 degrees of freedom, counted as 20)" in found.source
+
+
+def test_little_is_known_from_few_networks_so_that_noise_is_assumed(plant):
+    planted(plant)
+    spreads = seed_spreads(Scale.MINI, values(plant))
+    assert spreads.training([metric("tsn"), metric("tada2d")]) == assumed(Scale.MINI)  # three networks with two each
+    assert spreads.training([metric("tsn")]).freedom == 8
+    assert spreads.training([Metric("k400", ("tsn",), "top1")]) == assumed(Scale.MINI)
+    assert spreads.training([]) == assumed(Scale.MINI)
+
+
+def test_a_category_has_more_noise_than_what_is_assumed_of_all():
+    spreads = seed_spreads(Scale.MINI, {})
+    assert spreads.training([metric("tsn", "class_3")]).freedom == 0
+
+
+def test_checkpoints_are_not_trained_again():
+    assert assumed(Scale.FIRST_RELEASE).variance == 0.0
+
+
+def test_a_snapshot_tells_what_a_page_of_one_seed_does_not(plant, monkeypatch):
+    variances = planted(plant, seeds=5)
+    results = Results(plant.results, Scale.MINI, 5)
+    folder = plant.folder / "committed"
+    folder.mkdir()
+    rows_data([metric(model) for model in MODELS], results).to_csv(folder / "rows.csv", index=False)
+    (folder / "about.json").write_text(json.dumps({"scale": "mini"}))
+    monkeypatch.setattr(module, "SNAPSHOT", folder)
+    found = seed_spreads(Scale.MINI, values(plant, 1)).training([metric("tsn")])
+    assert found.variance == pytest.approx(np.mean([variances[m] for m in MODELS[1:]]), rel=1e-6)
+    assert 0 < found.within < found.variance
+    assert "other networks on ssv2 in snapshot/ (16 degrees of freedom)" in found.source
+    assert seed_spreads(Scale.PAPER, {}).training([metric("tsn")]) == assumed(Scale.PAPER)  # of another scale
+    assert seed_spreads(Scale.MINI, {}, committed=False).training([metric("tsn")]) == assumed(Scale.MINI)
+
+
+def test_a_damaged_snapshot_is_named(tmp_path):
+    assert read_spreads(tmp_path / "none", Scale.MINI) == []
+    (tmp_path / "about.json").write_text('{"scale": "mini"}')
+    (tmp_path / "rows.csv").write_text("dataset,model,metric,seeds,std\nssv2,tsn,top1,3,1.0\n")
+    with pytest.raises(TadaError, match=r"rows.csv: not as `tada snapshot` writes it \('within'\); make it anew"):
+        read_spreads(tmp_path, Scale.MINI)
