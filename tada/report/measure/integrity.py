@@ -66,7 +66,7 @@ def inspect_results(runs: Iterable[Run], results: Path) -> Inspection:
 
 def _inspect_run(run: Run) -> tuple[str, list[str]]:
     """The state of a run, and its faults."""
-    faults = _unreadable(ProgressNote, run.file("progress.json"))
+    faults: list[str] = []
     outcome = _read(read_outcome, run, faults)
     record = _read(read_record, run, faults)
     damaged = bool(faults)
@@ -75,7 +75,7 @@ def _inspect_run(run: Run) -> tuple[str, list[str]]:
             return OUTDATED, faults
         if outcome is not None and not outcome.failed and not damaged:
             faults.append(f"{run.file(METRICS)}: is missing or of another recipe, and {OUTCOME} says that it is done")
-        return UNFINISHED, faults + _archives(run, {})
+        return UNFINISHED, faults + _besides(run, ())
     if not damaged and (outcome is None or outcome.failed):
         state = "says that the run failed" if outcome else "is missing or of another recipe"
         faults.append(f"{run.file(OUTCOME)}: {state}, and {METRICS} is there")
@@ -83,7 +83,10 @@ def _inspect_run(run: Run) -> tuple[str, list[str]]:
     faults += [f"{run.file(name)}: {fault}" for name, fault in changed.items()]
     if "scores.npz" not in changed:
         faults += _contradictions(RunResult(run, DONE, record))
-    return FINISHED, faults + _archives(run, record.files)
+    besides = (
+        f"{fault}; the finished run needs it no more, and it can be deleted" for fault in _besides(run, record.files)
+    )
+    return FINISHED, [*faults, *besides]
 
 
 def _read(read: Callable[[Run], T | None], run: Run, faults: list[str]) -> T | None:
@@ -114,15 +117,20 @@ def _contradictions(result: RunResult) -> list[str]:
     return faults[:1]  # the others follow from the first
 
 
-def _archives(run: Run, recorded: Iterable[str]) -> list[str]:
-    """Faults of checkpoints and scores that no record names: of a run that goes on, or kept besides."""
-    faults = []
+def _besides(run: Run, recorded: Iterable[str]) -> list[str]:
+    """Faults of files that no record names: of a run that goes on, or left of one that is finished."""
+    faults = [f"{run.file('progress.json')}: damaged"] if _unreadable(ProgressNote, run.file("progress.json")) else []
     for file in sorted([*run.folder.glob("*.pt"), *run.folder.glob("*.npz")]):
         if file.name not in recorded and not file.name.startswith("."):
             try:
                 check_archive(file)
             except DamagedFile as error:
                 faults.append(str(error))
+    if features := sorted(run.file("features").glob("[!.]*.npy")):
+        from tada.localization.features import read_stamp  # imports torch, which most results do without
+
+        names = ((file, file.name.removesuffix(".npy")) for file in features)
+        faults += [f"{file}: damaged" for file, name in names if read_stamp(file.parent, name) is None]
     return faults
 
 

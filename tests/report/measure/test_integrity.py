@@ -16,6 +16,7 @@ from tada.base.typed_json import to_json
 from tada.cli import app
 from tada.cluster.status import find_runs
 from tada.data.clips import Counts
+from tada.localization.features import Features, FeatureStamp, save_features
 from tada.report.measure.integrity import inspect_results
 from tada.runs.checkpoints import TrainingState, save_state
 from tada.runs.record import RecordedFile
@@ -117,6 +118,15 @@ def half_of_the_videos(run):
     recorded(run, 100.0)
 
 
+def a_bit_of_features(run):
+    features = Features(np.ones((3, 2), np.float32), np.array([0.1, 0.2, 0.3]))
+    for video in ("1", "2"):
+        save_features(run.file("features"), video, features, FeatureStamp("identity", None))
+    content = bytearray(run.file("features/1.npy").read_bytes())
+    content[130] ^= 1  # behind the header of 128 bytes
+    run.file("features/1.npy").write_bytes(content)
+
+
 DAMAGE = {
     "top-1 by hand": ("metrics.json", better),
     "another seed's record": (
@@ -131,6 +141,7 @@ DAMAGE = {
     "a bit of the state before": ("checkpoint.previous.pt", lambda run: flipped(run.file("checkpoint.previous.pt"))),
     "curves by hand": ("curves.csv", lambda run: run.file("curves.csv").write_text("epoch,train_loss\n1,0.1\n")),
     "an outcome of another kind": ("outcome.json", lambda run: run.file("outcome.json").write_text("[1]")),
+    "a bit of the features": ("features/1.npy", a_bit_of_features),
     "progress cut short": ("progress.json", lambda run: run.file("progress.json").write_text('{"phase": ')),
 }  # fmt: skip
 
@@ -153,6 +164,6 @@ def test_all_at_once_are_as_many_faults_and_status_1(results):
     lines = done.output.splitlines()
     assert done.exit_code == 1 and len(lines) == len(damaged) + 2
     assert {line.split(": ")[0] for line in lines[:-1]} == {*map(str, damaged), str(size)}
-    assert lines[-1].endswith("13 faults")
+    assert lines[-1].endswith("14 faults")
     nothing = CliRunner().invoke(app, ["verify", str(results / "nowhere")])
     assert nothing.exit_code == 1 and "no such folder of results" in nothing.stderr
