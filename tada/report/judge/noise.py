@@ -378,7 +378,7 @@ def rank_correlation(reported: Sequence[float], reproduced: Sequence[float]) -> 
 
 
 @dataclass(frozen=True)
-class Correlation:
+class RankCorrelation:
     """A rank correlation and its 95% interval; the ends are None where the noise is unknown."""
 
     value: float
@@ -390,7 +390,7 @@ DRAWS = 4000
 """Of the rows' values, for the interval of a rank correlation."""
 
 
-def ranked(reported: Sequence[float], values: Sequence[Value | Samples], training: Training) -> Correlation | None:
+def ranked(reported: Sequence[float], values: Sequence[Value | Samples], training: Training) -> RankCorrelation | None:
     """Rank correlation of reported numbers with measured ones, and its interval.
 
     The measured ones are drawn anew from their noise, that of the videos, which they share, and that of each one's
@@ -411,11 +411,11 @@ def ranked(reported: Sequence[float], values: Sequence[Value | Samples], trainin
         return None
     samples = [part.samples for part in parts]
     if any(one is None or len(one.videos) < 2 for one in samples):
-        return Correlation(found)
+        return RankCorrelation(found)
     own = [len(part.seeds) - 1 for part in parts]
     freedom = training.freedom + sum(own)
     if not freedom:
-        return Correlation(found)
+        return RankCorrelation(found)
     units = [units_of(one.shares, one.groups if isinstance(one, Hits) else None) for one in samples if one is not None]
     squares = sum(part.by_seed.var(ddof=1) * count for part, count in zip(parts, own, strict=True) if count)
     inside = sum(within_of(one) * count for one, count in zip(units, own, strict=True))
@@ -432,4 +432,4 @@ def ranked(reported: Sequence[float], values: Sequence[Value | Samples], trainin
     target = stats.rankdata(reported) - (len(reported) + 1) / 2
     correlations = ranks @ target / np.sqrt((ranks**2).sum(1) * (target**2).sum())
     low, high = np.quantile(correlations, [LEVEL / 2, 1 - LEVEL / 2])
-    return Correlation(found, float(low), float(high))
+    return RankCorrelation(found, float(low), float(high))

@@ -19,7 +19,7 @@ from tada.report.judge.noise import EXACT, Estimate, holm, weighted_sum
 from tada.report.judge.training import SeedSpreads, seed_spreads
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.values import Value, measure
-from tada.report.paper.printed import Comparison, Expression, Interval, Printed, parse, show
+from tada.report.paper.printed import Expression, Inequality, Interval, Printed, parse, show
 from tada.report.paper.quantities import Quantity
 from tada.report.paper.sentences import Audit, Bounds, Claim, Claims, Ordering, Statement, Sum
 from tada.report.paper.tables import Paper
@@ -205,7 +205,7 @@ class _Numbers:
             raise TadaError(f"paper/audit.yaml: {where}: {text!r} is not a number")
         return number
 
-    def statement(self, statement: Comparison) -> str:
+    def statement(self, statement: Inequality) -> str:
         """A comparison in the rows' names, e.g. "tada2d > tanet-8 (Top-5)": its place names the table."""
         columns = {column.name: column for table in self.paper.tables.values() for column in table.columns}
         cells = [name for name in statement.references if not name.startswith("known/")]

@@ -225,7 +225,7 @@ class Expression:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Inequality:
     """A statement that one expression is larger (or smaller) than another, e.g. "{a} > {b}"."""
 
     text: str

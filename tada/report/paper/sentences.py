@@ -12,7 +12,7 @@ from typing import Any
 from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml
 from tada.report.paper import table_of_layers
-from tada.report.paper.printed import Comparison, Expression
+from tada.report.paper.printed import Expression, Inequality
 from tada.report.paper.quantities import (
     Difference,
     LayerSize,
@@ -31,7 +31,7 @@ CLAIMS, AUDIT = files.PAPER / "claims.yaml", files.PAPER / "audit.yaml"
 class Statement:
     """A comparison, and the quantity that each of its references names, in their order."""
 
-    comparison: Comparison
+    comparison: Inequality
     references: dict[str, Quantity]
 
 
@@ -109,7 +109,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
         where = f"{path}: {entry['id']}"
         statements = []
         for text in entry["holds"]:
-            comparison = Comparison(" ".join(text.split()))
+            comparison = Inequality(" ".join(text.split()))
             named = {name: parse_quantity(name, where, _setting) for name in comparison.references}
             statements.append(Statement(comparison, named))
         about = (entry["id"], entry["place"], entry["says"], _words(entry))
@@ -164,7 +164,7 @@ class Ordering:
     id: str
     place: str
     words: str
-    holds: tuple[Comparison, ...]
+    holds: tuple[Inequality, ...]
     note: str = ""
 
 
@@ -272,7 +272,7 @@ def _sum(entry: dict[str, Any]) -> Sum:
 
 
 def _ordering(entry: dict[str, Any]) -> Ordering:
-    holds = tuple(Comparison(text) for text in entry["holds"])
+    holds = tuple(Inequality(text) for text in entry["holds"])
     return Ordering(entry["id"], entry["place"], _words(entry), holds, _line(entry.get("note", "")))
 
 

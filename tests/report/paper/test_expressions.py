@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tada.base import TadaError
-from tada.report.paper.printed import Comparison, Expression, evaluate_formula
+from tada.report.paper.printed import Expression, Inequality, evaluate_formula
 
 VALUES = {"a/b": Fraction(3), "c.d": Fraction(1, 2), "c": Fraction(7)}
 
@@ -56,18 +56,18 @@ def test_faults(text, message):
     [("{c} > {a/b}", 4, True), ("{a/b} + 1 < {c}", 3, True), ("{c} - 7 <= {c.d}", Fraction(1, 2), False)],
 )
 def test_margin_is_positive_where_the_statement_holds(text, margin, strict):
-    statement = Comparison(text)
+    statement = Inequality(text)
     assert statement.margin.evaluate(VALUES.__getitem__) == margin
     assert statement.strict is strict
 
 
 def test_no_comparison():
     with pytest.raises(TadaError, match="not a comparison"):
-        Comparison("{a} - {b}").margin  # noqa: B018
+        Inequality("{a} - {b}").margin  # noqa: B018
 
 
 def test_shown():
-    assert Comparison("{a} - {b} >= 2 * {a}").shown(str.upper) == "A − B ≥ 2 × A"
+    assert Inequality("{a} - {b} >= 2 * {a}").shown(str.upper) == "A − B ≥ 2 × A"
 
 
 SETTING = {"Co": 64, "Ci": 32, "k": 3, "T": 8, "H": 56, "W": 55, "r": 4}
