@@ -24,7 +24,7 @@ from tada.report.judge.cells import against_single
 from tada.report.judge.noise import Training, difference, ranked, units_of, weighted_sum, within_of
 from tada.report.judge.sentences import Judged, Margin, decide
 from tada.report.measure.samples import Hits, Samples, Shares
-from tada.report.paper.printed import Comparison
+from tada.report.paper.printed import Inequality
 from tada.report.paper.sentences import Claim, Statement
 
 SEEDS = (1, 2, 3, 5)
@@ -190,7 +190,7 @@ def rates_of(world: World, seeds: int, repetitions: int, draw: np.random.Generat
 def wrong_pages(seeds: int, repetitions: int, draw: np.random.Generator, claims: int = 40) -> float:
     """The share of pages of claims on twelve equal networks on which any claim is decided; some have two statements."""
     world, wrong = WORLDS[0], 0
-    statement = Statement(Comparison("{a} > {b}"), {})
+    statement = Statement(Inequality("{a} > {b}"), {})
     for _ in range(repetitions):
         training, items = draw_training(world, draw), draw_items(world, draw)
         networks = [draw_network(world, items, world.share, seeds, draw) for _ in range(12)]
