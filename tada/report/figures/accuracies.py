@@ -7,6 +7,7 @@ The README's picture shows, left, each network of Tables 3a, 3b and 4: points ri
 order of networks holds; right, what TAdaConv adds to each backbone of Table 2, reported and reproduced.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,9 @@ from tada.report.figures.style import (
     say,
 )
 from tada.report.judge.cells import CellTexts, read_cells
-from tada.report.judge.noise import rank_correlation
+from tada.report.judge.noise import UNKNOWN, Training, rank_correlation, weighted_sum
 from tada.report.judge.remarks import ENOUGH
+from tada.report.judge.training import seed_spreads
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper import Gains, SummaryPicture, about_paper
@@ -45,10 +47,11 @@ LEGEND: Style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "frameon"
 
 @dataclass(frozen=True)
 class Drawn:
-    """A series with the value of each of its points."""
+    """A series with the value of each of its points, and half of its 95% interval; NaN where the noise is unknown."""
 
     series: Series
     values: tuple[Value, ...]
+    halves: tuple[float, ...]
 
     @property
     def positions(self) -> np.ndarray:
@@ -58,13 +61,25 @@ class Drawn:
 
 def draw(figure: Accuracies, results: Results) -> Drawing:
     """The picture; a failed or missing run is a cross at its foot that says so."""
-    values = {
-        model: measure(Metric(dataset, (model,), figure.metric), results) for dataset, model in sorted(figure.runs)
-    }
-    drawn = [Drawn(series, tuple(values[point.model] for point in series.points)) for series in figure.series]
+    metrics = {model: Metric(dataset, (model,), figure.metric) for dataset, model in sorted(figure.runs)}
+    values = {model: measure(metric, results) for model, metric in metrics.items()}
+    spreads = seed_spreads(results.scale, {metric: values[model] for model, metric in metrics.items()})
+    halves = {model: _half(values[model], spreads.training([metric])) for model, metric in metrics.items()}
+    drawn = [
+        Drawn(
+            series, tuple(values[one.model] for one in series.points), tuple(halves[one.model] for one in series.points)
+        )
+        for series in figure.series
+    ]
     baseline = values[figure.baseline.model]
     problems = list(dict.fromkeys(str(problem) for value in values.values() for problem in value.problems))
     return Drawing(_canvas(figure, drawn, baseline, results.scale), _to_csv(figure, drawn, baseline), problems)
+
+
+def _half(value: Value, training: Training) -> float:
+    """Half of the 95% interval over other test videos and other trainings; NaN where that is unknown."""
+    found = weighted_sum([1.0], [value], training) if value.numbers else None
+    return found.high - found.value if found and found.noise != UNKNOWN else math.nan
 
 
 def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: Scale) -> Canvas:
@@ -101,16 +116,16 @@ def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: 
 
 def _to_csv(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> str:
     """The figure's data, one line a point."""
-    lines = [_line("baseline", figure.baseline, baseline)]
+    lines = [_line("baseline", figure.baseline, baseline, math.nan)]
     lines += [
-        _line(one.series.name, point, value)
+        _line(one.series.name, point, value, half)
         for one in drawn
-        for point, value in zip(one.series.points, one.values, strict=True)
+        for point, value, half in zip(one.series.points, one.values, one.halves, strict=True)
     ]
     return pd.DataFrame(lines).astype({"n": "Int64"}).to_csv(index=False)
 
 
-def _line(series: str, point: Point, value: Value) -> dict[str, object]:
+def _line(series: str, point: Point, value: Value, half: float) -> dict[str, object]:
     return {
         "series": series,
         "x": point.x,
@@ -119,6 +134,7 @@ def _line(series: str, point: Point, value: Value) -> dict[str, object]:
         "reproduced": None if value.mean is None else f"{float(value.mean):.10g}",
         "std": None if value.std is None else f"{value.std:.10g}",
         "n": len(value.numbers) or None,
+        "half_interval": f"{half:.10g}" if math.isfinite(half) else None,
         "status": value.status,
         "source": "; ".join(path.as_posix() for path in value.sources),
     }
@@ -149,9 +165,13 @@ def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline
         line = axes.plot(one.positions, means, linestyle=one.series.line, marker=marker, color=colour, zorder=3)[0]
         line.set_gid(one.series.name)
         handles[line] = one.series.label
-        spread = np.array([value.std or 0.0 for value in one.values])
-        if spread.any():
-            axes.errorbar(one.positions, means, spread, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2, zorder=2)
+        halves = np.array(one.halves)
+        if np.isfinite(halves).any():
+            bars = axes.errorbar(
+                one.positions, means, halves, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2, zorder=2
+            )
+            if number == 0:
+                handles[bars.lines[2][0]] = "95% interval"
         foot = axes.get_xaxis_transform()  # x in data, y as a share of the panel's height
         for x, value in zip(one.positions, one.values, strict=True):
             if value.status != DONE:

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -75,14 +76,27 @@ def test_missing_and_failed_points_are_marked(plant):
     assert data(plant).loc[("stages", "Res4"), "status"] == "failed"
 
 
-def test_seeds_give_error_bars(plant):
-    for seed, value in enumerate((50.0, 52.0)):
+def test_bars_are_intervals_over_videos_and_trainings(plant):
+    for seed, count in enumerate((200, 208)):
         for model in MODELS:
-            plant.done(model, seed, top1=value)
+            plant.hits(model, np.arange(400) < count, seed)
     assert build(plant, seeds=2) == []
     line = data(plant).loc[("stages", "Res3")]
     assert (line["reproduced"], line["std"], line["n"]) == (51.0, pytest.approx(2**0.5), 2)
+    videos = 100 * 0.51 * 0.49 * 100 / 400  # at least; and seeds of like networks say how much training adds
+    assert 1.96 * videos**0.5 < line["half_interval"] < 1.96 * (videos + 2) ** 0.5 * 1.1
     assert any(name.startswith("LineCollection") for name in groups(plant))
+
+
+def test_one_seed_has_a_bar_and_a_run_without_videos_has_none(plant):
+    for model in MODELS:
+        plant.done(model, top1=50.0)
+    build(plant)
+    assert data(plant)["half_interval"].isna().all()
+    for model in MODELS:
+        plant.hits(model, np.arange(400) < 200)
+    build(plant)
+    assert (data(plant).loc["stages", "half_interval"] > 1.96 * 2.5).all()  # one training, whose noise is assumed
 
 
 def test_nothing_there_is_still_a_picture(plant):
