@@ -129,6 +129,7 @@ def _cost(run: Run, result: TaskResult, seconds: float, group: ProcessGroup) -> 
         peak_memory_bytes=peak_memory_bytes(),
         resumes=result.resumes,
         requeues=int(os.environ.get("TADA_RESTARTS", "0")),
+        data_wait=result.data_wait,
     )
 
 

@@ -257,6 +257,7 @@ class _Classification:
             curves=state.curves,
             training_seconds=state.seconds,
             resumes=state.resumes,
+            data_wait=state.data_wait,
             half_precision=half_precision,
         )
 

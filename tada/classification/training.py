@@ -35,6 +35,7 @@ class ClassificationObjective:
 
     section = "train"
     phase = "training"
+    supply = "raise data.workers of the recipe where processors are free, or have the videos prepared (tada prepare)"
     sums = ("loss", "correct", "clips")
 
     def __init__(self, dataset: TrainClips, settings: TrainSettings, seed: int, validate: Validate) -> None:

@@ -23,7 +23,7 @@ ORDER = ("running", "queued", "failed", "stopped", "outdated", "done")
 """What a person looks at first, first."""
 
 
-HEADINGS = ("run", "state", "epoch", "loss", "top-1/mAP", "left", "")
+HEADINGS = ("run", "state", "epoch", "loss", "top-1/mAP", "waits", "left", "")
 
 
 MAIN_METRICS = ("top1", "top1_action", "map", "map_action")
@@ -130,19 +130,20 @@ def _run_state(run: Run, results: Path, snapshots: dict[str, JobSnapshot]) -> St
     return Status(run, state, _progress(run), remark)
 
 
-def _figures(status: Status) -> tuple[str, str, str, str]:
-    """Epoch, loss, top-1 (or mAP) and time left."""
+def _figures(status: Status) -> tuple[str, str, str, str, str]:
+    """Epoch, loss, top-1 (or mAP), share of training's time that waits for data, and time left."""
     facts = status.progress
     prefix = "" if status.state == "done" else "val_"
     top1 = next((f"{facts[prefix + name]:.1f}" for name in MAIN_METRICS if prefix + name in facts), "")
     if status.state == "done":
-        return "", "", top1, ""
+        return "", "", top1, "", ""
     epoch = f"{facts['epoch']:.1f}/{status.run.recipe.epochs}" if "epoch" in facts else ""
     if facts.get("phase") == "testing":
         epoch = f"test {facts['done']}/{facts['total']}"
     loss = f"{facts['loss']:.3f}" if "loss" in facts else ""
     left = hours_and_minutes(facts["seconds_left"]) if status.state == "running" and "seconds_left" in facts else ""
-    return epoch, loss, top1, left
+    wait = f"{facts['data_wait']:.0%}" if "data_wait" in facts else ""
+    return epoch, loss, top1, wait, left
 
 
 def _progress(run: Run) -> dict[str, Any]:

@@ -189,6 +189,7 @@ class BmnObjective:
 
     section = "bmn"
     phase = "proposal network"
+    supply = "raise clips.workers of the recipe where processors are free"
     precision = "float32"
     accumulation = 1
     sums = Losses._fields

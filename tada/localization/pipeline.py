@@ -121,7 +121,16 @@ class _Localization:
         if self.released:
             del counts["train"]  # of which nothing was used
         checkpoint = checkpoint or Checkpoint("checkpoint.pt", sha256(self.run.file("checkpoint.pt")))
-        return TaskResult(metrics, counts, self.source.initial, checkpoint, state.curves, state.seconds, state.resumes)
+        return TaskResult(
+            metrics=metrics,
+            dataset=counts,
+            initial=self.source.initial,
+            checkpoint=checkpoint,
+            curves=state.curves,
+            training_seconds=state.seconds,
+            resumes=state.resumes,
+            data_wait=state.data_wait,
+        )
 
     def _read_bmn(self) -> Checkpoint | None:
         """Take `bmn` from the authors' checkpoint, if that is to be tested; in the main process alone."""

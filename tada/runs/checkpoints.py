@@ -48,6 +48,8 @@ class TrainingState:
         resumes: how often it went on from a checkpoint.
         curves: a row an epoch.
         running: figures that are summed for the epoch's row.
+        stepped: seconds that its steps took, the first of each attempt left out, whose batches nobody could prepare.
+        waited: seconds of these in which it waited for batches.
     """
 
     step: int = 0
@@ -55,6 +57,13 @@ class TrainingState:
     resumes: int = 0
     curves: list[dict[str, float]] = field(default_factory=list)
     running: dict[str, float] = field(default_factory=dict)
+    stepped: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def data_wait(self) -> float | None:
+        """Share of the steps' time in which they waited for batches; None before there is any."""
+        return self.waited / self.stepped if self.stepped else None
 
 
 def save_state(

@@ -38,7 +38,10 @@ class RunName:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the run took. Times in seconds; `devices` are GPUs, or processes where there is none."""
+    """What the run took. Times in seconds; `devices` are GPUs, or processes where there is none.
+
+    `data_wait` is the share of the training steps' time in which they waited for clips or features; None: not known.
+    """
 
     wall_seconds: float
     training_seconds: float
@@ -47,6 +50,7 @@ class Cost:
     peak_memory_bytes: int
     resumes: int
     requeues: int
+    data_wait: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -115,6 +119,7 @@ class TaskResult:
         curves: a row an epoch; none where nothing was trained.
         training_seconds: of all attempts together.
         resumes: how often training went on from a checkpoint.
+        data_wait: share of the training steps' time in which they waited for data; None where nothing was trained.
         half_precision: what testing in it changed, where that was done.
     """
 
@@ -125,6 +130,7 @@ class TaskResult:
     curves: list[dict[str, float]] = field(default_factory=list)
     training_seconds: float = 0.0
     resumes: int = 0
+    data_wait: float | None = None
     half_precision: HalfPrecision | None = None
 
 

@@ -32,6 +32,14 @@ CHECKPOINT_SECONDS = 600.0
 """Longest work that a crash can cost; the state is saved at every epoch's end besides."""
 
 
+WAIT_SHARE = 0.2
+"""Share of its time from which a GPU that waits for data is worth a line."""
+
+
+WAIT_STEPS = 100
+"""Steps after which that share is judged: until then, what was prepared beforehand is used up."""
+
+
 WORKER_DEATHS = 3
 """Deaths of processes that prepare batches, in one call, of which the last ends the training."""
 
@@ -70,6 +78,10 @@ class Objective(Protocol):
     @property
     def phase(self) -> str:
         """Name of the training in the progress."""
+
+    @property
+    def supply(self) -> str:
+        """What a user can do to have its data come faster, for messages."""
 
     @property
     def precision(self) -> str:
@@ -184,7 +196,8 @@ def train(
     epochs = epochs or schedule.epochs
     total = epochs * steps_per_epoch
     trained = group.wrap(model)
-    loader = _batches(objective, range(state.step, total), group, workers, progress.say)
+    batches = _batches(objective, range(state.step, total), group, workers, progress.say)
+    loader = _Supply(batches, state, objective.supply, group.device, progress.say)
     mark = time.monotonic()
     saved = mark
 
@@ -203,7 +216,9 @@ def train(
         loss = _step(trained, objective, optimizer, loader, seed, state, group)
         state.step += 1
         epoch, within = divmod(state.step, steps_per_epoch)
-        progress.step(state.step, epoch=state.step / steps_per_epoch, loss=loss, lr=rate)
+        progress.step(
+            state.step, epoch=state.step / steps_per_epoch, loss=loss, lr=rate, data_wait=state.data_wait or 0.0
+        )
         stopping, due = group.any(stop(), time.monotonic() - saved > CHECKPOINT_SECONDS)
         if within == 0:
             _check_weights(model, state.step, objective.section)
@@ -224,6 +239,40 @@ def train(
             raise Interrupted(f"stopped at step {state.step} of {total}; the state is saved in {checkpoint}")
     account_time()
     return state
+
+
+class _Supply(Iterator[Any]):
+    """A process's micro-batches; how long each step waits for them goes into the training's state.
+
+    The first step is left out: nobody could prepare its batches beforehand. A GPU that waits long is worth a line.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Any],
+        state: TrainingState,
+        advice: str,
+        device: torch.device,
+        say: Callable[[str], None],
+    ) -> None:
+        self._batches, self._state = batches, state
+        self._advice, self._say = (advice if device.type == "cuda" else ""), say
+        self._steps, self._waited = 0, 0.0
+
+    def __next__(self) -> Any:
+        begun = time.monotonic()
+        batch = next(self._batches)
+        self._waited += time.monotonic() - begun
+        return batch
+
+    def end_step(self, begun: float) -> None:
+        """A step is done that began at that time of the monotonic clock."""
+        if self._steps:
+            self._state.stepped += time.monotonic() - begun
+            self._state.waited += self._waited
+        self._steps, self._waited = self._steps + 1, 0.0
+        if self._steps == WAIT_STEPS and self._advice and (share := self._state.data_wait or 0.0) > WAIT_SHARE:
+            self._say(f"the GPU waits for data in {share:.0%} of its time: {self._advice}")
 
 
 def _micro_batches(objective: Objective, steps: range, group: ProcessGroup) -> Iterator[list[Any]]:
@@ -277,12 +326,13 @@ def _step(
     model: nn.Module,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-    loader: Iterator[Any],
+    loader: _Supply,
     seed: int,
     state: TrainingState,
     group: ProcessGroup,
 ) -> float:
     """One optimizer step; returns the mean loss of this process's micro-batches."""
+    begun = time.monotonic()
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=group.device)
     turns = objective.accumulation // group.size
@@ -303,6 +353,7 @@ def _step(
             f"the loss is {mean} at step {state.step}; lower {objective.section}.base_lr or lengthen the warm-up"
         )
     optimizer.step()
+    loader.end_step(begun)
     return mean
 
 

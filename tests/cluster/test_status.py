@@ -42,7 +42,7 @@ def results(plant, tmp_path, answer) -> Path:
     """Runs in every state; jobs 7 and 8 are running and queued, as SLURM said a moment ago."""
     root = tmp_path / "results"
     told = {"phase": "training", "done": 30, "total": 60, "seconds_left": 3725, "epoch": 12.5, "loss": 1.25}
-    told |= {"val_top1": 31.25, "val_top5": 80.0}
+    told |= {"val_top1": 31.25, "val_top5": 80.0, "data_wait": 0.43}
     plant(Run("mini", "ssv2", "tsn", 0, root), outcome="done", job="5")
     plant(Run("mini", "ssv2", "tsn", 1, root), job="7", progress=told)
     plant(Run("mini", "ssv2", "tada2d", 0, root), job="8")
@@ -84,7 +84,7 @@ def test_the_table_shows_how_far_a_run_is(results):
     assert shown.exit_code == 0
     (running,) = [line for line in shown.output.splitlines() if "tsn/seed1" in line]
     epochs = load_recipe("mini", "ssv2", "tsn").train.epochs
-    for figure in ("running", f"12.5/{epochs}", "1.250", "31.2", "1 h 02 min", "job 7 on node3"):
+    for figure in ("running", f"12.5/{epochs}", "1.250", "31.2", "43%", "1 h 02 min", "job 7 on node3"):
         assert figure in running
     assert "45.7" in shown.output and "ValueError: no" in shown.output
 

@@ -13,11 +13,12 @@ from tada.base import TadaError
 from tada.base.devices import ProcessGroup
 from tada.base.files import DamagedFile
 from tada.base.processes import Interrupted
-from tada.base.progress import Progress
+from tada.base.progress import Progress, Silent
 from tada.classification.training import ClassificationObjective
+from tada.runs import trainer
 from tada.runs.checkpoints import TrainingState, load_state
 from tada.runs.settings import TrainSettings
-from tada.runs.trainer import _micro_batches, epoch_batch, learning_rate, train
+from tada.runs.trainer import WAIT_STEPS, _micro_batches, _Supply, epoch_batch, learning_rate, train
 
 RECIPE = TrainSettings(
     epochs=3,
@@ -307,3 +308,70 @@ def test_weights_that_are_not_finite_are_named_although_the_loss_is(tmp_path):
     with pytest.raises(TadaError, match=r"unused is not finite after step 3, .* lower train\.base_lr"):
         run(tmp_path, model)
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+class Clock:
+    """Stands still but where somebody lets it go on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class SlowBlinks(Blinks):
+    """Clips that take a second each to be prepared."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def __getitem__(self, key):
+        self.clock.now += 1.0
+        return super().__getitem__(key)
+
+
+class SlowObjective(ClassificationObjective):
+    """Its loss takes 12 seconds of each micro-batch of 4 clips."""
+
+    def loss(self, model, batch, step):
+        self.dataset.clock.now += 12.0
+        return super().loss(model, batch, step)
+
+
+def test_the_share_of_time_that_waits_for_data_is_told_and_kept(tmp_path, monkeypatch):
+    clock, told = Clock(), []
+    monkeypatch.setattr(trainer, "time", clock)
+    progress = Silent()
+    monkeypatch.setattr(progress, "step", lambda done, **facts: told.append(facts["data_wait"]))
+    objective = SlowObjective(SlowBlinks(clock), RECIPE, 0, lambda _: {})
+    options = {"seed": 0, "checkpoint": tmp_path / "checkpoint.pt", "identity": IDENTITY, "progress": progress}
+    state = train(network(), objective, **options)
+    # A step waits 2 x 4 s and computes 2 x 12 s; the first of the 9 is not counted.
+    assert (state.stepped, state.waited, state.data_wait) == (8 * 32.0, 8 * 8.0, 0.25)
+    assert told == [0.0] + [0.25] * 8
+    kept = train(network(), objective, **options)  # finished: nothing is added
+    assert (kept.stepped, kept.waited, kept.resumes) == (state.stepped, state.waited, 1)
+
+
+@pytest.mark.parametrize("device, seconds, told", [("cuda", 3, True), ("cuda", 2, False), ("cpu", 3, False)])
+def test_a_gpu_that_waits_long_is_told_what_helps(monkeypatch, device, seconds, told):
+    clock, said = Clock(), []
+    monkeypatch.setattr(trainer, "time", clock)
+
+    def batches():
+        while True:
+            clock.now += seconds
+            yield 0
+
+    supply = _Supply(batches(), TrainingState(), "raise data.workers", torch.device(device), said.append)
+    for _ in range(2 * WAIT_STEPS):
+        begun = clock.now
+        next(supply)
+        clock.now += 8
+        supply.end_step(begun)
+    assert said == (["the GPU waits for data in 27% of its time: raise data.workers"] if told else [])
+
+
+def test_nothing_is_known_of_waiting_before_the_second_step():
+    assert TrainingState().data_wait is None
