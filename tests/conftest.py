@@ -193,7 +193,8 @@ NOT_FAST = {"browse", "tada_command", "slurm"}
 """Fixtures of a browser, of whole runs, and of a scheduler."""
 
 SLOW_FILES = {
-    *("benchmarks/test_folding.py", "classification/test_half_precision.py", "cluster/test_launch.py"),
+    *("benchmarks/test_folding.py", "classification/test_half_precision.py", "classification/test_prediction.py"),
+    "cluster/test_launch.py",
     *("cluster/test_local.py", "cluster/test_slurm.py", "cluster/test_tables.py", "cluster/test_worker.py"),
     *("data/mini/test_layouts.py", "data/test_check_data.py", "data/test_inspection.py", "data/video/test_decoding.py"),
     *("localization/test_bmn_training.py", "localization/test_feature_sources.py", "localization/test_pipeline.py"),

@@ -5,8 +5,10 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,17 +21,20 @@ from tada.classification.evaluation import accuracies, compare_precisions, descr
 from tada.classification.training import ClassificationObjective
 from tada.data import catalog, validation
 from tada.data.catalog import Place
-from tada.data.clips import Annotations, Counts, Split
+from tada.data.clips import Annotations, Clip, Counts, Split
 from tada.data.dataset import TestClips, TrainClips
 from tada.data.validation import SkipLog
 from tada.data.video import cache
 from tada.data.video.random_access import FileFrames, Source
+from tada.data.video.timeline import VideoError
 from tada.data.views import IntervalSampling, Sampling, SegmentSampling, TestTransform, TrainTransform
 from tada.models import build_model
 from tada.models.blocks import Network
 from tada.runs.checkpoints import TrainingState, released_network, set_initial_weights
 from tada.runs.record import Checkpoint, HalfPrecision, Initial, TaskResult
 from tada.runs.run import Run, check_classes
+from tada.runs.settings import SamplingSettings, Scale
+from tada.runs.trained import TrainedNetwork
 from tada.runs.trainer import train
 
 
@@ -62,7 +67,7 @@ class Sources:
         self.run, self.recipe = run, run.classification_recipe
         self.annotations = _read(run, data)
         root = Place.parse(data).root
-        self.sampling = sampling_of(run, frames)
+        self.sampling = sampling_of(self.recipe.sampling, frames)
         self._sources: dict[str, Source] = {}
         self._splits: dict[str, Split] = {}
         self._logs: dict[str, SkipLog] = {}
@@ -142,9 +147,8 @@ def _read(run: Run, data: str) -> Annotations:
     return annotations
 
 
-def sampling_of(run: Run, frames: int) -> Sampling:
-    """Which frames of a video make a clip of that many frames, as the run's recipe says."""
-    sampling = run.classification_recipe.sampling
+def sampling_of(sampling: SamplingSettings, frames: int) -> Sampling:
+    """Which frames of a video make a clip of that many frames, as a recipe says."""
     if sampling.kind == "segment":
         return SegmentSampling(frames)
     return IntervalSampling(frames, sampling.interval, sampling.target_fps)
@@ -276,3 +280,60 @@ class _Classification:
         )
         self.progress.say(describe_comparison(changed))
         return changed
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of videos.
+
+    Attributes:
+        scores: of each video that could be read, in the order asked for, and of each task ("" where there is one): the
+            softmax scores averaged over all views, float32 [classes].
+        faults: why each other video cannot be used.
+    """
+
+    scores: dict[Path, dict[str, np.ndarray]]
+    faults: dict[Path, str]
+
+
+def predict(trained: TrainedNetwork, videos: Sequence[Path], progress: Progress) -> Predictions:
+    """The scores that a test of `trained` gives these videos, each as a whole: the same views, the same evaluation.
+
+    Args:
+        trained: the network and how it was tested.
+        videos: video files.
+        progress: receives every video.
+    """
+    if Scale.named(trained.scale).renders:
+        torch.set_num_threads(1)  # as it was tested
+    group, test = ProcessGroup.single(), trained.test
+    classes = trained.network.head.classes
+    label = 0 if isinstance(classes, int) else dict.fromkeys(classes, 0)
+    found = Predictions({}, {})
+    progress.start(total=len(videos), unit="video", phase="testing")
+    for done, path in enumerate(videos, 1):
+        views = TestClips(
+            [Clip(str(path), path, label)],
+            sampling_of(trained.sampling, trained.network.frames),
+            TestTransform(test.short_side, test.crop, test.crops),
+            clips_per_video=test.clips,
+        )
+        try:
+            scores = evaluate(
+                trained.network,
+                views,
+                videos=[str(path)],
+                batch=1,
+                progress=Silent(),
+                group=group,
+                precision=test.precision,
+            )
+            found.scores[path] = {
+                name.removeprefix("scores").removeprefix("_"): values[0]
+                for name, values in scores.items()
+                if name.startswith("scores")
+            }
+        except VideoError as error:
+            found.faults[path] = error.reason
+        progress.step(done)
+    return found

@@ -46,7 +46,7 @@ for command in (
     *(runs.render, runs.check_data, runs.run, runs.complexity),
     *(reports.table, reports.audit, reports.claims, reports.settings, reports.overview, reports.figure),
     *(runs.status, runs.verify, runs.plan, runs.cancel, runs.logs),
-    runs.evaluate_detections,
+    *(runs.evaluate_detections, runs.predict),
     *(reports.snapshot, reports.compare, reports.readme),
 ):
     app.command()(command)

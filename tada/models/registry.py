@@ -72,9 +72,20 @@ def build_model(name: str, num_classes: int | Mapping[str, int], **overrides: An
     Raises:
         TadaError: an unknown name or option, with the nearest valid ones, or options that do not go together.
     """
+    return build_network(name, model_options(name), num_classes, **overrides)
+
+
+def build_network(
+    name: str, definition: Mapping[str, Any], num_classes: int | Mapping[str, int], **overrides: Any
+) -> "Network":
+    """The network that `definition` describes, as `model_options` gives it or a run's record keeps it.
+
+    Raises:
+        TadaError: as `build_model`, whose messages call it `name`.
+    """
     from tada.models.networks import ResNet, SlowFast
 
-    options = merge(model_options(name), overrides)
+    options = merge(definition, overrides)
     validate({name: options}, "models", where="options of a model")
     networks: dict[str, type[Network]] = {"resnet": ResNet, "slowfast": SlowFast}
     network = networks[options.pop("network")]

@@ -195,14 +195,35 @@ def read_record(run: Run) -> RunRecord | None:
     path, content = run.file(METRICS), _of(run, METRICS)
     if content is None:
         return None
-    written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
-    record = typed_json.from_json(RunRecord, content, str(path))
-    if written != _checksum(content):
-        raise DamagedFile(f"{path}: its content does not give its checksum; {typed_json.REMEDY}")
+    record = _checked(content, path)
     found, expected = record.run, RunName(run.scale, run.dataset, run.model, run.seed)
     if replace(found, extra={}) != expected:
         name = f"{found.scale}/{found.dataset}/{found.model}/seed{found.seed}"
         raise DamagedFile(f"{path}: is the record of {name}; {typed_json.REMEDY}")
+    return record
+
+
+def read_record_of(folder: Path) -> RunRecord:
+    """The record in a finished run's folder, wherever that lies now and whatever today's recipes say.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFile: it is no record, or has been changed.
+    """
+    path = folder / METRICS
+    try:
+        content = read_json(path)
+    except (ValueError, RecursionError) as error:
+        raise typed_json.damaged(path, error) from error
+    return _checked(content, path)
+
+
+def _checked(content: Any, path: Path) -> RunRecord:
+    """The record that the content of a file is; raises DamagedFile where it is none, or not what was written."""
+    written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    record = typed_json.from_json(RunRecord, content, str(path))
+    if written != _checksum(content):
+        raise DamagedFile(f"{path}: its content does not give its checksum; {typed_json.REMEDY}")
     return record
 
 

@@ -6,6 +6,7 @@ stages over these frames. A rule selects the videos, never a hand.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import fill
 
 import matplotlib as mpl
@@ -16,10 +17,12 @@ import torch
 from captum.attr import LayerGradCam
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tada.base import TadaError
+from tada.base import TadaError, unknown
+from tada.base.files import replacing
 from tada.classification.pipeline import sampling_of
 from tada.data import catalog
 from tada.data.catalog import Place
@@ -35,6 +38,7 @@ from tada.report.measure.values import finished
 from tada.report.paper.figures import ActivationMaps, DrawnNetwork
 from tada.runs.checkpoints import load_trained
 from tada.runs.settings import Scale
+from tada.runs.trained import TrainedNetwork
 
 TEXT = 1.55
 """Width in inches of the networks' names and what they predict."""
@@ -126,13 +130,14 @@ def _show_videos(
     run = other_run.run
     test, frames = run.classification_recipe.test, model_options(last)["frames"]
     transform = TestTransform(test.short_side, test.crop, crops=1)
+    sampling = sampling_of(run.classification_recipe.sampling, frames)
     layer = figure.layers[results.scale]
     networks, problems = _networks(figure, results, run.seed, np.array([name for name, _ in selected]))
     shown = []
     for number, (name, category) in enumerate(selected):
         if name not in clips:
             raise TadaError(f"video {name}, which was tested, is not in the dataset any more")
-        views, _ = TestClips([clips[name]], sampling_of(run, frames), transform, clips_per_video=1)[0]
+        views, _ = TestClips([clips[name]], sampling, transform, clips_per_video=1)[0]
         activations = tuple(
             Activation(activation_maps(one.network, layer, views[0], category), one.scores[number]) if one else None
             for one in networks
@@ -199,8 +204,7 @@ def _row(axes: Axes, figure: ActivationMaps, one: ShownVideo, row: int, names: S
     if activation is None:
         say(axes, "not there yet")
         return network.label
-    shares = STRENGTH * activation.maps[..., None]
-    picture = (1 - shares) * one.frames / 255.0 + shares * COLOURS(activation.maps)[..., :3]
+    picture = _overlaid(one.frames, activation.maps)
     axes.imshow(_strip(picture), interpolation="nearest", aspect="auto", gid=f"{one.name}-{network.model}")
     if np.isnan(activation.scores).any():
         return f"{network.label}\nnot tested on it"
@@ -208,6 +212,13 @@ def _row(axes: Axes, figure: ActivationMaps, one: ShownVideo, row: int, names: S
     right = "✓" if predicted == one.category else "✗"
     said = fill(names[predicted].replace("omething", "th."), 26)
     return f"{network.label} {right} {activation.scores[predicted]:.2f}\n{said}"
+
+
+def _overlaid(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """uint8 frames [T, H, W, 3] with their maps [T, H, W] over them in colours; from 0 to 1."""
+    shares = STRENGTH * maps[..., None]
+    coloured: np.ndarray = (1 - shares) * frames / 255.0 + shares * COLOURS(maps)[..., :3]
+    return coloured
 
 
 def _strip(frames: np.ndarray) -> np.ndarray:
@@ -252,7 +263,40 @@ def _line(
     }
 
 
-def activation_maps(network: nn.Module, layer: str, clip: Tensor, category: int) -> npt.NDArray[np.float32]:
+def write_strip(file: Path, trained: TrainedNetwork, video: Path, layer: str, category: int, task: str = "") -> None:
+    """Write a picture of the middle clip of a video: its frames side by side and, below, the maps of a category.
+
+    Args:
+        file: .png.
+        trained: the network, and how its test takes clips.
+        video: a video file.
+        layer: as in `activation_maps`.
+        category: whose logit is explained.
+        task: of this task, where the network has several.
+
+    Raises:
+        TadaError: the network has no such layer.
+        VideoError: the video cannot be used.
+    """
+    network = trained.network.cpu()
+    if layer not in dict(network.named_children()):
+        valid = [name for name, _ in network.named_children() if name.startswith("res")]
+        raise unknown("layer", layer, valid, where=f"maps of {trained.model}, a {type(network).__name__}")
+    transform = TestTransform(trained.test.short_side, trained.test.crop, crops=1)
+    sampling = sampling_of(trained.sampling, network.frames)
+    views, _ = TestClips([Clip(str(video), video, 0)], sampling, transform, clips_per_video=1)[0]
+    maps = activation_maps(network, layer, views[0], category, task)
+    frames = views[0].permute(1, 2, 3, 0).numpy()
+    rows = [_strip(frames / 255.0), _strip(_overlaid(frames, maps))]
+    gap = np.ones((max(1, round(GAP * frames.shape[1])), *rows[0].shape[1:]))
+    pixels = np.rint(np.concatenate([rows[0], gap, rows[1]]) * 255).astype(np.uint8)
+    with replacing(file) as temporary:
+        Image.fromarray(pixels).save(temporary, format="png")
+
+
+def activation_maps(
+    network: nn.Module, layer: str, clip: Tensor, category: int, task: str = ""
+) -> npt.NDArray[np.float32]:
     """Grad-CAM of a category over a clip, [T, H, W], from 0 to 1.
 
     The channels of the layer's output are weighted by the gradient of the category's logit, averaged over all frames
@@ -263,9 +307,11 @@ def activation_maps(network: nn.Module, layer: str, clip: Tensor, category: int)
         layer: "res2" to "res5".
         clip: uint8 [3, T, H, W].
         category: whose logit is explained.
+        task: of this task, where the network has several.
     """
     x = normalise(clip[None]).requires_grad_()
-    found = LayerGradCam(network, network.get_submodule(layer)).attribute(x, target=category)  # [1, 1, T, h, w]
+    logits = (lambda of: network(of)[task]) if task else network
+    found = LayerGradCam(logits, network.get_submodule(layer)).attribute(x, target=category)  # [1, 1, T, h, w]
     heat = F.relu(found.detach())[0].transpose(0, 1)  # [T, 1, h, w]
     heat = F.interpolate(heat, size=clip.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     return (heat / heat.max().clamp(min=1e-12)).numpy()
