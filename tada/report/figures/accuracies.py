@@ -32,8 +32,7 @@ from tada.report.figures.style import (
     say,
 )
 from tada.report.judge.cells import CellTexts, read_cells
-from tada.report.judge.noise import UNKNOWN, Training, rank_correlation, weighted_sum
-from tada.report.judge.remarks import ENOUGH
+from tada.report.judge.noise import UNKNOWN, Training, weighted_sum
 from tada.report.judge.training import seed_spreads
 from tada.report.measure.results import DONE, Results
 from tada.report.measure.values import Value, measure
@@ -231,9 +230,7 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale, picture: SummaryPic
         pairs = {row: cell.pair for row, cell in cells.items()}
         style: Style = {"marker": MARKERS[number], "color": COLOURS[number], "edgecolors": "white", "linewidths": 0.5}
         reported, reproduced = zip(*pairs.values(), strict=True)
-        correlation = rank_correlation(reported, reproduced) if len(pairs) >= ENOUGH else None
-        label = title if correlation is None else f"{title} ({correlation:.2f})"
-        axes.scatter(reported, reproduced, s=28, zorder=3, label=label, gid=table, **style)
+        axes.scatter(reported, reproduced, s=28, zorder=3, label=title, gid=table, **style)
         ends = [(float(cell.reported), *cell.interval) for cell in cells.values() if cell.interval]
         if ends:
             axes.vlines(*zip(*ends, strict=True), color=COLOURS[number], linewidth=0.8, gid=f"{table}-intervals")
@@ -247,7 +244,7 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale, picture: SummaryPic
     axes.set_xlabel(f"top-1 in the paper, {picture.dataset} (%)")
     axes.set_ylabel(f"top-1 here, {scale} scale (%)")
     axes.margins(0.12)
-    axes.legend(title="(rank correlation with the paper)", ncols=3, columnspacing=1.0, **LEGEND)
+    axes.legend(ncols=3, columnspacing=1.0, **LEGEND)
     grid(axes, "both")
 
 

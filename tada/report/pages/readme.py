@@ -184,11 +184,13 @@ def _sentences(snapshot: Snapshot) -> str:
         f"what they cost, which no training can change, {count_verdicts(built['verdict'], CLAIMS)}."
         + (" It is not so here that:" if lines else "")
     )
+    orders = [f"{one['title']}, {one['sentence']}" for one in snapshot.orders.to_dict("records")]
+    ordered = [f"**Order of rows.** {' '.join(orders)}"] if orders else []
     audited = (
         f"**Audit.** Of {len(snapshot.audit)} numbers and statements that follow from others of the paper's numbers, "
         f"{count_verdicts(snapshot.audit['verdict'], AUDIT)}."
     )
-    return "\n\n".join([claimed, *(["\n".join(lines)] if lines else []), audited])
+    return "\n\n".join([claimed, *(["\n".join(lines)] if lines else []), *ordered, audited])
 
 
 def _margin(snapshot: Snapshot, claim: str) -> str:

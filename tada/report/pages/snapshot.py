@@ -20,10 +20,10 @@ import pandas as pd
 from tada.base import TadaError
 from tada.base.files import write_text
 from tada.base.provenance import Environment
-from tada.report.judge.cells import fill
-from tada.report.judge.noise import UNKNOWN, weighted_sum
+from tada.report.judge.cells import Filled, Key, fill
+from tada.report.judge.remarks import order_of_rows
 from tada.report.judge.sentences import judge_claims, recompute
-from tada.report.judge.training import ROWS, SNAPSHOT, metrics_of, rows_data, seed_spreads
+from tada.report.judge.training import ROWS, SNAPSHOT, rows_data
 from tada.report.measure.archive import (
     FORMAT,
     AboutArchive,
@@ -49,11 +49,9 @@ from tada.report.measure.results import (
     open_results,
 )
 from tada.report.measure.samples import Hits, Samples, read_samples
-from tada.report.measure.values import Value, measure
 from tada.report.pages.sentences import audit_data, claims_data
-from tada.report.pages.tables import table_data
+from tada.report.pages.tables import intervals_of, table_data, with_intervals
 from tada.report.paper.figures import Figure
-from tada.report.paper.quantities import Quantity
 from tada.report.paper.sentences import AUDIT, Claims, load_audit
 from tada.report.paper.tables import Paper, Table
 from tada.report.plan import Wanted
@@ -68,7 +66,7 @@ Set = tuple[tuple[str, ...], tuple[int, ...]]
 """Names of test videos, and their labels if they have any."""
 
 
-FRAMES = ("targets", ROWS, "numbers", "claims", "audit")
+FRAMES = ("targets", ROWS, "numbers", "orders", "claims", "audit")
 
 
 @dataclass(frozen=True)
@@ -104,14 +102,15 @@ class Snapshot:
     """What the folder holds; in the tables every value is a text, nothing an empty one.
 
     `archive`: the runs. `targets`: the paper's tables and figures, with runs and seconds. `rows`: every metric of every
-    (dataset, model), over its seeds. `numbers`: the cells of all tables. `claims` and `audit`: as in
-    `tables/claims.csv` and `tables/audit.csv`.
+    (dataset, model), over its seeds. `numbers`: the cells of all tables. `orders`: how the rows of some of them stand.
+    `claims` and `audit`: as in `tables/claims.csv` and `tables/audit.csv`.
     """
 
     archive: Archive
     targets: pd.DataFrame
     rows: pd.DataFrame
     numbers: pd.DataFrame
+    orders: pd.DataFrame
     claims: pd.DataFrame
     audit: pd.DataFrame
 
@@ -206,10 +205,9 @@ def collect(
     write_text(
         out / f"{ROWS}.csv", rows.to_csv(index=False, lineterminator="\n")
     )  # the rest takes its noise from there
-    intervals = _intervals(wanted, results)
-    numbers = [
-        _with_intervals(table, table_data(table.name, fill(table, results)), intervals) for table in wanted.tables
-    ]
+    cells = {table.name: fill(table, results) for table in wanted.tables}
+    intervals = intervals_of(wanted.metrics, wanted.tables, results)
+    numbers = [with_intervals(table, table_data(table.name, cells[table.name]), intervals) for table in wanted.tables]
     targets = [
         _target(f"tables/{table.name}.md", table, results, frame["verdict"])
         for table, frame in zip(wanted.tables, numbers, strict=True)
@@ -218,6 +216,7 @@ def collect(
     frames = {
         "targets": pd.DataFrame([target.to_line() for target in targets]),
         "numbers": pd.concat(numbers).drop(columns="source"),
+        "orders": _orders(wanted, cells, scale),
         **_sentences(wanted.claims, results),
     }
     for name, frame in frames.items():
@@ -414,30 +413,16 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _intervals(wanted: Wanted, results: Results) -> dict[Quantity, tuple[float, float]]:
-    """The 95% interval of every accuracy, and of every difference of two, that a table shows."""
-    values: dict[Quantity, Value] = {metric: measure(metric, results) for metric in wanted.metrics}
-    spreads = seed_spreads(results.scale, values)
-    found = {}
-    for quantity in {quantity for table in wanted.tables for quantity in table.quantities}:
-        metrics = metrics_of(quantity)
-        if not metrics or any(values[metric].mean is None for metric in metrics):
-            continue
-        parts = [values[metric] for metric in metrics]
-        estimate = weighted_sum([1.0, -1.0][: len(parts)], parts, spreads.training(metrics))
-        if estimate.noise != UNKNOWN:
-            found[quantity] = estimate.interval()
-    return found
-
-
-def _with_intervals(
-    table: Table, frame: pd.DataFrame, intervals: Mapping[Quantity, tuple[float, float]]
-) -> pd.DataFrame:
-    """The cells of a table with the interval of what was reproduced: columns `here_low` and `here_high`."""
-    by_place = {(row.id, cell.column): intervals.get(cell.quantity) for row, cell in table.cells() if cell.quantity}
-    ends = [by_place.get(place) for place in zip(frame["row"], frame["column"], strict=True)]
-    low, high = ([f"{end[side]:.10g}" if end else "" for end in ends] for side in (0, 1))
-    return frame.assign(here_low=low, here_high=high)
+def _orders(wanted: Wanted, cells: Mapping[str, Mapping[Key, Filled]], scale: Scale) -> pd.DataFrame:
+    """What is said first of the order of the rows of those tables whose order is compared."""
+    lines = [
+        (table.name, table.title, sentence.partition(" The paper has")[0])
+        for table in wanted.tables
+        if table.name in wanted.claims.correlations
+        for sentence in order_of_rows(table, cells[table.name], scale)
+        if not sentence.startswith("Δ")
+    ]
+    return pd.DataFrame(lines, columns=["table", "title", "sentence"])
 
 
 def _sentences(claims: Claims, results: Results) -> dict[str, pd.DataFrame]:

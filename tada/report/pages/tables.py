@@ -5,20 +5,23 @@ Up to three measured columns of numbers, each is followed by what was reproduced
 are ("stacked").
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 
 from tada.report.judge.cells import Filled, Key, fill, problems
+from tada.report.judge.noise import UNKNOWN, weighted_sum
 from tada.report.judge.remarks import noise_of_accuracies, numbers_of_text, order_of_rows
+from tada.report.judge.training import metrics_of, seed_spreads
 from tada.report.measure.results import Results
+from tada.report.measure.values import Value, measure
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.footer import footer
 from tada.report.pages.markup import write_page
 from tada.report.paper import about_paper
-from tada.report.paper.quantities import Difference, Metric
+from tada.report.paper.quantities import Difference, Metric, Quantity
 from tada.report.paper.tables import TABLES, Column, Table, against_published, load_table
 from tada.runs.settings import Scale
 
@@ -241,6 +244,36 @@ def _tolerance(filled: Filled) -> str:
         return f"{filled.cell.tolerance.value:g}"
     same = about_paper().same
     return f"{same.points:g}" if filled.gap and same else ""
+
+
+def intervals_of(
+    metrics: Sequence[Metric], tables: Sequence[Table], results: Results
+) -> dict[Quantity, tuple[float, float]]:
+    """The 95% interval of every accuracy, and of every difference of two, that the tables show.
+
+    `metrics` are all that they are made of; the noise of training is taken from all of them.
+    """
+    values: dict[Quantity, Value] = {metric: measure(metric, results) for metric in metrics}
+    spreads = seed_spreads(results.scale, values)
+    found = {}
+    for quantity in {quantity for table in tables for quantity in table.quantities}:
+        of = metrics_of(quantity)
+        if not of or any(values[metric].mean is None for metric in of):
+            continue
+        estimate = weighted_sum([1.0, -1.0][: len(of)], [values[metric] for metric in of], spreads.training(of))
+        if estimate.noise != UNKNOWN:
+            found[quantity] = estimate.interval()
+    return found
+
+
+def with_intervals(
+    table: Table, frame: pd.DataFrame, intervals: Mapping[Quantity, tuple[float, float]]
+) -> pd.DataFrame:
+    """The cells of a table with the interval of what was reproduced: columns `here_low` and `here_high`."""
+    by_place = {(row.id, cell.column): intervals.get(cell.quantity) for row, cell in table.cells() if cell.quantity}
+    ends = [by_place.get(place) for place in zip(frame["row"], frame["column"], strict=True)]
+    low, high = ([f"{end[side]:.10g}" if end else "" for end in ends] for side in (0, 1))
+    return frame.assign(here_low=low, here_high=high)
 
 
 def _plain(number: float | Decimal | None) -> str | None:

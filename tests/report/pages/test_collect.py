@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from tada.base import TadaError
 from tada.base.provenance import Hardware
 from tada.cli import app
+from tada.report.judge.cells import read_cells
 from tada.report.judge.sentences import judge_claims
 from tada.report.judge.training import rows_data
 from tada.report.measure import values
@@ -196,6 +197,11 @@ def test_a_snapshot_stands_in_for_the_results(full):
 def test_a_snapshot_of_a_snapshot_is_the_same(full):
     one, two = full.folder / "one", full.folder / "two"
     collect(Scale.MINI, 2, [full.results], one)
+    found = load_snapshot(one)
+    top1 = next(cell for cell in read_cells(found.numbers, "table3b") if (cell.row, cell.column) == ("tada2d", "top1"))
+    assert top1.n == "2" and top1.interval[0] < float(top1.reproduced) < top1.interval[1]
+    order = found.orders.set_index("table")["sentence"]["table3b"]
+    assert "pairs of rows stand in the paper's order (rank correlation" in order and "95% interval" in order
     collect(Scale.MINI, 2, [one], two)
     for file in one.iterdir():
         assert file.read_bytes() == (two / file.name).read_bytes(), file.name

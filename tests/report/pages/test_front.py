@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -152,16 +153,13 @@ def test_claims_say_what_could_have_been_told(committed):
     assert "would have been told" not in block(never)
 
 
-def test_the_picture_names_the_rank_correlation(committed, picture):
-    def top1(lines):
-        return (lines["table"] == "table4") & (lines["column"] == "top1")
-
-    same = changed(committed, "numbers", top1, "reproduced", ["4", "2", "3", "1"])  # Cin, Cin x Cout, Cout, k²
-    assert "Table 4 (1.00)" in picture(same)
-    turned = changed(committed, "numbers", top1, "reproduced", ["1", "3", "2", "4"])
-    assert "Table 4 (-1.00)" in picture(turned)
-    equal = changed(committed, "numbers", top1, "reproduced", "50")
-    assert "Table 4 (" not in picture(equal)
+def test_the_order_of_rows_has_its_noise(committed):
+    sentence = (
+        "Top-1: 3 of 6 pairs of rows stand in the paper's order (rank correlation 0.20, 95% interval 0.10 to 0.30)."
+    )
+    orders = pd.DataFrame([("table4", "Table 4", sentence)], columns=["table", "title", "sentence"])
+    assert f"**Order of rows.** Table 4, {sentence}" in block(replace(committed, orders=orders))
+    assert "**Order of rows.**" not in block(replace(committed, orders=orders.iloc[:0]))
 
 
 def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
