@@ -57,9 +57,9 @@ def write_yaml(path: Path, content: object) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-def start(project: Path, *arguments: str) -> subprocess.Popen:
+def start(project: Path, *arguments: str, paper: str = "paper") -> subprocess.Popen:
     environment = {key: value for key, value in os.environ.items() if key != "TADA_CONFIG"}
-    environment |= {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "TADA_PAPER": str(project / paper)}
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=project,
@@ -71,8 +71,8 @@ def start(project: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
-def snakemake(project: Path, *arguments: str) -> tuple[int, str]:
-    process = start(project, *arguments)
+def snakemake(project: Path, *arguments: str, paper: str = "paper") -> tuple[int, str]:
+    process = start(project, *arguments, paper=paper)
     output, _ = process.communicate(timeout=240)
     return process.returncode, output
 
@@ -182,6 +182,35 @@ def test_a_killed_snakemake_is_simply_called_again(project):
     metrics = json.loads((project / RESULTS / "tada2d-max/seed0/metrics.json").read_text())
     assert metrics["cost"]["resumes"] == 1
     assert "tada2d-max" in (project / "tables/small.md").read_text()
+
+
+def test_runs_of_several_seeds_are_trained_in_parts(project):
+    """Ctrl-C after the first new run; the same call goes on, nothing is trained twice, and no page is made."""
+    tables = project / "one-table/tables"
+    tables.mkdir(parents=True)
+    shutil.copy(project / "paper/paper.yaml", tables.parent)
+    write_yaml(tables / "small.yaml", TABLE)
+    arguments = ("--cores", "1", "--config", "seeds=2", "--", "runs")
+
+    def finished() -> dict[Path, int]:
+        of = [
+            project / RESULTS / model / f"seed{seed}/metrics.json" for model in ("tsn", "tada2d") for seed in range(3)
+        ]
+        return {file: file.stat().st_mtime_ns for file in of if file.exists()}
+
+    first = finished()
+    process = start(project, *arguments, paper="one-table")
+    deadline = time.monotonic() + 120
+    while finished() == first:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    part = finished()
+    assert len(first) < len(part) < 4 and part.items() >= first.items()
+    code, output = snakemake(project, *arguments, paper="one-table")
+    assert code == 0 and "rule table" not in output, output
+    assert len(finished()) == 4 and finished().items() >= part.items()
 
 
 def test_paper_scale_is_planned(project):

@@ -13,7 +13,7 @@ from tada.report.judge.sentences import Judged, Recomputed, judge_claims, recomp
 from tada.report.measure.results import SCALE_MEANINGS, Line, Results, provenance
 from tada.report.pages import ColumnHead, Grid, Page, Piece
 from tada.report.pages.markup import render
-from tada.report.pages.sentences import audit_page, claims_page
+from tada.report.pages.sentences import audit_page, claims_page, told_from
 from tada.report.pages.settings import settings_page
 from tada.report.pages.tables import table_at, table_page
 from tada.report.paper import PaperAbout, about_paper, pages
@@ -130,6 +130,7 @@ def count_claims(judged: Sequence[Judged]) -> Sentences:
     trained = [one for one in judged if one.claim.runs]
     built = [one for one in judged if not one.claim.runs]
     counted = f"Of {len(trained)} claims on trained networks, {_counted(one.verdict for one in trained)}."
+    counted += told_from(one.detectable for one in trained if one.verdict == Verdict.UNDECIDED)
     if built:
         counted += f" Of {len(built)} that follow from how networks are built and counted, whatever is trained, "
         counted += f"{_counted(one.verdict for one in built)}."

@@ -1,14 +1,11 @@
 """The README's numbers: the part between two markers, made of the snapshot alone."""
 
 import datetime
-import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
 
-import pandas as pd
 from tabulate import tabulate
 
 from tada.base import TadaError, files
@@ -16,7 +13,7 @@ from tada.base.files import write_text
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.measure.results import machine, rounded_time
-from tada.report.pages.sentences import ANY_SCALE
+from tada.report.pages.sentences import ANY_SCALE, told_from
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse, show
 
@@ -178,9 +175,10 @@ def _sentences(snapshot: Snapshot) -> str:
     trained = claims.drop(built.index)
     failing = claims[claims["verdict"] == Verdict.FAILS]
     lines = [f"- {one['says']} ({one['place']}){_margin(snapshot, one['claim'])}" for one in failing.to_dict("records")]
+    margins = (float(text) for text in trained.loc[trained["verdict"] == Verdict.UNDECIDED, "detectable"] if text)
     claimed = (
         f"**Claims.** Of {len(trained)} sentences of the paper as statements on trained networks, "
-        f"{count_verdicts(trained['verdict'], CLAIMS)}.{_power(trained)} Of {len(built)} on how networks start and "
+        f"{count_verdicts(trained['verdict'], CLAIMS)}.{told_from(margins)} Of {len(built)} on how networks start and "
         f"what they cost, which no training can change, {count_verdicts(built['verdict'], CLAIMS)}."
         + (" It is not so here that:" if lines else "")
     )
@@ -202,15 +200,6 @@ def _margin(snapshot: Snapshot, claim: str) -> str:
     least = min(measured, key=lambda one: float(one["high"]))
     margin, low, high = (show(float(least[name]), 1, signed=True) for name in ("margin", "low", "high"))
     return f": {margin} [{low}, {high}] points"
-
-
-def _power(claims: pd.DataFrame) -> str:
-    """From which margin on the undecided claims would have been decided."""
-    undecided = claims[claims["verdict"] == Verdict.UNDECIDED]["detectable"]
-    margins = [float(text) for text in undecided if text and math.isfinite(float(text))]
-    if not margins:
-        return ""
-    return f" Undecided ones would have been told with a margin of {show(median(margins), 1)} points (median)."
 
 
 def _front_table(snapshot: Snapshot) -> str:

@@ -8,6 +8,7 @@ a line for each column or sentence, what does.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 
@@ -261,6 +262,16 @@ def _points(value: float, statement: Statement) -> str:
     if kinds <= {NetworkSize, LayerSize, CalibrationCost}:
         return f"{show(value, 4, signed=True)} GFLOPs"
     return show(value, 1, signed=True)
+
+
+def told_from(margins: Iterable[float]) -> str:
+    """A sentence on the margin from which on undecided claims would have been decided; empty if that is not known."""
+    known = [margin for margin in margins if 0 < margin < math.inf]
+    return (
+        f" Undecided ones would have been told with a margin of {show(median(known), 1)} points (median)."
+        if known
+        else ""
+    )
 
 
 def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.DataFrame:

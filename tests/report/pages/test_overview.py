@@ -77,6 +77,17 @@ def test_claims_that_fail_are_named():
     assert (said.title, said.lines) == ("Not so here", (claims["overall"].says,))
 
 
+def test_undecided_claims_say_what_could_have_been_told():
+    """Of three margins 2, 4 and 9 points the median; what nothing could have decided does not count."""
+    trained = [claim for claim in load_claims().claims if claim.runs][:4]
+    margins = (2.0, 9.0, 4.0, float("inf"))
+    judged = [
+        Judged(claim, Verdict.UNDECIDED, detectable=margin) for claim, margin in zip(trained, margins, strict=True)
+    ]
+    assert "told with a margin of 4.0 points (median)." in count_claims(judged).counted
+    assert "told" not in count_claims(judged[3:]).counted
+
+
 def test_it_holds_everything_and_needs_nothing(built):
     text = built.read_text(encoding="utf-8")
     assert re.findall(r'<details id="(\w+)"', text) == [*table_names(), "claims", "audit", "settings"]
