@@ -12,14 +12,19 @@ calibration weight for every frame (`Co·Ci·k²·T`). TAdaConv is the published
 and without global context.
 """
 
+import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from tada.base import unknown
 from tada.base.devices import environment
@@ -28,41 +33,16 @@ from tada.conv import TAdaConv2d, TAdaConv3d, VideoConv, frame_descriptors, merg
 from tada.models import build_model
 from tada.models.blocks import temporal_shift, video_conv
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # fvcore scripts a function that is of no use here
-    from fvcore.nn.jit_analysis import JitModelAnalysis
-    from fvcore.nn.jit_handles import (
-        Handle,
-        addmm_flop_jit,
-        bmm_flop_jit,
-        conv_flop_jit,
-        einsum_flop_jit,
-        elementwise_flop_counter,
-        linear_flop_jit,
-        matmul_flop_jit,
-    )
-
-
-COUNTED: Mapping[str, Handle] = {
-    "aten::_convolution": conv_flop_jit,
-    "aten::linear": linear_flop_jit,
-    "aten::addmm": addmm_flop_jit,
-    "aten::mm": matmul_flop_jit,
-    "aten::bmm": bmm_flop_jit,
-    "aten::matmul": matmul_flop_jit,
-    "aten::einsum": einsum_flop_jit,
-}
-
-
 # Operators that compute nothing from values: they look at a tensor in another way, copy it, or read its shape.
 _MOVES = """
-    Int cat chunk clone constant_pad_nd contiguous copy_ detach dropout dropout_ expand expand_as feature_dropout
-    flatten full index_select linspace movedim narrow new_zeros ones pad permute reshape roll select size slice split
-    split_with_sizes squeeze stack t to transpose unbind unflatten unfold unsqueeze view zeros zeros_like
+    Int _to_copy _unsafe_view alias as_strided cat chunk clone constant_pad_nd contiguous copy_ detach dropout dropout_
+    empty empty_like expand expand_as feature_dropout flatten full index_select linspace movedim narrow new_zeros ones
+    pad permute reshape roll select size slice split split_with_sizes squeeze stack t to transpose unbind unflatten
+    unfold unsqueeze view zeros zeros_like
 """
 
 
-MOVES = frozenset(f"aten::{name}" for name in _MOVES.split())
+MOVES = frozenset(_MOVES.split())
 
 
 @dataclass(frozen=True)
@@ -85,34 +65,105 @@ class Complexity:
         return f"{self.params / 1e6:.3f} M parameters, {self.macs / 1e9:.3f} GFLOPs"
 
 
-def measure(model: nn.Module, input_shape: Sequence[int], also: Mapping[str, Handle] | None = None) -> Complexity:
-    """Parameters and multiply-adds of `model`, from one traced forward pass in evaluation mode.
+READS, WRITES = "reads", "writes"
+"""What an operator may cost that is counted in addition: the numbers that it reads, or those that it writes."""
+
+
+def measure(model: nn.Module, input_shape: Sequence[int], also: Mapping[str, str] | None = None) -> Complexity:
+    """Parameters and multiply-adds of `model`, from one forward pass in evaluation mode.
+
+    Counted by fvcore, as most of the field does, or by torch where there is no fvcore or it cannot trace; they agree.
 
     Args:
         model: any network of one tensor; its mode is left as it was.
         input_shape: of that tensor, e.g. `(1, 3, 8, 256, 256)`; the batch counts.
-        also: more operators to count, as handles of fvcore.
+        also: more operators to count, such as "mul", and whether each costs what it READS or WRITES.
     """
     parameter = next(model.parameters())
     example = torch.zeros(*input_shape, device=parameter.device, dtype=parameter.dtype)
-    counted = {**COUNTED, **(also or {})}
     training = model.training
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which torch calls deprecated
-            analysis = JitModelAnalysis(model.eval(), (example,)).set_op_handle(**counted)
-            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-            analysis._ignored_ops = set()  # operators that fvcore would drop without a word
-            by_operator = {name: int(count) for name, count in sorted(analysis.by_operator().items())}
-            rest = sorted(analysis.unsupported_ops().items())
+        with torch.no_grad():
+            count = _count_by_fvcore if _has_fvcore() else _count_by_torch
+            by_operator, rest = count(model.eval(), example, also or {})
     finally:
         model.train(training)
     return Complexity(
         params=sum(parameter.numel() for parameter in model.parameters()),
         macs=sum(by_operator.values()),
-        by_operator=by_operator,
-        uncounted={name.removeprefix("aten::"): count for name, count in rest if name not in MOVES},
+        by_operator=dict(sorted(by_operator.items())),
+        uncounted={name: count for name, count in sorted(rest.items()) if name not in MOVES},
     )
+
+
+def _has_fvcore() -> bool:
+    """Whether fvcore is there and can trace: Python 3.14 cannot."""
+    return sys.version_info < (3, 14) and find_spec("fvcore") is not None
+
+
+_Counts = tuple[Mapping[str, int], Mapping[str, int]]
+"""Multiply-adds of the counted operators, and how often each other one ran."""
+
+
+def _count_by_fvcore(model: nn.Module, example: Tensor, also: Mapping[str, str]) -> _Counts:
+    """From a trace of the forward pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which torch calls deprecated
+        from fvcore.nn import jit_handles as handles
+        from fvcore.nn.jit_analysis import JitModelAnalysis
+
+        counted = {
+            "aten::_convolution": handles.conv_flop_jit,
+            "aten::linear": handles.linear_flop_jit,
+            "aten::addmm": handles.addmm_flop_jit,
+            "aten::mm": handles.matmul_flop_jit,
+            "aten::bmm": handles.bmm_flop_jit,
+            "aten::matmul": handles.matmul_flop_jit,
+            "aten::einsum": handles.einsum_flop_jit,
+        }
+        for name, cost in also.items():
+            counted[f"aten::{name}"] = handles.elementwise_flop_counter(int(cost == READS), int(cost == WRITES))
+        analysis = JitModelAnalysis(model, (example,)).set_op_handle(**counted)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        analysis._ignored_ops = set()  # operators that fvcore would drop without a word
+        macs = {name: int(count) for name, count in analysis.by_operator().items()}
+        return macs, {name.removeprefix("aten::"): count for name, count in analysis.unsupported_ops().items()}
+
+
+# What torch runs for an operator -> the name that a trace has of it.
+_TRACED = {
+    "_native_batch_norm_legit_no_training": "batch_norm",
+    "max_pool2d_with_indices": "max_pool2d",
+    "max_pool3d_with_indices": "max_pool3d",
+}
+
+
+class _Ran(TorchDispatchMode):
+    """Notes which operators run that torch's counter of FLOPs does not know, and what those of `also` cost."""
+
+    def __init__(self, also: Mapping[str, str]) -> None:
+        super().__init__()
+        self.also = also
+        self.macs: Counter[str] = Counter()
+        self.rest: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run `func` and take note of it."""
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in self.also:
+            self.macs[f"aten::{name}"] += (args[0] if self.also[name] == READS else result).numel()
+        elif func.overloadpacket not in flop_registry:
+            self.rest[_TRACED.get(name, name)] += 1
+        return result
+
+
+def _count_by_torch(model: nn.Module, example: Tensor, also: Mapping[str, str]) -> _Counts:
+    """From the operators that torch runs, of which its own counter takes a multiply-add as two."""
+    with _Ran(also) as ran, FlopCounterMode(display=False) as counter:
+        model(example)
+    flops = counter.get_flop_counts().get("Global", {})
+    return {f"aten::{packet.__name__}": count // 2 for packet, count in flops.items()} | ran.macs, ran.rest
 
 
 def calibration_macs(model: nn.Module, input_shape: Sequence[int]) -> int:
@@ -158,7 +209,7 @@ def report(model: str, classes: int, resolution: int) -> dict[str, Any]:
 
 
 # What Table 1 counts in addition: a sum costs what it reads (the pooling), a product what it writes (the kernels).
-_ALSO = {"aten::sum": elementwise_flop_counter(1, 0), "aten::mul": elementwise_flop_counter(0, 1)}
+_ALSO = {"sum": READS, "mul": WRITES}
 
 
 class PerFrameTAdaConv2d(TAdaConv2d):

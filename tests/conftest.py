@@ -203,7 +203,14 @@ SLOW_FILES = {
     *("report/pages/test_collect.py", "report/pages/test_compare.py", "report/pages/test_footer.py"),
     "report/pages/test_overview.py",
     *("report/pages/test_pages.py", "runs/test_released.py", "runs/test_transfer.py", "test_architecture.py"),
-    *("test_complexity.py", "test_conv.py", "test_execute.py", "workflow/test_all.py", "workflow/test_malformed.py"),
+    *(
+        "test_complexity.py",
+        "test_conv.py",
+        "test_execute.py",
+        "test_install.py",
+        "workflow/test_all.py",
+        "workflow/test_malformed.py",
+    ),
     "workflow/test_snakefile.py",
 }
 """Tests that train, start processes, Snakemake or jobs, or build networks or pages of full size."""

@@ -4,6 +4,7 @@ The layers of Table 1: against the formulas that the paper prints, and against w
 """
 
 import functools
+import sys
 
 import pytest
 import torch
@@ -75,6 +76,34 @@ def test_fvcore_torch_and_closed_form_agree(name):
         model(torch.zeros(shape))
     assert counted.macs == counter.get_total_flops() // 2 == closed_form(model, shape)
     assert counted.params == sum(parameter.numel() for parameter in model.parameters())
+
+
+OF_SHAPES = {"rsub", "view_as", "floor_divide"}
+"""What a trace has and no tensor's values go through: arithmetic of sizes, and views."""
+
+
+@pytest.mark.parametrize("name", ["tsn", "tada2d", "tada2d-mix", "tada2d-cin-cout", "tsm", "slowfast-8x8+tada"])
+def test_without_fvcore_torch_counts_the_same(name, monkeypatch):
+    pytest.importorskip("fvcore")
+    model = build_model(name, 14, depth=[1, 1, 2, 1], width=16)
+    shape = (2, 3, model.frames, 40, 40)
+    by_fvcore = measure(model, shape)
+    monkeypatch.setitem(sys.modules, "fvcore", None)  # as where it is not installed
+    by_torch = measure(model, shape)
+    assert by_torch.macs == by_fvcore.macs == sum(by_torch.by_operator.values())
+    rest = {name: count for name, count in by_fvcore.uncounted.items() if name not in OF_SHAPES}
+    if name == "tsm":  # of sizes, too: how many channels are shifted
+        assert rest.pop("mul") == 2 * 5
+    assert by_torch.uncounted == rest
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_without_fvcore_table_1_is_the_same(operation, monkeypatch):
+    pytest.importorskip("fvcore")
+    setting = {"Co": 8, "Ci": 8, "k": 3, "T": 4, "H": 6, "W": 5, "r": 4}
+    by_fvcore = measure_operation(operation, setting)
+    monkeypatch.setitem(sys.modules, "fvcore", None)
+    assert measure_operation(operation, setting).macs == by_fvcore.macs
 
 
 @pytest.mark.parametrize("name", ["tada2d", "slowfast-8x8+tada"])

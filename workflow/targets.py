@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tada.base import TadaError, typed_json, unknown
+from tada.base import TadaError, require_posix, typed_json, unknown
 from tada.base.files import CONFIG, PAPER, DamagedFile
 from tada.base.yaml_files import read_yaml
 from tada.data.catalog import Place
@@ -50,8 +50,10 @@ def config_file() -> str:
     """`config/config.yaml` here; in a folder without one (`--directory`, `--snakefile`), the project's.
 
     Raises:
-        SystemExit: it is no YAML, or sets a key twice; Snakemake would end in a traceback, or take the last.
+        SystemExit: this is Windows, or it is no YAML, or sets a key twice; Snakemake would end in a traceback, or take
+            the last.
     """
+    _checked(require_posix)
     here = Path("config/config.yaml")
     file = here if here.exists() else CONFIG / "config.yaml"
     _checked(lambda: read_yaml(file))

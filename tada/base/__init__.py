@@ -3,6 +3,7 @@
 An error's message is all that a user needs: what was wrong, where, and what to do.
 """
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -32,3 +33,12 @@ def first_line(error: str | None) -> str:
     if not lines:
         return "no error was recorded"
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
+def require_posix() -> None:
+    """Raise TadaError on Windows, whose file locks, signals and processes are others than runs rely on."""
+    if sys.platform == "win32":
+        raise TadaError(
+            "runs and tables need Linux or macOS; on Windows install WSL (wsl --install) and use the same commands "
+            "there (tada.conv, which needs torch alone, works on Windows, too)"
+        )

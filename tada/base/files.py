@@ -1,6 +1,6 @@
 """Files: where the suite's own stand, whole or absent ones, and those that grow.
 
-Where they stand: at the top level of a checkout, under share/ of an installation.
+Where they stand: `PROJECT`, which is the checkout, or the folder laid out like it that an installed package carries.
 
 Whole or absent: written under a temporary name, then renamed, so that no reader ever meets half a file. A disk that
 takes no more is a `DiskError`, which says which one.
@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,15 +23,38 @@ from typing import Any
 
 from tada.base import TadaError, first_line
 
-PROJECT = Path(__file__).parents[2]
-CHECKOUT = (PROJECT / "pyproject.toml").exists()
+_PACKAGED = Path(__file__).parents[1] / "project"
+PROJECT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2]
+CHECKOUT = PROJECT != _PACKAGED
 
-_SHARE = Path(sys.prefix) / "share" / "tada"
 # TADA_CONFIG names another folder of models.yaml and recipes/, for a study of one's own.
-CONFIG = Path(os.environ.get("TADA_CONFIG") or (PROJECT / "config" if CHECKOUT else _SHARE / "config"))
-SCHEMAS = PROJECT / "workflow" / "schemas" if CHECKOUT else _SHARE / "schemas"
+CONFIG = Path(os.environ.get("TADA_CONFIG") or PROJECT / "config")
+SCHEMAS = PROJECT / "workflow" / "schemas"
 # What the paper reports; TADA_PAPER names the folder of another paper.
-PAPER = Path(os.environ.get("TADA_PAPER") or (PROJECT / "paper" if CHECKOUT else _SHARE / "paper"))
+PAPER = Path(os.environ.get("TADA_PAPER") or PROJECT / "paper")
+
+
+def lay_out_project(folder: Path, models: bool = False) -> None:
+    """Copy what Snakemake needs into `folder`: the plan, settings and profiles; of code only the plan's own.
+
+    Args:
+        folder: where; made where it is not there.
+        models: copy models.yaml and the recipes, too, which TADA_CONFIG then has to name.
+
+    Raises:
+        TadaError: something of that name is there already; nothing was copied then.
+    """
+    parts = ["Snakefile", "environment.yml", "workflow", "profiles", "config" if models else "config/config.yaml"]
+    if there := next((folder / part for part in parts if (folder / part).exists()), None):
+        raise TadaError(f"{there}: is there already, and nothing was written; name another folder, or move it away")
+    ours = shutil.ignore_patterns("__pycache__", "schemas")
+    for part in parts:
+        source, target = PROJECT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=ours)
+        else:
+            shutil.copyfile(source, target)
 
 
 class DamagedFile(TadaError):

@@ -40,12 +40,17 @@ class Environment:
 
 @cache
 def git_state(root: Path = files.PROJECT) -> tuple[str | None, bool | None]:
-    """The commit of the suite's code and whether tracked files differ from it; both None outside a git checkout."""
+    """The commit of the suite's code and whether tracked files differ from it; both None outside a git checkout.
+
+    A package that is installed somewhere below a repository of another project is none of that project's files.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
 
     try:
+        if not git("ls-files", "--", "."):
+            return None, None
         changed = bool(git("status", "--porcelain", "--untracked-files=no").strip())
         return git("rev-parse", "HEAD").strip(), changed
     except (OSError, subprocess.CalledProcessError):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError
-from tada.cli.runs import ExistingResultsOption, ScaleOption
+from tada.cli.runs import ExistingResultsOption, ResultsOption, ScaleOption, existing
 from tada.runs.settings import Scale
 
 SeedsOption = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
@@ -48,10 +48,16 @@ def table(
     name: Annotated[str, typer.Argument(help="e.g. table3b")],
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
-    results: ExistingResultsOption = Path("results"),
+    results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .md, .tex, .html and .csv files.")] = Path("tables"),
 ) -> None:
     """Build a table of the paper from the results that are there; what is missing is shown as missing."""
+    from tada.report.paper.tables import load_table
+
+    needed = load_table(name)
+    if needed.runs or needed.complexities:  # Tables 1 and A1 need nothing
+        existing(results)
+
     from tada.report.pages.tables import build_table
 
     for problem in build_table(name, scale, seeds, results, out):

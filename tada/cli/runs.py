@@ -33,7 +33,7 @@ DatasetArgument = Annotated[
 ResultsOption = Annotated[Path, typer.Option(help="Folder of all results.")]
 
 
-def _there(results: Path) -> Path:
+def existing(results: Path) -> Path:
     """A folder that is read from; raises TadaError where there is none."""
     if not results.is_dir():
         raise TadaError(
@@ -42,7 +42,7 @@ def _there(results: Path) -> Path:
     return results
 
 
-ExistingResultsOption = Annotated[Path, typer.Option(help="Folder of all results, which are there.", callback=_there)]
+ExistingResultsOption = Annotated[Path, typer.Option(help="Folder of all results, which are there.", callback=existing)]
 
 
 RunsArgument = Annotated[
@@ -57,6 +57,20 @@ WATCH_SECONDS = 5.0
 
 
 WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at a release's scale, of the checkpoint to test."
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="To fill; made where it is not there.")],
+    models: Annotated[bool, typer.Option("--models", help="With models.yaml and the recipes, to be changed.")] = False,
+) -> None:
+    """Lay out a project of one's own: Snakefile with its rules, config and profiles; nothing that is there changes."""
+    from tada.base.files import lay_out_project
+
+    lay_out_project(folder, models)
+    print(f"wrote {folder}: Snakefile, workflow, config/config.yaml (what is asked for), profiles (where it runs)")
+    if models:
+        print(f"to use its models and recipes: export TADA_CONFIG={folder.absolute() / 'config'}")
+    print(f"next: cd {folder}; snakemake -n tables/table3b.md")
 
 
 def render(
