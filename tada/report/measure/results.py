@@ -189,7 +189,7 @@ Line = tuple[str, str]
 """What a line is about, and what it says."""
 
 
-PACKAGES = ("torch", "torchvision", "numpy", "av", "decord", "fvcore")
+PACKAGES = ("torch", "torchvision", "numpy", "av", "decord", "fvcore", "tada-reproducibility")
 
 
 SCALE_MEANINGS = {
