@@ -293,7 +293,7 @@ class Predictions:
     """
 
     scores: dict[Path, dict[str, np.ndarray]]
-    faults: dict[Path, str]
+    faults: dict[str, str]
 
 
 def predict(trained: TrainedNetwork, videos: Sequence[Path], progress: Progress) -> Predictions:
@@ -334,6 +334,6 @@ def predict(trained: TrainedNetwork, videos: Sequence[Path], progress: Progress)
                 if name.startswith("scores")
             }
         except VideoError as error:
-            found.faults[path] = error.reason
+            found.faults[str(path)] = error.reason
         progress.step(done)
     return found

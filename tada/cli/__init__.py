@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from tada.base import TadaError
 from tada.base.files import disk_error
-from tada.cli import reports, runs
+from tada.cli import own, reports, runs
 from tada.report.paper import about_paper
 
 
@@ -47,7 +47,8 @@ for command in (
     *(runs.render, runs.check_data, runs.run, runs.complexity),
     *(reports.table, reports.audit, reports.claims, reports.settings, reports.overview, reports.figure),
     *(runs.status, runs.verify, runs.plan, runs.cancel, runs.logs),
-    *(runs.evaluate_detections, runs.predict),
+    runs.evaluate_detections,
+    *(own.predict, own.features),
     *(reports.snapshot, reports.compare, reports.readme),
 ):
     app.command()(command)

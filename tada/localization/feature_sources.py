@@ -8,18 +8,21 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
+from tada.base.files import write_arrays
 from tada.base.processes import Interrupted, StopFlag
-from tada.base.progress import Progress
-from tada.data.catalog import Place
-from tada.data.video.timeline import file_state
+from tada.base.progress import Progress, Silent
+from tada.data.catalog import DATASETS, Place
+from tada.data.video.timeline import VideoError, file_state
 from tada.localization.classes import (
     Scores,
     VideoProposals,
@@ -42,12 +45,13 @@ from tada.localization.features import (
     read_stamp,
     save_features,
 )
-from tada.localization.videos import Untrimmed, UntrimmedSplits, read_untrimmed
+from tada.localization.videos import Untrimmed, UntrimmedSplits, file_seconds, read_untrimmed
 from tada.models.blocks import Network
 from tada.runs.checkpoints import finished_run, load_trained
 from tada.runs.record import Initial
 from tada.runs.run import Run
-from tada.runs.settings import ClipSettings
+from tada.runs.settings import ClipSettings, Scale
+from tada.runs.trained import TrainedNetwork, as_json
 
 SHORT = 1.0
 """Seconds that a video may end before its annotation says without being noted."""
@@ -382,3 +386,60 @@ def _joined(parts: Sequence[Extraction]) -> Extraction:
         skipped={video: reason for part in parts for video, reason in part.skipped.items()},
         short={video: reason for part in parts for video, reason in part.short.items()},
     )
+
+
+def clip_settings(trained: TrainedNetwork, fps: float | None, interval: int | None, stride: int | None) -> ClipSettings:
+    """Of which clips a network's features are: those of the recipe that locates actions with it, but for what is given.
+
+    Raises:
+        TadaError: there is no such recipe, and not all is given.
+    """
+    given = {"target_fps": fps, "interval": interval, "stride": stride}
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if trained.dataset in DATASETS and DATASETS[trained.dataset].localization:
+        located = Run(Scale.named(trained.scale), f"{trained.dataset}-localization", trained.model, 0)
+        return replace(located.localization_recipe.clips, **asked)
+    if len(asked) < len(given):
+        raise TadaError(
+            f"{trained.file}: no recipe locates actions with a network of {trained.dataset}, and says of which clips "
+            "features are; say it, as for HACS Segments: --fps 30 --interval 8 --stride 16"
+        )
+    return ClipSettings(frames=trained.network.frames, short_side=trained.test.short_side, **asked)
+
+
+def write_features(
+    trained: TrainedNetwork, files: Sequence[Path], out: Path, settings: ClipSettings, progress: Progress
+) -> Extraction:
+    """Write the features of whole videos as `extract` computes them, each to `out`/<name of its file>.npz.
+
+    It holds `features` float32 [n, C], `times` float64 [n], the centre of each clip in seconds, and `about`, JSON of
+    the network and the clips.
+
+    Raises:
+        TadaError: two files would have the same name.
+    """
+    names = [file.stem for file in files]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise TadaError(f"{twice}: two of the videos have this name; write their features to folders of their own")
+    if Scale.named(trained.scale).renders:
+        torch.set_num_threads(1)  # as runs of its scale compute
+    about = json.dumps({"network": as_json(trained), "clips": settings.identity()})
+    result = Extraction()
+    out.mkdir(parents=True, exist_ok=True)
+    progress.start(total=len(files), unit="video", phase="extracting features")
+    for done, file in enumerate(files, 1):
+        try:
+            video = Untrimmed(str(file.name), file, file_seconds(file), ())
+            with TemporaryDirectory() as folder:
+                found = extract(
+                    trained.network, [video], Path(folder), settings, checkpoint=trained.sha256, progress=Silent()
+                )
+                if found.videos:
+                    features = load_features(Path(folder), video)
+                    arrays = {"features": features.values, "times": features.times, "about": np.array(about)}
+                    write_arrays(out / f"{file.stem}.npz", arrays)
+        except VideoError as error:
+            found = Extraction(skipped={file.name: error.reason})
+        result = _joined([result, found])
+        progress.step(done)
+    return result

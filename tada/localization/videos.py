@@ -94,7 +94,7 @@ def _videos(
     videos = []
     for name, clips in clips_of.items():
         try:
-            duration = durations[name] if name in durations else _duration(clips[0])
+            duration = durations[name] if name in durations else file_seconds(clips[0].path, clips[0].fps)
         except VideoError as error:
             skipped[name] = f"its duration cannot be found: {error.reason}"
             continue
@@ -112,7 +112,8 @@ def _videos(
     return tuple(videos), skipped
 
 
-def _duration(clip: Clip) -> float:
-    """Seconds of a clip's whole video by its file; raises VideoError where that cannot be read."""
-    stated = stated_seconds(clip.path) if clip.fps is None else 0.0
-    return stated or open_video(clip.path, clip.fps).info.duration
+def file_seconds(path: Path, fps: float | None = None) -> float:
+    """Seconds of a whole video by its file, or its folder of images taken at `fps`; raises VideoError where that
+    cannot be read."""
+    stated = stated_seconds(path) if fps is None else 0.0
+    return stated or open_video(path, fps).info.duration

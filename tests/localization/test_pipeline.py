@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +18,18 @@ import pytest
 import torch
 import yaml
 from planting import plant_record
+from typer.testing import CliRunner
 
 from tada.base import TadaError, files
 from tada.base.files import sha256
 from tada.base.processes import Interrupted
+from tada.base.progress import Silent
+from tada.cli import app
 from tada.data import mini
 from tada.data.catalog import Place, localization_of
 from tada.execute import execute
+from tada.localization.feature_sources import clip_settings, write_features
+from tada.localization.features import load_features
 from tada.localization.ground_truth import read_ground_truth
 from tada.localization.submission import read_submission, score_files
 from tada.localization.videos import read_untrimmed
@@ -33,6 +39,8 @@ from tada.runs import recipes
 from tada.runs.checkpoints import TrainingState, save_state
 from tada.runs.record import Checkpoint, Initial, read_record
 from tada.runs.run import Run
+from tada.runs.settings import ClipSettings
+from tada.runs.trained import load_network
 from tada.runs.verification import is_finished
 
 RENDERED = {
@@ -138,7 +146,8 @@ def classify(run):
         run.folder.mkdir(parents=True)
         identity = {"signature": run.signature, "seed": run.seed}
         save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), TrainingState())
-        plant_record(run, {}, checkpoint=Checkpoint("checkpoint.pt", sha256(run.file("checkpoint.pt"))))
+        checkpoint = Checkpoint("checkpoint.pt", sha256(run.file("checkpoint.pt")))
+        plant_record(run, {}, checkpoint=checkpoint, config=run.configuration)
 
 
 class Disturbance:
@@ -180,6 +189,57 @@ def test_a_run_leaves_a_full_account(finished):
     assert record.config["recipe"]["bmn"]["temporal"] == 16
     log = run.file("log.txt").read_text()
     assert all(f" {phase}: " in log for phase in PHASES[: 2 if dataset == "hacs" else 3])
+
+
+def test_features_of_a_video_are_those_of_the_run(finished, data, tmp_path):
+    """`tada features` knows the checkpoint and the files alone."""
+    dataset, run = finished
+    videos = read_untrimmed(dataset, Place(data / dataset)).validation
+    command = ["features", *(str(video.path) for video in videos), "--out", str(tmp_path / "features")]
+    done = CliRunner().invoke(app, [*command, "--checkpoint", str(run.initial.file("checkpoint.pt"))])
+    assert done.exit_code == 0, done.stderr
+    for video in videos:
+        expected = load_features(run.file("features"), video)
+        with np.load(tmp_path / "features" / f"{video.path.stem}.npz") as found:
+            np.testing.assert_array_equal(found["features"], expected.values)
+            np.testing.assert_array_equal(found["times"], expected.times)
+            about = json.loads(str(found["about"]))
+        assert about["clips"] == run.recipe.clips.identity()
+        assert about["network"]["signature"] == run.initial.signature
+
+
+def test_features_of_what_they_cannot_be_of(finished, data, tmp_path, monkeypatch):
+    dataset, run = finished
+    monkeypatch.chdir(tmp_path)
+
+    def features(*arguments, of=run.initial):
+        command = ["features", *map(str, arguments), "--out", "out", "--checkpoint", str(of.file("checkpoint.pt"))]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1
+        return done.stderr.splitlines()[-1]
+
+    video = read_untrimmed(dataset, Place(data / dataset)).validation[0].path
+    Path("page.mp4").write_text("<html>404</html>" * 100)
+    assert features("page.mp4", video).startswith("page.mp4: damaged, or no video: ")
+    assert [file.name for file in Path("out").iterdir()] == [f"{video.stem}.npz"]
+    assert features(video, f"elsewhere/{video.name}").startswith(f"Error: {video.stem}: two of the videos have this")
+    refused = features(video, of=run)
+    assert refused.endswith(f"give the checkpoint of the run that gave it its features, {dataset}/tada2d")
+
+
+def test_without_a_recipe_of_localization_the_options_say_which_clips(finished, data, tmp_path):
+    """As of a network of Kinetics-400."""
+    dataset, run = finished
+    trained = replace(load_network(run.initial.file("checkpoint.pt")), dataset="k400")
+    with pytest.raises(TadaError, match="no recipe locates actions with a network of k400, and says of which clips"):
+        clip_settings(trained, 12.0, None, 4)
+    settings = clip_settings(trained, 12.0, 1, 4)
+    assert settings == ClipSettings(frames=8, interval=1, stride=4, target_fps=12.0, short_side=20)
+    video = read_untrimmed(dataset, Place(data / dataset)).validation[0]
+    write_features(trained, [video.path], tmp_path, replace(settings, short_side=16), Silent())
+    with np.load(tmp_path / f"{video.path.stem}.npz") as found:
+        expected = load_features(run.file("features"), video).values
+        np.testing.assert_allclose(found["features"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_contributions_of_videos_are_written(finished, data):

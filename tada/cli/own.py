@@ -1,0 +1,148 @@
+"""Commands on videos of one's own: what a trained network says of them, and the network for other programs."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tada.base import TadaError
+from tada.runs.settings import Scale
+
+if TYPE_CHECKING:
+    from tada.runs.trained import Names, TrainedNetwork
+
+VideosArgument = Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.")]
+
+
+CheckpointOption = Annotated[
+    Path, typer.Option(help="checkpoint.pt in the folder of a finished run, or a file that the authors released.")
+]
+
+
+def predict(
+    videos: VideosArgument,
+    checkpoint: CheckpointOption,
+    top: Annotated[int, typer.Option(min=1, help="So many classes of each video.")] = 5,
+    classes: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, or JSON.")] = None,
+    data: Annotated[str, typer.Option(help="Where the network's dataset lies, for the names of its classes.")] = "",
+    json: Annotated[Path | None, typer.Option(help="JSON file for all scores.")] = None,
+    maps: Annotated[Path | None, typer.Option(help="Folder for Grad-CAM of the first class over the frames.")] = None,
+    layer: Annotated[str, typer.Option(help="Whose Grad-CAM: res2 to res5.")] = "res5",
+) -> None:
+    """Name the actions in videos: the scores that the test of a trained network gives them, each as a whole."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    from tada.base.files import write_json
+    from tada.base.progress import Progress
+    from tada.classification.pipeline import predict
+    from tada.runs.trained import as_json, highest, load_network
+
+    trained = load_network(checkpoint)
+    names = _class_names(trained, classes, data)
+    progress = Progress(str(trained))
+    try:
+        found = predict(trained, videos, progress)
+    finally:
+        progress.close()
+    several = "" not in names
+    table = Table(
+        Column("video", overflow="fold"), *(["task"] if several else []), "score", "class", box=None, pad_edge=False
+    )
+    entries = []
+    for video, scores in found.scores.items():
+        best = {task: highest(scores[task], names[task], top) for task in names}
+        every = {task: scores[task].tolist() for task in names}
+        entries.append(
+            {"video": str(video), "top": best if several else best[""], "scores": every if several else every[""]}
+        )
+        for task, classes_of in best.items():
+            for place, one in enumerate(classes_of):
+                first = [escape(str(video)) if place == 0 else "", *([task] if several else [])]
+                table.add_row(*first, f"{one['score']:.4f}", escape(one["name"]))
+            if maps:
+                from tada.report.figures.gradcam import write_strip
+
+                file = maps / ".".join([video.name, *([task] if task else []), "png"])
+                write_strip(file, trained, video, layer, classes_of[0]["class"], task)
+    Console().print(table, highlight=False)
+    if json:
+        said = dict(names) if several else names[""]
+        write_json(json, {"network": as_json(trained), "classes": said, "videos": entries})
+    _report(found.faults)
+
+
+def _class_names(trained: "TrainedNetwork", file: Path | None, data: str) -> "Names":
+    """Those in a file, or of the dataset where that can be read, else numbers, and a line that says so."""
+    from tada.runs.trained import names_in, names_of_dataset, numbered
+
+    if file:
+        return names_in(file, trained)
+    if data:
+        return names_of_dataset(trained, data)
+    if place := _place_of(trained.dataset, trained.scale):
+        try:
+            return names_of_dataset(trained, place)
+        except TadaError as error:
+            print(f"classes are numbered: {error}", file=sys.stderr)
+    else:
+        print("classes are numbered; --classes or --data gives their names", file=sys.stderr)
+    return numbered(trained)
+
+
+def _place_of(dataset: str, scale: str) -> str:
+    """Where a dataset lies by config/config.yaml, or was rendered; empty where nothing says it."""
+    import json
+
+    from tada.base.files import CONFIG
+    from tada.base.yaml_files import read_yaml
+    from tada.data.catalog import Place
+
+    if Scale.named(scale).renders:
+        return f"data/mini/{dataset}" if Path(f"data/mini/{dataset}").is_dir() else ""
+    here = Path("config/config.yaml")
+    file = here if here.exists() else CONFIG / "config.yaml"
+    place = (read_yaml(file).get("data") or {}).get(dataset) or "" if file.exists() else ""
+    if isinstance(place, dict):
+        return json.dumps({key: value for key, value in place.items() if key not in Place.RELEASED})
+    return str(place)
+
+
+def features(
+    videos: VideosArgument,
+    checkpoint: CheckpointOption,
+    out: Annotated[Path, typer.Option(help="Folder for a file of each video, <name>.npz.")],
+    fps: Annotated[float | None, typer.Option(help="Frames per second at which videos are looked at.")] = None,
+    interval: Annotated[int | None, typer.Option(min=1, help="Such frames from one of a clip to the next.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Such frames from a clip to the next.")] = None,
+) -> None:
+    """Compute the features of clips all along videos, as localization does: `features` [n, C], `times` [n] in seconds.
+
+    Which clips these are, the recipe of localization of the network's dataset says; where there is none, the options.
+    """
+    from tada.base.progress import Progress
+    from tada.localization.feature_sources import clip_settings, write_features
+    from tada.runs.trained import load_network
+
+    trained = load_network(checkpoint)
+    settings = clip_settings(trained, fps, interval, stride)
+    progress = Progress(str(trained))
+    try:
+        written = write_features(trained, videos, out, settings, progress)
+    finally:
+        progress.close()
+    for video, note in written.short.items():
+        print(f"{video}: {note}", file=sys.stderr)
+    print(f"wrote the features of {written.videos} videos to {out}")
+    _report(written.skipped)
+
+
+def _report(faults: Mapping[str, str]) -> None:
+    """Name the videos that could not be used; exit status 1 if there is any."""
+    for video, reason in faults.items():
+        print(f"{video}: {reason}", file=sys.stderr)
+    if faults:
+        raise SystemExit(1)
