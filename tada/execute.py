@@ -19,6 +19,8 @@ from tada.base.files import disk_error, remove_leftovers, replacing
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag, stop_without_parent
 from tada.base.progress import Progress, Silent, reporting
 from tada.classification.pipeline import classify
+from tada.data.catalog import Place
+from tada.data.prepared import Preparation, preparation
 from tada.runs.record import (
     Cost,
     RecordedFile,
@@ -66,9 +68,12 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
         began = time.monotonic()
         try:
+            prepared = preparation(Place.parse(data_root)) if data_root else None
+            if prepared:
+                progress.say(f"prepared videos: {prepared}")
             result = _execute_task(run, data_root, weights, stop, progress, group)
             if result:
-                _record(run, result, time.monotonic() - began, group)
+                _record(run, result, prepared, time.monotonic() - began, group)
                 progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in result.metrics.items()))
         except Exception as error:
             refusal = disk_error(error, run.folder)
@@ -87,7 +92,7 @@ def _execute_task(
     return classify(run, data_root, Path(weights) if weights else None, stop, progress, group)
 
 
-def _record(run: Run, result: TaskResult, seconds: float, group: ProcessGroup) -> None:
+def _record(run: Run, result: TaskResult, prepared: Preparation | None, seconds: float, group: ProcessGroup) -> None:
     """Write curves.csv, then the record, which says that the run is finished."""
     if result.curves:
         with replacing(run.file("curves.csv")) as temporary, temporary.open("w", newline="") as file:
@@ -106,6 +111,7 @@ def _record(run: Run, result: TaskResult, seconds: float, group: ProcessGroup) -
         config=run.configuration,
         files=_files(run, result),
         half_precision=result.half_precision,
+        prepared=prepared,
     )
     write_record(run, record)
 

@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tada.base.progress import Silent
+from tada.data.catalog import Place
+from tada.data.prepared import Preparation, prepare
 from tada.metrics.accuracy import topk_accuracy
 
 FOLDER = "results/mini/ssv2/tada2d/seed0"
@@ -98,6 +101,28 @@ def test_a_disturbed_run_ends_with_the_same_numbers(how, run, tmp_path, finished
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0 and "done before" in output, output
     assert_same_numbers(tmp_path / FOLDER, finished)
+
+
+def test_a_run_on_prepared_videos_says_so(run, tmp_path, tiny_ssv2):
+    how = Preparation("ssv2", short_side=20, group=4, crf=18.0)
+    made = prepare("ssv2", Place(tiny_ssv2), tmp_path / "prepared", how, 1, Silent())
+    process = run(data=tmp_path / "prepared")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and f"prepared videos: {made}" in output, output
+    metrics, _, _ = results(tmp_path / FOLDER)
+    assert (metrics["prepared"]["short_side"], metrics["prepared"]["manifest"]) == (20, made.manifest)
+    assert metrics["dataset"]["train"] == {"listed": 36, "used": 36, "skipped": []}
+    assert 0 <= metrics["cost"]["data_wait"] <= 1
+
+
+def test_a_run_waits_for_no_half_prepared_videos(run, tmp_path, tiny_ssv2):
+    how = Preparation("ssv2", short_side=20, group=4, crf=18.0)
+    prepare("ssv2", Place(tiny_ssv2), tmp_path / "prepared", how, 1, Silent())
+    about = tmp_path / "prepared" / "prepared.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"finished": False}))
+    process = run(data=tmp_path / "prepared")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "call tada prepare again, which goes on there" in output
 
 
 def test_a_finished_run_is_not_repeated(run, undisturbed, finished):

@@ -44,7 +44,7 @@ app = typer.Typer(
 app.command("list")(reports.list_targets)
 for command in (
     runs.init,
-    *(runs.render, runs.check_data, runs.run, runs.complexity),
+    *(runs.render, runs.check_data, runs.prepare, runs.run, runs.complexity),
     *(reports.table, reports.audit, reports.claims, reports.settings, reports.overview, reports.figure),
     *(runs.status, runs.verify, runs.plan, runs.cancel, runs.logs),
     runs.evaluate_detections,

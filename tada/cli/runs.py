@@ -53,6 +53,10 @@ _LAYOUTS = "; ".join(f"{name}: {', '.join(entry.layouts)}" for name, entry in DA
 WATCH_SECONDS = 5.0
 
 
+GROUP = 12
+"""Frames of a group of pictures in prepared videos of which clips of many frames in a row are read."""
+
+
 WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at a release's scale, of the checkpoint to test."
 
 
@@ -108,6 +112,55 @@ def check_data(
     raise SystemExit(
         check_data(dataset, place, results=results, out=out, workers=workers, decode=not quick, min_frames=min_frames)
     )
+
+
+def prepare(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(help="Folder to fill, which then stands in for the dataset's.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of videos and annotations, which stay as they are.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of the annotations, where they are not there.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos, where they are not there.")] = None,
+    layout: Annotated[str, typer.Option(help=f"Where it is mistaken. {_LAYOUTS}.")] = "",
+    short_side: Annotated[int, typer.Option(help="In pixels; 0: the most that the paper's recipe needs.")] = 0,
+    group: Annotated[int, typer.Option(help=f"Frames between keyframes; 1: all are; 0: 1 or {GROUP} by recipe.")] = 0,
+    crf: Annotated[float, typer.Option(help="x264's constant rate factor: smaller for better, larger files.")] = 18.0,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what an earlier call has written to --out.")] = False,
+) -> None:
+    """Encode a dataset's videos anew, small and quick to read; goes on where it was interrupted."""
+    import os
+
+    from tada.base.progress import Progress
+    from tada.data import prepared
+    from tada.data.catalog import Place
+    from tada.runs.recipes import load_recipe
+
+    if remove:
+        print(f"{out}: {prepared.remove(out):,} files removed")
+        return
+    if data is None:
+        raise TadaError("--data FOLDER: the dataset to prepare is not named")
+    needs = load_recipe(Scale.PAPER, dataset, "tsn")
+    assert needs.task == "classification"  # a dataset's own recipe is
+    how = prepared.Preparation(
+        dataset,
+        short_side or max(needs.train.scale[1], needs.test.short_side),
+        group or (1 if needs.sampling.kind == "segment" else GROUP),
+        crf,
+    )
+    options = {"annotations": annotations, "videos": videos, "layout": layout}
+    place = Place(data, {name: str(value) for name, value in options.items() if value})
+    progress = Progress(dataset)
+    try:
+        made = prepared.prepare(dataset, place, out, how, workers or os.cpu_count() or 1, progress)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on there")
+        raise SystemExit(130) from None
+    finally:
+        progress.close()
+    print(f"{out}: {made.videos:,} videos: {made}")
 
 
 def run(

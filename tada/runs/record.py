@@ -16,6 +16,7 @@ from tada.base import typed_json
 from tada.base.files import DamagedFile, read_json, sha256, write_json
 from tada.base.provenance import Environment
 from tada.data.clips import Counts
+from tada.data.prepared import Preparation
 from tada.runs.run import Run
 
 METRICS = "metrics.json"
@@ -138,7 +139,8 @@ class TaskResult:
 class RunRecord:
     """metrics.json. `metrics` are percentages by name, `dataset` counts by split, `config` the resolved recipe.
 
-    `files` are those that the metrics come from, or that others read beside them, by name. The file ends with a
+    `prepared` says how the videos were encoded anew (`tada prepare`); None: these are as the user has them. `files` are
+    those that the metrics come from, or that others read beside them, by name. The file ends with a
     checksum of all of this, so that a number changed by hand is noticed.
     """
 
@@ -153,6 +155,7 @@ class RunRecord:
     config: dict[str, Any]
     files: dict[str, RecordedFile]
     half_precision: HalfPrecision | None = None
+    prepared: Preparation | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

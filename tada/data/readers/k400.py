@@ -95,6 +95,8 @@ class _Files:
         listed = Path(path)
         if found is None:
             found = self.by_tail.get((listed.parent.name, listed.name))
+        if found is None:  # made an mp4 since it was listed
+            found = self.by_path.get(str((self.folder / path).with_suffix(".mp4")))
         if found is None and listed.stem in self.alone:
             found = self.by_stem[listed.stem]
         if found is None and listed.is_absolute() and listed.is_file():

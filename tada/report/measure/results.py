@@ -6,7 +6,7 @@ overview all say scale, seeds, data, time, code, hardware and versions of their 
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from io import StringIO
@@ -232,6 +232,7 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
         records = [result.record.dataset for result in of]
         unit = "segments " if of[0].run.recipe.task == "localization" else ""
         lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part, unit)}" for part in records[0])))
+        lines += [(f"Videos, {dataset}", text) for text in _prepared([result.record for result in of])]
     total = rounded_time(sum(result.record.cost.wall_seconds for result in done))
     if any(result.record.environment.hardware.gpus for result in done):
         total += f" ({sum(result.record.cost.device_hours for result in done):,.0f} GPU hours)"
@@ -289,7 +290,8 @@ def _version(package: str, record: RunRecord) -> str:
 
 
 def _used(record: RunRecord) -> str:
-    return "; ".join(f"{part} {of.used:,} of {of.listed:,} used" for part, of in record.dataset.items())
+    parts = [f"{part} {of.used:,} of {of.listed:,} used" for part, of in record.dataset.items()]
+    return "; ".join([*parts, f"prepared: {record.prepared}"] if record.prepared else parts)
 
 
 def _on_either_side(found: Sequence[Counter[str]]) -> str:
@@ -319,6 +321,15 @@ def _counts(records: Sequence[Mapping[str, Counts]], part: str, unit: str = "") 
     text = f"{used[0]:,}" if len(used) == 1 else f"{used[0]:,} to {used[-1]:,}"
     text += f" of {' or '.join(f'{n:,}' for n in listed)} {unit}used"
     return text + (f" ({skipped} skipped, named in metrics.json)" if skipped else "")
+
+
+def _prepared(records: Sequence[RunRecord]) -> Iterator[str]:
+    """How the videos of runs were prepared; of how many runs, where it is not all of them in one way."""
+    ways = Counter(str(record.prepared) if record.prepared else "" for record in records)
+    for way, count in ways.items():
+        if way:
+            of = f" (in {count} of {len(records)} runs)" if count < len(records) else ""
+            yield f"encoded anew by tada prepare{of}: {way}."
 
 
 def _times(done: Sequence[RunResult]) -> str:

@@ -9,10 +9,12 @@ from planting import plant_record
 from tada.base.progress import Silent
 from tada.classification.pipeline import Sources
 from tada.data.clips import Counts
+from tada.data.prepared import Preparation
 from tada.report.measure.results import DONE, Results, RunResult, about_runs
 from tada.report.pages.footer import footer
 from tada.report.paper.tables import load_table
 from tada.runs import recipes
+from tada.runs.record import read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -93,3 +95,21 @@ def test_runs_on_different_numbers_of_videos_show_as_a_range(plant, tmp_path):
 
     lines = dict(about_runs([result("tsn", 400), result("tada2d", 399)], Results(tmp_path, Scale.MINI, 1)))
     assert "validation 399 to 400 of 400 used (1 skipped, named in metrics.json)" in lines["Data, ssv2"]
+
+
+def test_prepared_videos_are_told_with_the_runs_that_had_them(tmp_path):
+    def result(model, prepared):
+        run = Run("mini", "ssv2", model, 0, tmp_path)
+        return RunResult(run, DONE, plant_record(run, {}, prepared=prepared))
+
+    new = Preparation("ssv2", 320, 1, 18.0, True, 9, 2, 41.237, 33.5, "0a")
+    results = Results(tmp_path, Scale.MINI, 1)
+    told = (
+        "encoded anew by tada prepare: short side of at most 320 pixels, H.264, each frame for itself, CRF 18, PSNR "
+        "41.2 dB on average, 33.5 dB at worst; 2 of 9 videos copied as they are."
+    )
+    assert dict(about_runs([result("tsn", new)], results))["Videos, ssv2"] == told
+    some = dict(about_runs([result("tsn", new), result("tada2d", None)], results))["Videos, ssv2"]
+    assert some == told.replace("prepare:", "prepare (in 1 of 2 runs):")
+    assert "Videos, ssv2" not in dict(about_runs([result("tsn", None)], results))
+    assert read_record(Run("mini", "ssv2", "tsn", 0, tmp_path)).prepared is None
