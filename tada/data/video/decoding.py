@@ -11,11 +11,10 @@ from typing import cast
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.sidedata.sidedata import SideData, Type
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from tada.data.video.timeline import VideoError
 
@@ -40,30 +39,30 @@ class DecodedPicture:
 
 
 def decode(
-    path: Path, container: InputContainer, stream: VideoStream, begin: int | None = None
+    path: Path, packets: Iterable[av.Packet], codec: VideoCodecContext, begin: int | None = None
 ) -> Iterator[DecodedPicture]:
-    """The frames of an opened file in order of presentation.
+    """The frames of a file's picture stream in order of presentation.
 
     Args:
         path: of the file, for errors.
-        container: opened, and maybe sought to a keyframe.
-        stream: its picture stream.
+        packets: in the order of the file, from its beginning or from a keyframe on; the last one is empty.
+        codec: that decodes them, new or flushed.
         begin: presentation time of that keyframe in the stream's unit; None: the file is decoded from its beginning.
 
     Raises:
         VideoError: the size of the picture changes.
     """
-    size = stream.width, stream.height
+    size = codec.width, codec.height
     spoilt: set[int | None] = set()  # times of frames that are not to be trusted
     broken = broken_before = False
     key = None
     with av.logging.Capture() as complaints:
-        for packet in container.demux(stream):
+        for packet in packets:
             if packet.is_keyframe:
                 key, broken_before, broken = packet.pts, broken, False
             complaints.clear()
             try:
-                frames = stream.decode(packet)
+                frames = codec.decode(packet)
             except av.error.InvalidDataError:
                 frames, failed = [], True
             else:

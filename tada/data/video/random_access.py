@@ -1,19 +1,23 @@
 """Any frames of a video file or of a folder of images, by their numbers, each decoded once.
 
 A file is scanned once: its frames in order of presentation, their times and its keyframes. Frames are then decoded from
-the keyframe before them and found by their times, so that none is ever taken for its neighbour. Where the decoder
-reports an error, the file's list of keyframes may be wrong: the frames are decoded again from the file's beginning.
+the keyframe before them and found by their times, so that none is ever taken for its neighbour. What the scan has read
+is decoded from memory, so that a file of usual size is opened and read once. Where the decoder reports an error, the
+file's list of keyframes may be wrong: the frames are decoded again from the file's beginning.
 
 Where the frames of a clip come from: its file or folder, or a cache (tada.data.video.cache) with the same two answers.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import floor
 from pathlib import Path
 from typing import Protocol
 
+import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 
 from tada.data.clips import Clip
 from tada.data.video.decoding import Converter, decode
@@ -68,7 +72,7 @@ class Video:
         """
         missing = set(self._timeline.times.tolist())
         with opened(self.path) as (container, stream):
-            for count, picture in enumerate(decode(self.path, container, stream)):
+            for count, picture in enumerate(decode(self.path, container.demux(stream), stream.codec_context)):
                 time = picture.frame.pts if self._timeline.exact else count
                 if picture.damaged:
                     raise VideoError(self.path, f"damaged at {picture.frame.time or count / self.info.fps:.2f} s")
@@ -88,7 +92,7 @@ def _decode(path: Path, wanted: np.ndarray, timeline: Timeline) -> np.ndarray:
     frames = _decode_runs(path, runs, timeline)
     if len(frames) < len(wanted) and any(key is not None for key, _ in runs):
         # The file's own list of keyframes may be wrong; decoding from the beginning depends on nothing.
-        frames = _decode_runs(path, [(None, wanted)], timeline)
+        frames = _decode_runs(path, [(None, wanted)], replace(timeline, held=None))
     if len(frames) < len(wanted):
         lost = next(int(index) for index in wanted if int(index) not in frames)
         raise VideoError(path, f"damaged: frame {lost} of {len(timeline.times)} cannot be decoded")
@@ -106,25 +110,49 @@ def _runs(wanted: np.ndarray, timeline: Timeline) -> list[_Run]:
     ]
 
 
-def _decode_runs(path: Path, runs: list[_Run], timeline: Timeline) -> dict[int, np.ndarray]:
-    """Frames by index, those that the decoder gives whole."""
-    convert = Converter(path)
-    frames: dict[int, np.ndarray] = {}
+_Opened = tuple[Iterable[av.Packet], VideoCodecContext, int | None, np.ndarray]
+"""What `decode` takes for a run, and the run's frames."""
+
+
+def _held_runs(runs: list[_Run], timeline: Timeline) -> Iterator[_Opened]:
+    """Runs whose packets the scan has left."""
+    assert timeline.held is not None
+    packets, codec = timeline.held
+    for key, run in runs:
+        codec.flush_buffers()
+        if key is None:
+            yield packets, codec, None, run
+            continue
+        begin = int(timeline.times[key])
+        place = next(place for place, packet in enumerate(packets) if packet.pts == begin and packet.is_keyframe)
+        yield packets[place:], codec, begin, run
+
+
+def _read_runs(path: Path, runs: list[_Run], timeline: Timeline) -> Iterator[_Opened]:
+    """Runs whose packets are read from the file once more."""
     with opened(path) as (container, stream):
         for key, run in runs:
             begin = None if key is None else int(timeline.times[key])
             if begin is not None:
                 container.seek(begin, stream=stream)
-            times = timeline.times[run] if timeline.exact else run
-            missing = dict(zip(times.tolist(), run.tolist(), strict=True))
-            for count, picture in enumerate(decode(path, container, stream, begin)):
-                if not timeline.exact and picture.damaged:
-                    break  # frames after it cannot be counted
-                time = picture.frame.pts if timeline.exact else count
-                if time in missing and not picture.damaged:
-                    frames[missing.pop(time)] = convert(picture.frame)
-                if not missing or (time is not None and time >= times[-1]):
-                    break
+            yield container.demux(stream), stream.codec_context, begin, run
+
+
+def _decode_runs(path: Path, runs: list[_Run], timeline: Timeline) -> dict[int, np.ndarray]:
+    """Frames by index, those that the decoder gives whole."""
+    convert = Converter(path)
+    frames: dict[int, np.ndarray] = {}
+    for packets, codec, begin, run in _held_runs(runs, timeline) if timeline.held else _read_runs(path, runs, timeline):
+        times = timeline.times[run] if timeline.exact else run
+        missing = dict(zip(times.tolist(), run.tolist(), strict=True))
+        for count, picture in enumerate(decode(path, packets, codec, begin)):
+            if not timeline.exact and picture.damaged:
+                break  # frames after it cannot be counted
+            time = picture.frame.pts if timeline.exact else count
+            if time in missing and not picture.damaged:
+                frames[missing.pop(time)] = convert(picture.frame)
+            if not missing or (time is not None and time >= times[-1]):
+                break
     return frames
 
 
@@ -166,7 +194,7 @@ class FrameFolder:
         path = self._file(index)
         try:
             with opened(path) as (container, stream):
-                for picture in decode(path, container, stream):
+                for picture in decode(path, container.demux(stream), stream.codec_context):
                     if picture.damaged:
                         raise VideoError(path, "damaged")
                     return Converter(path)(picture.frame)

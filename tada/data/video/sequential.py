@@ -83,7 +83,7 @@ class SequentialReader:
                 lasts = 1 / rate if rate else 0.0
                 origin = (stream.start_time or 0) * tick(stream)
                 counted = not has_times(container)
-                for count, picture in enumerate(decode(self.path, container, stream)):
+                for count, picture in enumerate(decode(self.path, container.demux(stream), stream.codec_context)):
                     frame = picture.frame
                     time = count * lasts if counted or frame.time is None else frame.time - origin
                     if picture.damaged:
@@ -215,7 +215,7 @@ def _resized(path: Path, short_side: int | None) -> Iterator[np.ndarray]:
     """All pictures, upright, uint8 RGB [h, w, 3], their short side at most that; raises VideoError at any damage."""
     convert, resize = Converter(path), VideoReformatter().reformat
     with opened(path) as (container, stream):
-        for picture in decode(path, container, stream):
+        for picture in decode(path, container.demux(stream), stream.codec_context):
             if picture.damaged:
                 raise VideoError(path, f"damaged at {picture.frame.time or 0.0:.2f} s")
             pixels = convert(picture.frame)

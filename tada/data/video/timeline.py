@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from tada.base import TadaError
@@ -54,6 +56,14 @@ class VideoInfo:
     duration: float
 
 
+Held = tuple[list[av.Packet], VideoCodecContext]
+"""Packets of a file in its order, the last one empty, and what decodes them; the file itself is closed."""
+
+
+HELD_BYTES = 32 * 2**20
+"""Most packets that a scan leaves in memory; those of larger files are read again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """Presentation times of the frames, in order and in the stream's unit, and which of them are keyframes.
@@ -62,6 +72,7 @@ class Timeline:
         exact: the times tell the frames apart; otherwise these are numbers, and frames are found by counting.
         whole: the first of these is the file's first.
         first: where the part begins that was asked for; the frames before it are there for the keyframe.
+        held: what the scan has read; None: that was too much.
     """
 
     times: np.ndarray
@@ -69,6 +80,7 @@ class Timeline:
     exact: bool
     whole: bool = True
     first: int = 0
+    held: Held | None = None
 
 
 def file_state(path: Path) -> list[str | int | None]:
@@ -93,7 +105,9 @@ def scan(path: Path) -> tuple[VideoInfo, Timeline]:
         VideoError: the file is missing or empty, is no video, or ends before its container says.
     """
     with opened(path) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.size]
+        read = list(container.demux(stream))
+        held = _held(read, stream)
+        packets = [packet for packet in read if packet.size]
         shown = [packet for packet in packets if _is_shown(packet, stream)]
         unit = tick(stream)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
@@ -122,7 +136,7 @@ def scan(path: Path) -> tuple[VideoInfo, Timeline]:
         if end - begin > max(TRUNCATED_SHARE * seconds, HOLE_SECONDS) and _is_damaged(path):
             raise VideoError(path, f"damaged: no frame from {begin:.2f} s to {end:.2f} s")
     info = VideoInfo(len(shown), fps, float(claimed_seconds or seconds))
-    return info, Timeline(times, _keyframes(shown), exact)
+    return info, Timeline(times, _keyframes(shown), exact, held=held)
 
 
 def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, Timeline] | None:
@@ -146,12 +160,9 @@ def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, T
             low = -inf
         else:
             container.seek(int(low), stream=stream)
-        shown = []
-        for packet in container.demux(stream):
-            if packet.dts is not None and packet.dts >= high:  # whatever follows is presented later still
-                break
-            if packet.size and _is_shown(packet, stream):
-                shown.append(packet)
+        read = list(takewhile(lambda packet: packet.dts is None or packet.dts < high, container.demux(stream)))
+        shown = [packet for packet in read if packet.size and _is_shown(packet, stream)]
+        held = _held(read, stream)
     if not shown or not _tell_apart(shown):
         return None
     shown.sort(key=_time)
@@ -163,7 +174,7 @@ def scan_part(path: Path, start: float, end: float | None) -> tuple[VideoInfo, T
     times = times[:behind]
     fps = _frame_rate(rate, times[first:], unit)
     info = VideoInfo(behind - first, fps, (behind - first) / fps)
-    return info, Timeline(times, keys[keys < behind], exact=True, whole=whole, first=first)
+    return info, Timeline(times, keys[keys < behind], exact=True, whole=whole, first=first, held=held)
 
 
 def part_of(whole: tuple[VideoInfo, Timeline], start: float, end: float | None) -> tuple[VideoInfo, Timeline]:
@@ -198,6 +209,13 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise VideoError(path, "no such file") from None
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(path, f"damaged, or no video: {error.strerror or error}") from None
+
+
+def _held(read: list[av.Packet], stream: VideoStream) -> Held | None:
+    """What a scan has read, if it is not too much, with an empty packet at its end."""
+    if sum(packet.size for packet in read) > HELD_BYTES:
+        return None
+    return ([*read, av.Packet()] if read and read[-1].size else read), stream.codec_context
 
 
 def tick(stream: VideoStream) -> float:

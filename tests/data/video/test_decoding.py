@@ -13,7 +13,7 @@ from tada.data.catalog import Place
 from tada.data.clips import Clip, Split
 from tada.data.dataset import TestClips, TrainClips
 from tada.data.validation import check
-from tada.data.video import cache, random_access
+from tada.data.video import cache, random_access, timeline
 from tada.data.video.random_access import FileFrames, Video
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
@@ -130,6 +130,23 @@ def test_keyframes_are_used_where_they_are_good(numbered, numbered_files, monkey
         assert numbered.numbers(Video(numbered_files[kind]).read(indices)) == indices
     assert len(calls) == 3  # none was decoded again from the beginning
     assert all(key is not None for runs in calls for key, _ in runs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_scan_has_read_gives_the_same_pixels_as_the_file(numbered_files, monkeypatch, kind):
+    path, opened = numbered_files[kind], []
+    open_file = timeline.av.open
+    monkeypatch.setattr(timeline.av, "open", lambda *given: opened.append(given) or open_file(*given))
+    requests = [[27], [2, 3, 99], [45, 66], [0], range(100), [81, 82, 30]]
+    parts = [(None, None), (1.0, 2.5)]
+    held = [[Video(path, *part).read([one % 35 for one in asked]) for asked in requests] for part in parts]
+    if "avi" not in kind and "refresh" not in kind:
+        assert len(opened) == len(requests) * len(parts)  # once for each, to scan and to decode
+    monkeypatch.setattr(timeline, "HELD_BYTES", 0)
+    read = [[Video(path, *part).read([one % 35 for one in asked]) for asked in requests] for part in parts]
+    assert all(
+        np.array_equal(one, other) for a, b in zip(held, read, strict=True) for one, other in zip(a, b, strict=True)
+    )
 
 
 def patched(packet, number):
