@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tada.base import TadaError, require_posix, typed_json, unknown
+from tada.base import TadaError, files, require_posix, typed_json, unknown
 from tada.base.files import CONFIG, PAPER, DamagedFile
 from tada.base.yaml_files import read_yaml
 from tada.data.catalog import Place
@@ -54,8 +54,7 @@ def config_file() -> str:
             the last.
     """
     _checked(require_posix)
-    here = Path("config/config.yaml")
-    file = here if here.exists() else CONFIG / "config.yaml"
+    file = files.config_file()
     _checked(lambda: read_yaml(file))
     return str(file)
 

@@ -34,6 +34,12 @@ SCHEMAS = PROJECT / "workflow" / "schemas"
 PAPER = Path(os.environ.get("TADA_PAPER") or PROJECT / "paper")
 
 
+def config_file() -> Path:
+    """What is asked for: `config/config.yaml` of this folder or, where it has none, the one beside the recipes."""
+    here = Path("config/config.yaml")
+    return here if here.exists() else CONFIG / here.name
+
+
 def lay_out_project(folder: Path, models: bool = False) -> None:
     """Copy what Snakemake needs into `folder`: the plan, settings and profiles; of code only the plan's own.
 

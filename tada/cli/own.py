@@ -97,14 +97,13 @@ def _place_of(dataset: str, scale: str) -> str:
     """Where a dataset lies by config/config.yaml, or was rendered; empty where nothing says it."""
     import json
 
-    from tada.base.files import CONFIG
+    from tada.base.files import config_file
     from tada.base.yaml_files import read_yaml
     from tada.data.catalog import Place
 
     if Scale.named(scale).renders:
         return f"data/mini/{dataset}" if Path(f"data/mini/{dataset}").is_dir() else ""
-    here = Path("config/config.yaml")
-    file = here if here.exists() else CONFIG / "config.yaml"
+    file = config_file()
     place = (read_yaml(file).get("data") or {}).get(dataset) or "" if file.exists() else ""
     if isinstance(place, dict):
         return json.dumps({key: value for key, value in place.items() if key not in Place.RELEASED})

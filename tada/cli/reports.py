@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError
+from tada.cli import completion
 from tada.cli.runs import ExistingResultsOption, ResultsOption, ScaleOption, existing
 from tada.runs.settings import Scale
 
@@ -45,7 +46,7 @@ def list_targets() -> None:
 
 
 def table(
-    name: Annotated[str, typer.Argument(help="e.g. table3b")],
+    name: Annotated[str, typer.Argument(help="e.g. table3b", autocompletion=completion.tables)],
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
     results: ResultsOption = Path("results"),
@@ -66,7 +67,7 @@ def table(
 
 
 def figure(
-    name: Annotated[str, typer.Argument(help="e.g. figure3")],
+    name: Annotated[str, typer.Argument(help="e.g. figure3", autocompletion=completion.figures)],
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
     results: ExistingResultsOption = Path("results"),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError
+from tada.cli import completion
 from tada.data.catalog import DATASETS, RECIPES
 from tada.runs.settings import Scale
 
@@ -17,13 +18,23 @@ ScaleOption = Annotated[
     typer.Option(
         help="mini: rendered data, small networks; paper: the real ones; others: the authors' released networks.",
         parser=Scale.named,
+        autocompletion=completion.scales,
         metavar="<str>",
     ),
 ]
 
 
 DatasetArgument = Annotated[
-    str, typer.Argument(help="; ".join(f"{name}: {entry.title}" for name, entry in DATASETS.items()) + ".")
+    str,
+    typer.Argument(
+        help="; ".join(f"{name}: {entry.title}" for name, entry in DATASETS.items()) + ".",
+        autocompletion=completion.datasets,
+    ),
+]
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.", autocompletion=completion.models)
 ]
 
 
@@ -43,7 +54,10 @@ ExistingResultsOption = Annotated[Path, typer.Option(help="Folder of all results
 
 
 RunsArgument = Annotated[
-    list[str] | None, typer.Argument(help="E.g. ssv2/tada2d, paper/ssv2/tsn/seed0 or the folder of a run.")
+    list[str] | None,
+    typer.Argument(
+        help="E.g. ssv2/tada2d, paper/ssv2/tsn/seed0 or the folder of a run.", autocompletion=completion.runs
+    ),
 ]
 
 
@@ -164,8 +178,8 @@ def prepare(
 
 
 def run(
-    dataset: Annotated[str, typer.Argument(help=f"A recipe: {', '.join(RECIPES)}.")],
-    model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
+    dataset: Annotated[str, typer.Argument(help=f"A recipe: {', '.join(RECIPES)}.", autocompletion=completion.recipes)],
+    model: ModelArgument,
     scale: ScaleOption = Scale.MINI,
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
@@ -190,7 +204,7 @@ def run(
 
 
 def complexity(
-    model: Annotated[str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.")],
+    model: ModelArgument,
     classes: Annotated[int, typer.Option(help="Classes of the head.")] = 400,
     resolution: Annotated[int, typer.Option(help="Height and width of the input in pixels.")] = 256,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
@@ -274,10 +288,18 @@ def verify(
 
 
 def plan(
-    targets: Annotated[list[str] | None, typer.Argument(help="E.g. tables/table2.md, figure3 or all.")] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="E.g. tables/table2.md, figure3 or all.", autocompletion=completion.targets),
+    ] = None,
     config: Annotated[list[str] | None, typer.Option(help="As for snakemake, e.g. scale=paper; repeatable.")] = None,
     results: ResultsOption = Path("results"),
-    settings: Annotated[str, typer.Option(help="Instead: a run's settings at paper scale, e.g. ssv2/tada2d.")] = "",
+    settings: Annotated[
+        str,
+        typer.Option(
+            help="Instead: a run's settings at paper scale, e.g. ssv2/tada2d.", autocompletion=completion.settings
+        ),
+    ] = "",
 ) -> None:
     """Show what tables and figures need before anything is submitted: runs, device-hours, disk."""
     from rich.console import Console
@@ -342,7 +364,10 @@ def cancel(
 
 
 def logs(
-    runs: Annotated[list[str], typer.Argument(help="E.g. ssv2/tada2d, or the folder of a run.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="E.g. ssv2/tada2d, or the folder of a run.", autocompletion=completion.runs),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="So many of each, from the end.")] = 20,
     results: ResultsOption = Path("results"),

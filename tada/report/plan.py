@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from tada.base import TadaError, typed_json, unknown
-from tada.base.files import CONFIG, DamagedFile
+from tada.base.files import DamagedFile, config_file
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
 from tada.report.paper import pages
@@ -259,7 +259,8 @@ def _same_but_seed(run: Run, other: Run) -> bool:
 
 
 def _config(changes: Sequence[str]) -> dict[str, Any]:
-    config = load_yaml(CONFIG / "config.yaml", "config", catalog.NAMES) if (CONFIG / "config.yaml").exists() else {}
+    file = config_file()
+    config = load_yaml(file, "config", catalog.NAMES) if file.exists() else {}
     config = {"scale": Scale.MINI.value, "seeds": 1, "data": {}, **config}
     for change in changes:
         key, equals, value = change.partition("=")
