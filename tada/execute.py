@@ -76,9 +76,11 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
                 _record(run, result, prepared, time.monotonic() - began, group)
                 progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in result.metrics.items()))
         except Exception as error:
-            refusal = disk_error(error, run.folder)
-            clear = isinstance(error, TadaError | Interrupted)
-            progress.say(str(refusal or error) if refusal or clear else traceback.format_exc())
+            reason = disk_error(error, run.folder) or group.lost(error)
+            clear = reason is not None or isinstance(error, TadaError | Interrupted)
+            progress.say(str(reason or error) if clear else traceback.format_exc())
+            if reason:
+                raise reason from None
             raise
 
 

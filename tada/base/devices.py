@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tada.base import TadaError
 from tada.base.processes import Interrupted
 from tada.base.provenance import Environment, Hardware, git_state, packages
 
@@ -67,6 +68,16 @@ class ProcessGroup:
             yield cls(dist.get_rank(), size, device)
         finally:
             dist.destroy_process_group()
+
+    def lost(self, error: Exception) -> TadaError | None:
+        """What it means that another process of the group has ended; None for any other error."""
+        signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+        if self.size == 1 or not any(sign in str(error) for sign in signs):
+            return None
+        return TadaError(
+            f"another of the run's {self.size} processes has ended (often: killed, or out of memory); the next call "
+            "goes on from what is saved"
+        )
 
     @property
     def is_main(self) -> bool:

@@ -46,3 +46,13 @@ def test_environment_and_memory_of_this_process():
     assert found.hardware.cores >= 1 and found.hardware.cpu
     assert len(found.hardware.gpus) == torch.cuda.device_count()
     assert torch.cuda.is_available() or peak_memory_bytes() > 1e7
+
+
+def test_a_process_that_is_lost_is_told_from_other_errors():
+    closed = RuntimeError(
+        "[/x/pair.cc:561] Connection closed by peer [127.0.0.1]:27339. This is typically caused by a crash"
+    )
+    pair = ProcessGroup(0, 2, torch.device("cpu"))
+    assert "another of the run's 2 processes has ended" in str(pair.lost(closed))
+    assert pair.lost(RuntimeError("shapes differ")) is None
+    assert ProcessGroup.single().lost(closed) is None
