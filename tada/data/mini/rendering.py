@@ -26,7 +26,8 @@ class RenderSpec:
         width: of the frames, in pixels.
         frames: fewest and most frames of a video; where it is untrimmed, of a segment.
         fps: frames per second.
-        strength: smallest and largest extent of a motion, in short sides of the frame; small ones are more frequent.
+        strength: smallest and largest extent of a motion, in short sides of the frame.
+        weak: share of motions that hardly show instead; see `tada.data.mini.scenes`.
         texture: contrast of the background; 1 is the photographs' own.
         untrimmed: fewest and most frames of an untrimmed video (EPIC-KITCHENS-100, HACS).
         segments: fewest and most annotated segments of an untrimmed video; fewer where no more fit in.
@@ -40,7 +41,8 @@ class RenderSpec:
     width: int = 30
     frames: tuple[int, int] = (20, 28)
     fps: int = 12
-    strength: tuple[float, float] = (0.0, 0.7)
+    strength: tuple[float, float] = (0.5, 0.9)
+    weak: float = 0.25
     texture: float = 0.2
     untrimmed: tuple[int, int] | None = None
     segments: tuple[int, int] | None = None

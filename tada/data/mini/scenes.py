@@ -97,7 +97,13 @@ MOTIONS: dict[str, tuple[Motion, int]] = {
 """Template of a class -> its motion, and whether it runs forwards (1) or backwards (-1)."""
 
 
-def draw_track(template: str, frames: int, strength: tuple[float, float], rng: np.random.Generator) -> Track:
+WEAKEST = 0.06
+"""Largest extent of a motion that hardly shows: less than two pixels of a frame of 30."""
+
+
+def draw_track(
+    template: str, frames: int, strength: tuple[float, float], rng: np.random.Generator, weak: float = 0.0
+) -> Track:
     """A track of `frames` frames for a class: random in all but the motion.
 
     Args:
@@ -105,6 +111,7 @@ def draw_track(template: str, frames: int, strength: tuple[float, float], rng: n
         frames: length of the video.
         strength: smallest and largest extent of the motion, in short sides of the frame.
         rng: what randomness is drawn from.
+        weak: share of motions that hardly show, whatever `strength` is.
     """
     motion, direction = MOTIONS[template]
     track = Track(
@@ -114,16 +121,18 @@ def draw_track(template: str, frames: int, strength: tuple[float, float], rng: n
         angle=np.full(frames, rng.uniform(-0.4, 0.4)),
         opacity=np.ones(frames),
     )
-    motion(track, direction * _progress(frames, rng), _draw_strength(*strength, rng), rng)
+    motion(track, direction * _progress(frames, rng), _draw_strength(*strength, weak, rng), rng)
     return track
 
 
-def _draw_strength(low: float, high: float, rng: np.random.Generator) -> float:
-    """Weak motions are more frequent than strong ones: half of them lie in the lowest quarter of the range.
+def _draw_strength(low: float, high: float, weak: float, rng: np.random.Generator) -> float:
+    """Clear for most videos, so that a short training ends where it always does, and next to nothing for a share.
 
-    How weak a motion a network still tells decides its accuracy, over the whole range of networks.
+    What hardly shows nobody can learn: it keeps the best networks away from 100%, where rows cannot be told apart.
     """
-    return low + (high - low) * rng.random() ** 2
+    if rng.random() < weak:
+        return WEAKEST * rng.random()
+    return low + (high - low) * rng.random()
 
 
 def _progress(frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -127,5 +127,6 @@ def draw_identifier(rng: np.random.Generator) -> str:
 
 def _draw_action(template: str, digit: int, spec: RenderSpec, rng: np.random.Generator) -> np.ndarray:
     """A digit that moves by a template, in a video of random length; uint8 RGB [T, height, width, 3]."""
-    track = draw_track(template, int(rng.integers(spec.frames[0], spec.frames[1] + 1)), spec.strength, rng)
+    length = int(rng.integers(spec.frames[0], spec.frames[1] + 1))
+    track = draw_track(template, length, spec.strength, rng, spec.weak)
     return draw_video(draw_digit(digit, rng), track, spec.size, spec.texture, rng)

@@ -189,7 +189,7 @@ def _render_ek100(folder: Path, spec: RenderSpec, video: _KitchenVideo) -> list[
     for place, (begin, end) in enumerate(video.times):
         verb = list(VERBS)[(video.first + place) % len(VERBS)]
         noun = int(rng.integers(len(NOUNS)))
-        track = draw_track(VERBS[verb], end - begin, spec.strength, rng)
+        track = draw_track(VERBS[verb], end - begin, spec.strength, rng, spec.weak)
         frames[begin:end] = paint_track(background, draw_digit(noun, rng), track, rng)
         thing = NOUNS[noun]
         times = [_timestamp(frame / spec.fps) for frame in (begin, begin, end)]
@@ -241,7 +241,7 @@ def _render_hacs(folder: Path, spec: RenderSpec, timing: Timing, place: tuple[st
     frames = np.repeat(background[None], length, 0)
     middles = [(end + begin) // 2 for (_, end), (begin, _) in pairwise(times)]
     for (begin, end), since, until in zip(times, [0, *middles], [*middles, length], strict=True):
-        track = _repeat_activity(ACTIVITIES[activity], end - begin, spec.strength, rng)
+        track = _repeat_activity(ACTIVITIES[activity], end - begin, spec, rng)
         frames[begin:end] = paint_track(background, draw_digit(OBJECTS[thing], rng), track, rng)
         frames[since:begin] += _FADED * (frames[begin] - background)
         frames[end:until] += _FADED * (frames[end - 1] - background)
@@ -254,10 +254,11 @@ def _render_hacs(folder: Path, spec: RenderSpec, timing: Timing, place: tuple[st
     }
 
 
-def _repeat_activity(template: str, frames: int, strength: tuple[float, float], rng: np.random.Generator) -> Track:
+def _repeat_activity(template: str, frames: int, spec: RenderSpec, rng: np.random.Generator) -> Track:
     """A track of `frames` frames in which the motion is seen once or more, each time from elsewhere."""
     times = max(round(frames / _REPEATED), 1)
-    tracks = [draw_track(template, len(part), strength, rng) for part in np.array_split(np.arange(frames), times)]
+    parts = np.array_split(np.arange(frames), times)
+    tracks = [draw_track(template, len(part), spec.strength, rng, spec.weak) for part in parts]
     return Track(**{name: np.concatenate([vars(track)[name] for track in tracks]) for name in vars(tracks[0])})
 
 
