@@ -63,16 +63,18 @@ class DecoderRow:
     ms: tuple[float, ...]
 
 
-def render(path: Path, codec: str, options: dict[str, str], size: Size) -> None:
+def render(
+    path: Path, codec: str, options: dict[str, str], size: Size, frames: int = FRAMES, fps: int = FPS, seed: int = 0
+) -> None:
     """A view that wanders over a textured plane, crossed by a bar that stands in another place in every frame."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     height, width = size
     coarse = rng.integers(0, 255, (height // 8 + 20, width // 8 + 20, 3), dtype=np.uint8)
     plane = av.VideoFrame.from_ndarray(coarse, format="rgb24").reformat(width + 160, height + 160).to_ndarray()
     with av.open(str(path), "w") as container:
-        stream = cast(VideoStream, container.add_stream(codec, rate=FPS, options=options))
+        stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        for number in range(FRAMES):
+        for number in range(frames):
             top, left = (int(60 + 60 * np.sin(number / period)) for period in (40, 55))
             picture = plane[top : top + height, left : left + width].copy()
             bar = number * 61 % 8 * width // 8

@@ -30,6 +30,8 @@ CHECKOUT = PROJECT != _PACKAGED
 # TADA_CONFIG names another folder of models.yaml and recipes/, for a study of one's own.
 CONFIG = Path(os.environ.get("TADA_CONFIG") or PROJECT / "config")
 SCHEMAS = PROJECT / "workflow" / "schemas"
+# What the benchmarks have measured, a file for each GPU and each processor.
+MEASURED = PROJECT / "benchmarks" / "measured"
 # What the paper reports; TADA_PAPER names the folder of another paper.
 PAPER = Path(os.environ.get("TADA_PAPER") or PROJECT / "paper")
 

@@ -11,7 +11,7 @@ import typer
 from tada.base import TadaError
 from tada.cli import completion
 from tada.data.catalog import DATASETS, RECIPES
-from tada.runs.settings import Scale
+from tada.runs.settings import GROUP, Scale
 
 ScaleOption = Annotated[
     Scale,
@@ -65,10 +65,6 @@ _LAYOUTS = "; ".join(f"{name}: {', '.join(entry.layouts)}" for name, entry in DA
 
 
 WATCH_SECONDS = 5.0
-
-
-GROUP = 12
-"""Frames of a group of pictures in prepared videos of which clips of many frames in a row are read."""
 
 
 WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at a release's scale, of the checkpoint to test."
@@ -156,14 +152,10 @@ def prepare(
         return
     if data is None:
         raise TadaError("--data FOLDER: the dataset to prepare is not named")
-    needs = load_recipe(Scale.PAPER, dataset, "tsn")
+    needs = load_recipe(Scale.PAPER, dataset, "tada2d")
     assert needs.task == "classification"  # a dataset's own recipe is
-    how = prepared.Preparation(
-        dataset,
-        short_side or max(needs.train.scale[1], needs.test.short_side),
-        group or (1 if needs.sampling.kind == "segment" else GROUP),
-        crf,
-    )
+    side, frames = needs.quick_videos
+    how = prepared.Preparation(dataset, short_side or side, group or frames, crf)
     options = {"annotations": annotations, "videos": videos, "layout": layout}
     place = Place(data, {name: str(value) for name, value in options.items() if value})
     progress = Progress(dataset)
@@ -300,6 +292,7 @@ def plan(
             help="Instead: a run's settings at paper scale, e.g. ssv2/tada2d.", autocompletion=completion.settings
         ),
     ] = "",
+    gpu: Annotated[str, typer.Option(help="A measured GPU that the hours are of, e.g. h200.")] = "",
 ) -> None:
     """Show what tables and figures need before anything is submitted: runs, device-hours, disk."""
     from rich.console import Console
@@ -308,12 +301,15 @@ def plan(
         _show_settings(settings)
         return
 
-    from tada.report.plan import as_table, make_plan
+    from tada.report.plan import as_table, make_plan, needed_workers
 
-    made = make_plan(targets or ["all"], config or (), results)
+    made = make_plan(targets or ["all"], config or (), results, gpu)
     console = Console()
     console.print(f"Scale {made.scale}. Expected hours: {made.basis()}.", highlight=False)
     console.print(as_table(made))
+    if made.card:
+        for line in needed_workers(made.card, {run.recipe.videos for run in made.runs}):
+            console.print(line, highlight=False)
 
 
 def _show_settings(run: str) -> None:

@@ -3,20 +3,26 @@
 The cost is runs, device-hours and disk. A run's device-hours are those of the same run with another seed, where one is
 finished. Otherwise the recipe says them for a ResNet-50 on 8 frames; they are scaled with the network's FLOPs, where
 these have been counted, and with what the finished runs of the same dataset took in comparison with their own recipes.
+
+Of a GPU whose training steps were measured (`benchmarks.training`), a run's hours follow from its clips: those that the
+recipe trains, validates and tests, and the network's FLOPs. What was measured of clips (`benchmarks.data`) says how
+many processes such a GPU needs that prepare them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from tada.base import TadaError, typed_json, unknown
-from tada.base.files import DamagedFile, config_file
+from tada.base.files import MEASURED, DamagedFile, config_file, read_json
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
+from tada.models.registry import model_options
 from tada.report.paper import pages
 from tada.report.paper.figures import Accuracies, Categories, Curves, Figure, figure_names, load_figure
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, category_of
@@ -42,6 +48,88 @@ TESTING = 0.01
 
 FEATURE_BYTES = 2048 * 4
 """Of a clip's feature from a ResNet-50."""
+
+
+FORWARD = 1 / 3
+"""A forward pass's share of a training step: the backward pass has twice its multiply-adds."""
+
+
+MEASURED_FRAMES, MEASURED_SIDE = 8, 224
+"""Of the clips whose steps are measured."""
+
+
+_FORMS = ("R2D", "TAda2D")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU whose training steps were measured.
+
+    Attributes:
+        name: as torch gives it.
+        conditions: how the steps were measured, in words.
+        rates: clips per second by precision and network, "R2D" and "TAda2D".
+    """
+
+    name: str
+    conditions: str
+    rates: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def named(cls, name: str, folder: Path = MEASURED) -> "Card":
+        """The card whose file's name has `name` in it.
+
+        Raises:
+            TadaError: none or several were measured, which are named, or the file is damaged.
+        """
+        files = {file.stem: file for file in sorted(folder.glob("*.json")) if "gpu" in _measured(file)}
+        found = [stem for stem in files if name.lower() in stem]
+        if len(found) != 1:
+            raise TadaError(
+                f"--gpu {name}: {'several such were' if found else 'was not'} measured; measured: "
+                f"{', '.join(found or files) or 'none'}. `python -m benchmarks.training` measures the GPU of a machine"
+            )
+        file = files[found[0]]
+        content = _measured(file)
+        try:
+            rates = {
+                str(precision): {form: float(content[precision][form]["clips_per_second"]) for form in _FORMS}
+                for precision in ("float32", "bfloat16")
+                if precision in content
+            }
+            compiled = content["mode"] != "eager"
+            how = f"steps of {content['clips']} clips{', compiled, which those of runs are not' if compiled else ''}"
+            return cls(content["gpu"], how, rates)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedFile(
+                f"{file}: not what benchmarks.training writes ({error!r}); measure that GPU again"
+            ) from None
+
+
+def _measured(file: Path) -> dict[str, Any]:
+    try:
+        content = read_json(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedFile(f"{file}: cannot be read as JSON ({error}); measure again") from None
+    return content if isinstance(content, dict) else {}
+
+
+def needed_workers(card: Card, datasets: Iterable[str], folder: Path = MEASURED) -> list[str]:
+    """For each processor whose clips were measured, how many processes keep the card fed with TAda2D's clips."""
+    lines = []
+    for file in sorted(folder.glob("*.json")):
+        content = _measured(file)
+        for kind in content.get("kinds", ()):
+            if kind["dataset"] not in datasets:
+                continue
+            rates = {form: kind[form]["clips_per_second"] for form in ("original", "prepared")}
+            fed = card.rates["float32"]["TAda2D"]
+            needs = [f"{ceil(fed / rate)} with {form} ones ({rate:g}/s each)" for form, rate in rates.items()]
+            lines.append(
+                f"{fed:g} clips/s of videos as {kind['videos']} need so many processes: {', '.join(needs)}; on cores "
+                f"of {content['cpu']}"
+            )
+    return lines
 
 
 @dataclass(frozen=True)
@@ -108,10 +196,17 @@ class Plan:
     scale: Scale
     lines: list[Line]
     results: Path
+    card: Card | None = None
 
     def __post_init__(self) -> None:
         self.runs = set().union(*(line.runs for line in self.lines)) if self.lines else set()
         self._records = {run: record for run in self.runs if is_finished(run) and (record := read_record(run))}
+        # Hours of another GPU say nothing of this one.
+        self._comparable = {
+            run: record
+            for run, record in self._records.items()
+            if self.card is None or self.card.name in record.environment.hardware.gpus
+        }
         self._sizes: dict[str, tuple[float, float]] = {}
         self._ratios = {dataset: self._ratio(dataset) for dataset in {run.dataset for run in self.runs}}
 
@@ -139,6 +234,14 @@ class Plan:
             f"{dataset}: {ratio:.2f} x the recipe's hours, as measured" for dataset, ratio in sorted(measured.items())
         ]
         others = sorted(set(self._ratios) - set(measured))
+        if self.card:
+            rates = self.card.rates["float32"]
+            parts.append(
+                f"{self.card.name}: {rates['R2D']:g} clips/s of R2D and {rates['TAda2D']:g} of TAda2D in float32, "
+                f"measured ({self.card.conditions}); other networks by their FLOPs, or by their frames where these "
+                "are not counted; a forward pass is a third of a step; no waiting for data"
+            )
+            others = sorted({run.dataset for run in self.runs if self._on_card(run) is None})
         if others:
             parts.append(f"{', '.join(others)}: the recipe's hours")
         if counted:
@@ -146,18 +249,45 @@ class Plan:
         return "; ".join(parts) or "nothing is to be trained"
 
     def _device_hours(self, run: Run) -> float:
-        same = [record for other, record in self._records.items() if _same_but_seed(run, other)]
+        same = [record for other, record in self._comparable.items() if _same_but_seed(run, other)]
         if same:
             return sum(record.cost.device_hours for record in same) / len(same)
         return self._expected(run) * (self._ratios[run.dataset] or 1.0)
 
     def _expected(self, run: Run) -> float:
+        if (on_card := self._on_card(run)) is not None:
+            return on_card
         needs = run.recipe.resources
         share = 1.0 if run.scale.trains else TESTING
         return share * needs.hours * max(needs.gpus, 1) * self._size(run.model)[0] / REFERENCE_MACS
 
+    def _on_card(self, run: Run) -> float | None:
+        """Hours of the card; None without one, or where nothing says how many clips there are."""
+        recipe = run.recipe
+        if self.card is None or recipe.task == "localization":
+            return None
+        clips = catalog.find(recipe.videos).clips
+        rates = self.card.rates.get(recipe.train.precision)
+        if not clips or rates is None:
+            return None
+        train, test = recipe.train, recipe.test
+        steps = train.epochs * clips["train"] * (train.crop / MEASURED_SIDE) ** 2 if run.scale.trains else 0.0
+        views = clips["validation"] * test.clips * test.crops
+        views += clips["validation"] * (train.epochs // train.validate_every) if run.scale.trains else 0
+        steps += FORWARD * views * (test.crop / MEASURED_SIDE) ** 2
+        options = model_options(run.model)
+        form, reference = ("TAda2D", "tada2d") if options.get("tada") else ("R2D", "tsn")
+        return steps * self._multiply_adds(run.model) / self._multiply_adds(reference) / rates[form] / 3600
+
+    def _multiply_adds(self, model: str) -> float:
+        """At 256x256, as counted, else in proportion to its frames."""
+        counted = self._size(model)[0]
+        if counted != REFERENCE_MACS:
+            return counted
+        return REFERENCE_MACS * model_options(model).get("frames", MEASURED_FRAMES) / MEASURED_FRAMES
+
     def _ratio(self, dataset: str) -> float | None:
-        finished = [(run, record) for run, record in self._records.items() if run.dataset == dataset]
+        finished = [(run, record) for run, record in self._comparable.items() if run.dataset == dataset]
         if not finished:
             return None
         measured = sum(record.cost.device_hours for _, record in finished)
@@ -188,16 +318,19 @@ class Plan:
         return (self._size(run.model)[1] * small * 16 + scores) / 1e9
 
 
-def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path = Path("results")) -> Plan:
+def make_plan(
+    targets: Sequence[str], changes: Sequence[str] = (), results: Path = Path("results"), gpu: str = ""
+) -> Plan:
     """The plan of tables and figures.
 
     Args:
         targets: e.g. "tables/table2.md", "figure3" or "all".
         changes: of config/config.yaml, as given to snakemake, e.g. "scale=paper".
         results: folder of all results.
+        gpu: a measured GPU that the runs are to be planned for, e.g. "h200"; empty: whatever they run on.
 
     Raises:
-        TadaError: a table, figure or key that does not exist.
+        TadaError: a table, figure or key that does not exist, or a GPU that was not measured.
     """
     config = _config(changes)
     names = {name: load_table for name in table_names()} | {name: load_figure for name in figure_names()}
@@ -218,12 +351,15 @@ def make_plan(targets: Sequence[str], changes: Sequence[str] = (), results: Path
                 run = Run(config["scale"], dataset, model, seed, results)
                 line.runs |= set(_with_those_before(run, config["data"]))
         lines.append(line)
-    return Plan(Scale(config["scale"]), lines, results)
+    scale = Scale(config["scale"])
+    if gpu and scale.renders:
+        raise TadaError(f"--gpu {gpu}: the runs of scale {scale} take no GPU; --config scale=paper")
+    return Plan(scale, lines, results, Card.named(gpu) if gpu else None)
 
 
 def as_table(plan: Plan) -> Table:
     """The plan as a table for the terminal: a line for each target, and what they need together."""
-    unit = "device-hours" if plan.scale is Scale.PAPER else "core-hours"
+    unit = "device-hours" if plan.scale is Scale.PAPER or plan.card else "core-hours"
     table = Table(box=None, pad_edge=False)
     for name in ("", "runs", "shared", "there", "to do", unit, "disk", ""):
         table.add_column(name, justify="left" if name == "" else "right")

@@ -274,6 +274,10 @@ class ProposalClasses:
     top: int = 1
 
 
+GROUP = 12
+"""Frames of a group of pictures in prepared videos of which many frames in a row are read."""
+
+
 @dataclass(frozen=True)
 class ClassificationRecipe:
     """Everything about a run of action classification but the network (section 5).
@@ -306,6 +310,14 @@ class ClassificationRecipe:
     def epochs(self) -> int:
         """Epochs of training."""
         return self.train.epochs
+
+    @property
+    def quick_videos(self) -> tuple[int, int]:
+        """Of prepared videos: the largest short side that is needed in pixels, and frames of a group of pictures.
+
+        Where a few frames all over a video are read, each is coded for itself.
+        """
+        return max(self.train.scale[1], self.test.short_side), 1 if self.sampling.kind == "segment" else GROUP
 
     @property
     def micro_batches(self) -> int | None:

@@ -9,11 +9,11 @@ from planting import COST, ENVIRONMENT, plant_record
 from typer.testing import CliRunner
 
 from tada.base import TadaError
-from tada.base.files import write_json
+from tada.base.files import DamagedFile, write_json
 from tada.base.typed_json import to_json
 from tada.cli import app
 from tada.report.paper.tables import load_table
-from tada.report.plan import REFERENCE_MACS, make_plan
+from tada.report.plan import REFERENCE_MACS, Card, make_plan, needed_workers
 from tada.runs.recipes import load_recipe
 from tada.runs.run import Run
 
@@ -100,3 +100,80 @@ def test_the_budget_of_the_whole_paper_needs_no_torch():
     code = "import sys, tada.cluster.status; from tada.report import plan; plan.make_plan(['all']); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A card of round numbers, and a processor whose clips were measured."""
+    folder = tmp_path / "measured"
+    speeds = {"R2D": {"clips_per_second": 400.0}, "TAda2D": {"clips_per_second": 200.0}}
+    conditions = {"clips": 16, "mode": "eager", "torch": "2.11"}
+    write_json(folder / "acme-x1.json", {"gpu": "ACME X1", **conditions, "float32": speeds})
+    kind = {"dataset": "ssv2", "videos": "ssv2: VP9", "gain": 4.0}
+    kind |= {"original": {"clips_per_second": 15.0}, "prepared": {"clips_per_second": 60.0}}
+    write_json(folder / "z80.json", {"cpu": "Z80", "kinds": [kind, {**kind, "dataset": "k400"}]})
+    return folder
+
+
+def on_card(monkeypatch, measured, results, targets=("table3b",)):
+    card = Card.named("X1", measured)
+    monkeypatch.setattr(Card, "named", lambda name: card)
+    return make_plan(targets, ["scale=paper"], results, gpu="X1")
+
+
+# 64 epochs of 168,913 clips, and a third of a step for each of (6 + 64) x 24,777 views of 256 pixels.
+CLIPS = 64 * 168_913 + 24_777 * 70 * (256 / 224) ** 2 / 3
+
+
+def test_hours_of_a_card_follow_from_the_clips_of_the_recipe(tmp_path, monkeypatch, measured):
+    plan = on_card(monkeypatch, measured, tmp_path, ["table3b", "table5"])
+    hours = {model: plan.device_hours([Run("paper", "ssv2", model, 0, tmp_path)]) for model in ("tsn", "tada2d")}
+    assert hours == {"tsn": pytest.approx(CLIPS / 400 / 3600), "tada2d": pytest.approx(CLIPS / 200 / 3600)}
+    twice = plan.device_hours([Run("paper", "ssv2", "tada2d-16f", 0, tmp_path)])  # twice the frames
+    assert twice == pytest.approx(2 * hours["tada2d"])
+    assert "ACME X1: 400 clips/s of R2D and 200 of TAda2D in float32, measured (steps of 16 clips)" in plan.basis()
+
+
+def test_counted_flops_and_runs_of_that_card_count_and_others_do_not(tmp_path, monkeypatch, measured):
+    for model, macs in (("tsn", 40e9), ("tsn+avg", 60e9)):
+        count = {"macs": int(macs), "params": 24_000_000, "uncounted": {}}
+        write_json(tmp_path / f"complexity/{model}/400x256.json", count | {"environment": to_json(ENVIRONMENT)})
+    average, first = Run("paper", "ssv2", "tsn+avg", 0, tmp_path), Run("paper", "ssv2", "tsn", 0, tmp_path)
+    expected = 1.5 * CLIPS / 400 / 3600
+    for gpu, factor in (("NVIDIA H200", 1.0), ("ACME X1", 3.0)):
+        hardware = replace(ENVIRONMENT.hardware, gpus=[gpu])
+        hours = replace(COST, device_hours=3 * CLIPS / 400 / 3600)
+        plant_record(first, {}, cost=hours, environment=replace(ENVIRONMENT, hardware=hardware))
+        with monkeypatch.context() as patch:
+            assert on_card(patch, measured, tmp_path).device_hours([average]) == pytest.approx(factor * expected)
+
+
+def test_processes_that_feed_a_card_follow_from_measured_clips(measured):
+    told = needed_workers(Card.named("acme", measured), {"ssv2", "ek100"}, measured)
+    assert told == [
+        "200 clips/s of videos as ssv2: VP9 need so many processes: 14 with original ones (15/s each), 4 with prepared "
+        "ones (60/s each); on cores of Z80"
+    ]
+
+
+def test_a_card_that_was_not_measured_is_answered_with_those_that_were(measured):
+    with pytest.raises(TadaError, match="--gpu h100: was not measured; measured: acme-x1"):
+        Card.named("h100", measured)
+    (measured / "acme-x2.json").write_text((measured / "acme-x1.json").read_text())
+    with pytest.raises(TadaError, match="several such were measured; measured: acme-x1, acme-x2"):
+        Card.named("acme", measured)
+    for text, message in (
+        ("[", "cannot be read as JSON"),
+        ('{"gpu": "ACME X2", "float32": {"R2D": 1}}', "not what benchmarks.training writes"),
+    ):
+        (measured / "acme-x2.json").write_text(text)
+        with pytest.raises(DamagedFile, match=message):
+            Card.named("x2", measured)
+    with pytest.raises(TadaError, match="the runs of scale mini take no GPU; --config scale=paper"):
+        make_plan(["table3b"], gpu="h200")
+
+
+def test_the_committed_measurements_can_be_planned_with():
+    shown = CliRunner().invoke(app, ["plan", "--gpu", "h200", "--config", "scale=paper", "all"], env={"COLUMNS": "300"})
+    assert shown.exit_code == 0, shown.output
+    assert "NVIDIA H200: " in shown.output and "with prepared ones" in shown.output
