@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -276,10 +277,16 @@ def _fill(
             todo.append(source)
     progress.start(len(sources), len(sources) - len(todo), "video", "preparing")
     made = ordered_map(partial(_prepare, base=base, out=out, how=how), todo, workers)
-    for done, line in enumerate(made, len(sources) - len(todo) + 1):
-        if line.reason:
-            progress.say(f"{base / line.source}: copied as it is: {line.reason}")
-        progress.step(done)
+    try:
+        for done, line in enumerate(made, len(sources) - len(todo) + 1):
+            if line.reason:
+                progress.say(f"{base / line.source}: copied as it is: {line.reason}")
+            progress.step(done)
+    except BrokenProcessPool:
+        raise TadaError(
+            f"one of {workers} processes that encode was ended, often since memory ran out: lower --workers; the same "
+            "command goes on"
+        ) from None
     known = _known(out)
     lines = [known[source] for source in sources]
     _drop_others(known, lines, out)
@@ -306,9 +313,14 @@ def _prepare(source: str, base: Path, out: Path, how: Preparation) -> PreparedVi
     from tada.data.video.timeline import VideoError
 
     original = base / source
-    status = original.stat()
-    line = PreparedVideo(source, "", status.st_size, status.st_mtime_ns, sha256(original), 0)
+    try:
+        status = original.stat()
+        line = PreparedVideo(source, "", status.st_size, status.st_mtime_ns, sha256(original), 0)
+    except OSError as error:
+        raise TadaError(f"{original}: cannot be read: {error.strerror}") from None
     target = out / Path(source).with_suffix(".mp4")
+    for former in (target, out / source):  # nothing that an earlier call made is taken for what this one notes
+        former.unlink(missing_ok=True)
     try:
         with replacing(target) as temporary:
             made = encode(original, temporary, Encoding(how.short_side, how.group, how.crf))
@@ -316,7 +328,6 @@ def _prepare(source: str, base: Path, out: Path, how: Preparation) -> PreparedVi
             line = replace(line, frames=info.frames, fps=info.fps, seconds=info.duration, psnr=round(made.psnr, 3))
             return _note(line, original, temporary, target, out)
     except VideoError as error:
-        target.unlink(missing_ok=True)
         target, line = out / source, replace(line, reason=error.reason)
     with replacing(target) as temporary:
         shutil.copyfile(original, temporary)

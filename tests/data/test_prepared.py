@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -291,6 +292,24 @@ def test_what_is_refused(tmp_path, few):
         fill("ssv2", few, out, short_side=24)
     with pytest.raises(TadaError, match="prepared already; prepare from the original videos"):
         fill("ssv2", out, tmp_path / "again")
+
+
+def test_an_original_that_cannot_be_read_is_named(tmp_path, few):
+    with pytest.raises(TadaError, match=r"videos/none\.webm: cannot be read: No such file"):
+        prepared._prepare("videos/none.webm", few, tmp_path / "new", how("ssv2"))
+
+
+def test_a_process_that_was_ended_is_said_and_the_next_call_goes_on(tmp_path, few, monkeypatch):
+    def ended(function, items, workers):
+        yield function(items[0])
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(prepared, "ordered_map", ended)
+    with pytest.raises(TadaError, match="was ended, often since memory ran out: lower --workers; the same command"):
+        fill("ssv2", few, tmp_path / "new")
+    monkeypatch.undo()
+    assert len(lines(tmp_path / "new")) == 1
+    assert fill("ssv2", few, tmp_path / "new").videos == 9
 
 
 def test_two_videos_of_one_name_are_refused(tmp_path, listed):
