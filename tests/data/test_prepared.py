@@ -17,8 +17,9 @@ from tada.base import TadaError
 from tada.base.files import DiskError
 from tada.base.progress import Progress
 from tada.cli import app
-from tada.data import catalog, prepared
+from tada.data import catalog, mini, prepared
 from tada.data.catalog import Place
+from tada.data.mini.rendering import RenderSpec
 from tada.data.prepared import Preparation, preparation, prepare, remove
 from tada.data.validation import check
 from tada.data.video.random_access import Video
@@ -82,10 +83,15 @@ def of_kind(kind: str, request) -> tuple[str, Path]:
             (root / f"{split}.csv").unlink()
         (root / "train" / "zz nobody does this").mkdir()  # a class of its own
         return "k400", root
+    if kind == "hacs":
+        root = request.getfixturevalue("tmp_path") / "hacs"
+        spec = RenderSpec(train=24, validation=12, frames=(8, 10), untrimmed=(30, 40), segments=(1, 2), pause=4)
+        mini.render(root, spec, dataset="hacs")
+        return "hacs", root
     return {"few": "ssv2", "listed": "k400"}.get(kind, kind.removeprefix("tiny_")), request.getfixturevalue(kind)
 
 
-@pytest.mark.parametrize("kind", ["few", "tiny_k400", "listed", "folders", "tiny_ek100"])
+@pytest.mark.parametrize("kind", ["few", "tiny_k400", "listed", "folders", "tiny_ek100", "hacs"])
 def test_a_prepared_dataset_reads_as_the_original(tmp_path, request, kind):
     dataset, root = of_kind(kind, request)
     before = contents(root)
