@@ -190,7 +190,7 @@ def test_a_new_dataset(tmp_path):
     project, data = tmp_path / "project", tmp_path / "jester"
     for name in ("tada", "workflow", "config", "paper"):
         shutil.copytree(files.PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "pyproject.toml", "environment.yml"):
+    for name in ("pyproject.toml", "environment.yml"):
         shutil.copy(files.PROJECT / name, project)
     (project / "tada/data/readers/jester.py").write_text(READER)
     catalog = project / "tada/data/catalog.py"
@@ -260,7 +260,7 @@ def plan_in(folder, paper, *targets):
         "--quiet",
         "host",
         "--snakefile",
-        files.PROJECT / "Snakefile",
+        files.PROJECT / "workflow/Snakefile",
         "--cores",
         "1",
         "--directory",

@@ -6,6 +6,7 @@ An environment's packages are links to those of the tests' own: what the package
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -83,6 +84,7 @@ def environment(folder: Path, pip: Path, wheel: Path, extras: tuple[str, ...]) -
     def run(command: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         others = ("PYTHON", "TADA_", "VIRTUAL_ENV")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+        kept["PATH"] = f"{folder / 'bin'}{os.pathsep}{kept['PATH']}"
         return subprocess.run(
             [folder / "bin" / command, *arguments], cwd=cwd, env=kept, capture_output=True, text=True, check=False
         )
@@ -160,12 +162,35 @@ def test_a_project_of_ones_own_is_planned(suite, tmp_path):
     assert re.search(r"^run +10$", planned.stdout + planned.stderr, re.MULTILINE)
 
 
+def assert_same_content(one: Path, other: Path) -> None:
+    with zipfile.ZipFile(one) as first, zipfile.ZipFile(other) as second:
+        assert {file.filename: file.CRC for file in first.infolist()} == {
+            file.filename: file.CRC for file in second.infolist()
+        }
+
+
 def test_source_archive_builds_the_same_wheel(wheel, tmp_path):
     archive = build(PROJECT, tmp_path, "sdist")
     with tarfile.open(archive) as packed:
         packed.extractall(tmp_path, filter="data")
-    again = build(tmp_path / archive.name.removesuffix(".tar.gz"), tmp_path / "out", "wheel")
-    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
-        assert {file.filename: file.CRC for file in one.infolist()} == {
-            file.filename: file.CRC for file in other.infolist()
-        }
+    assert_same_content(wheel, build(tmp_path / archive.name.removesuffix(".tar.gz"), tmp_path / "out", "wheel"))
+
+
+def test_files_of_the_apptainer_image_build_the_same_wheel(wheel, tmp_path):
+    definition = (PROJECT / "apptainer.def").read_text()
+    copied = re.findall(r"^    (\S+) /opt/tada/(\S+)$", definition, re.MULTILINE)
+    root = tmp_path / "tada"
+    root.mkdir()
+    for source, target in copied:
+        assert source == target
+        copy = shutil.copytree if (PROJECT / source).is_dir() else shutil.copy
+        copy(PROJECT / source, root / target)
+    assert_same_content(wheel, build(root, tmp_path / "out", "wheel"))
+
+
+def test_what_the_apptainer_image_tests_of_itself(suite, tmp_path):
+    part = (PROJECT / "apptainer.def").read_text().partition("%test\n")[2].partition("\n%")[0]
+    script = part.replace("snakemake", "python -m snakemake")  # a link to a package brings no command
+    done = suite("python", "-c", f"import os; os.execvp('sh', ['sh', '-c', {script!r}])", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "tables/table3b.md" in done.stdout

@@ -52,7 +52,7 @@ def lay_out_project(folder: Path, models: bool = False) -> None:
     Raises:
         TadaError: something of that name is there already; nothing was copied then.
     """
-    parts = ["Snakefile", "environment.yml", "workflow", "profiles", "config" if models else "config/config.yaml"]
+    parts = ["environment.yml", "workflow", "profiles", "config" if models else "config/config.yaml"]
     if there := next((folder / part for part in parts if (folder / part).exists()), None):
         raise TadaError(f"{there}: is there already, and nothing was written; name another folder, or move it away")
     ours = shutil.ignore_patterns("__pycache__", "schemas")

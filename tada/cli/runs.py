@@ -74,11 +74,11 @@ def init(
     folder: Annotated[Path, typer.Argument(help="To fill; made where it is not there.")],
     models: Annotated[bool, typer.Option("--models", help="With models.yaml and the recipes, to be changed.")] = False,
 ) -> None:
-    """Lay out a project of one's own: Snakefile with its rules, config and profiles; nothing that is there changes."""
+    """Lay out a project of one's own: the plan of all tables, config and profiles; nothing that is there changes."""
     from tada.base.files import lay_out_project
 
     lay_out_project(folder, models)
-    print(f"wrote {folder}: Snakefile, workflow, config/config.yaml (what is asked for), profiles (where it runs)")
+    print(f"wrote {folder}: workflow (the plan), config/config.yaml (what is asked for), profiles (where it runs)")
     if models:
         print(f"to use its models and recipes: export TADA_CONFIG={folder.absolute() / 'config'}")
     print(f"next: cd {folder}; snakemake -n tables/table3b.md")

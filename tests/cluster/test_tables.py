@@ -12,7 +12,7 @@ from background import assert_same_numbers, read, training_process, wait_until
 from tada.base.files import PROJECT
 from tada.report.paper.tables import load_table
 
-COPIED = ["Snakefile", "pyproject.toml", "environment.yml"]
+COPIED = ["pyproject.toml", "environment.yml"]
 COPIED += ["tada", "workflow", "config", "profiles", "paper"]
 RUNS = Path("results/mini/ssv2")
 

@@ -111,7 +111,7 @@ def project(tmp_path_factory, tiny_config) -> Path:
     There is no recipe for SSV2, so its runs stay pending: pages are what is looked at here.
     """
     root = tmp_path_factory.mktemp("whole")
-    for name in ("Snakefile", "pyproject.toml", "environment.yml"):
+    for name in ("pyproject.toml", "environment.yml"):
         shutil.copy(PROJECT / name, root)
     for name in ("tada", "workflow", "config", "profiles"):
         shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
