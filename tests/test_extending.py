@@ -280,6 +280,7 @@ def test_a_new_row(tmp_path):
     spec.write_text(spec.read_text() + '  - {model: tsm-16f, cells: {dimension: shift, top1: "1.0"}}\n')
     code, output = plan_in(tmp_path, paper, "tables/table4.md")
     assert code == 0 and "tada run ssv2 tsm-16f --scale mini" in output, output
+    (tmp_path / "results").mkdir()
     code, output = call_in(tmp_path, paper, "tada", "table", "table4")
     assert code == 0 and "| shift" in (tmp_path / "tables/table4.md").read_text(), output
 
