@@ -1,6 +1,7 @@
 """Records as finished runs leave them behind, for tests that need results and no training."""
 
 import hashlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -52,3 +53,22 @@ def plant_record(run: Run, metrics: dict[str, float], **changes: Any) -> RunReco
 def plant_outcome(run: Run, error: str | None = None) -> None:
     """Write the outcome of a run that is done, or failed with `error`."""
     record_outcome(run, attempt=1, error=error)
+
+
+def released_state(network):
+    """The network's weights under the names of the authors' checkpoints."""
+    inside = {
+        "downsample.0": "short_cut", "downsample.1": "short_cut_bn",
+        "conv2.calibration.global_fc": "conv_branch.b_rf.g", "conv2.calibration.reduce": "conv_branch.b_rf.a",
+        "conv2.calibration.norm": "conv_branch.b_rf.bn", "conv2.calibration.emit": "conv_branch.b_rf.b",
+        "bn2.pooled": "conv_branch.b_avgpool_bn", "bn1": "conv_branch.a_bn", "bn2": "conv_branch.b_bn",
+        "bn3": "conv_branch.c_bn", "conv1": "conv_branch.a", "conv2": "conv_branch.b", "conv3": "conv_branch.c",
+    }  # fmt: skip
+    outside = {"stem.conv1": "backbone.conv1.a", "stem.bn1": "backbone.conv1.a_bn", "head.linear": "head.out"}
+    state = {}
+    for name, value in network.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        found = re.fullmatch(r"res(\d)\.(\d)\.(.+)", layer)
+        theirs = f"backbone.conv{found[1]}.res_{int(found[2]) + 1}.{inside[found[3]]}" if found else outside[layer]
+        state[f"{theirs}.{kind}"] = value
+    return state

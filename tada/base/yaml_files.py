@@ -151,8 +151,9 @@ def _messages(error: jsonschema.ValidationError, where: str) -> Iterable[str]:
         kind = "key" if "propertyNames" in error.absolute_schema_path else "value"
         return [str(unknown(kind, str(error.instance), map(str, error.validator_value), place))]
     if error.validator in ("oneOf", "anyOf") and error.context:
-        if all(inner.validator == "enum" for inner in error.context):
-            values = [str(value) for inner in error.context for value in inner.validator_value]
+        if all(inner.validator in ("enum", "pattern") for inner in error.context):
+            listed = [inner for inner in error.context if inner.validator == "enum"]
+            values = [str(value) for inner in listed for value in inner.validator_value]
             return [str(unknown("value", str(error.instance), values, place))]
         # Of the alternatives, the one that fits best: whose fault lies deepest, or that is at least of the right type.
         deepest = max(error.context, key=lambda inner: (len(inner.absolute_path), inner.validator != "type"))

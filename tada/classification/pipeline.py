@@ -21,7 +21,7 @@ from tada.classification.evaluation import accuracies, compare_precisions, descr
 from tada.classification.training import ClassificationObjective
 from tada.data import catalog, validation
 from tada.data.catalog import Place
-from tada.data.clips import Annotations, Clip, Counts, Split
+from tada.data.clips import Clip, Counts, Split
 from tada.data.dataset import TestClips, TrainClips
 from tada.data.validation import SkipLog
 from tada.data.video import cache
@@ -65,14 +65,15 @@ class Sources:
         splits: Sequence[str] = ("train", "validation"),
     ) -> None:
         self.run, self.recipe = run, run.classification_recipe
-        self.annotations = _read(run, data)
-        root = Place.parse(data).root
+        place = _place(run, data)
+        self.annotations = catalog.read(self.recipe.videos, place)
+        check_classes(self.annotations.classes, run, self.annotations.layout)
         self.sampling = sampling_of(self.recipe.sampling, frames)
         self._sources: dict[str, Source] = {}
         self._splits: dict[str, Split] = {}
         self._logs: dict[str, SkipLog] = {}
         for split in (getattr(self.annotations, name) for name in splits):
-            usable, source = self._usable(split.check(self.recipe.data.max_skipped), root, progress)
+            usable, source = self._usable(split.check(self.recipe.data.max_skipped), place.root, progress)
             self._splits[split.name] = usable.check(self.recipe.data.max_skipped)
             self._sources[split.name] = source
             log_file = run.file(f"skipped-{split.name}.jsonl")
@@ -120,7 +121,7 @@ class Sources:
             place = cache.place(root, self.run.results / "cache" / self.run.recipe.videos)
             frames = cache.build(split, place, data.cache_short_side, os.cpu_count() or 1, progress.say)
             return split.without(frames.skipped), frames
-        record = self.run.results / "inspected" / f"{self.run.dataset}.jsonl"
+        record = self.run.results / "inspected" / f"{self.recipe.videos}.jsonl"
         progress.start(total=len(split.clips), unit="video", phase=f"looking at {split.name} files")
         return validation.inspect(split, record, workers, on_progress=lambda done, _: progress.step(done)), FileFrames
 
@@ -136,15 +137,19 @@ class Sources:
         )
 
 
-def _read(run: Run, data: str) -> Annotations:
+def _place(run: Run, data: str) -> Place:
+    """Where the videos of a run lie: in `data`, or where its recipe says."""
+    own = run.classification_recipe.own
+    if own is not None:
+        if data:
+            raise TadaError(f"{run}: its recipe names the videos, data.list: {own.path}; leave out --data {data}")
+        return Place(Path(own.path))
     if not data and run.dataset in catalog.DATASETS:
         raise TadaError(
             f"scale {run.scale} needs the videos of {run.dataset}: set data.{run.dataset} in config/config.yaml to "
             f"their folder; {catalog.find(run.dataset).load_reader().EXPECTED}"
         )
-    annotations = catalog.read(run.dataset, Place.parse(data))
-    check_classes(annotations.classes, run, annotations.layout)
-    return annotations
+    return Place.parse(data)
 
 
 def sampling_of(sampling: SamplingSettings, frames: int) -> Sampling:

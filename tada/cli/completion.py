@@ -51,6 +51,7 @@ models = _beginning(model_names)
 datasets = _beginning(lambda: DATASETS)
 recipes = _beginning(lambda: RECIPES)
 scales = _beginning(lambda: Scale)
+scales_of_pages = _beginning(lambda: [scale for scale in Scale if scale.of_paper])
 targets = _beginning(_targets)
 settings = _beginning(_settings)
 

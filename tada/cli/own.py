@@ -77,10 +77,12 @@ def predict(
 
 def _class_names(trained: "TrainedNetwork", file: Path | None, data: str) -> "Names":
     """Those in a file, or of the dataset where that can be read, else numbers, and a line that says so."""
-    from tada.runs.trained import names_in, names_of_dataset, numbered
+    from tada.runs.trained import names_in, names_of_dataset, numbered, recorded_names
 
     if file:
         return names_in(file, trained)
+    if names := recorded_names(trained):
+        return names
     if data:
         return names_of_dataset(trained, data)
     if place := _place_of(trained.dataset, trained.scale):

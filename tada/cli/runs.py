@@ -8,15 +8,33 @@ from typing import Annotated
 
 import typer
 
-from tada.base import TadaError
+from tada.base import TadaError, unknown
 from tada.cli import completion
-from tada.data.catalog import DATASETS, RECIPES
+from tada.data.catalog import DATASETS, OWN, RECIPES
 from tada.runs.settings import GROUP, Scale
+
+_SCALES = "mini: rendered data, small networks; paper: the real ones; others: the authors' released networks"
+
+
+def _scale_of_pages(name: str) -> Scale:
+    """Of those at which the paper's tables and figures are made; raises TadaError where there is none of this name."""
+    if name not in (valid := [one for one in Scale if one.of_paper]):
+        raise unknown("scale", name, valid)
+    return Scale(name)
+
 
 ScaleOption = Annotated[
     Scale,
     typer.Option(
-        help="mini: rendered data, small networks; paper: the real ones; others: the authors' released networks.",
+        help=f"{_SCALES}.", parser=_scale_of_pages, autocompletion=completion.scales_of_pages, metavar="<str>"
+    ),
+]
+
+
+RunScaleOption = Annotated[
+    Scale,
+    typer.Option(
+        help=f"{_SCALES}; own: videos of your own.",
         parser=Scale.named,
         autocompletion=completion.scales,
         metavar="<str>",
@@ -27,7 +45,7 @@ ScaleOption = Annotated[
 DatasetArgument = Annotated[
     str,
     typer.Argument(
-        help="; ".join(f"{name}: {entry.title}" for name, entry in DATASETS.items()) + ".",
+        help="; ".join(f"{entry.name}: {entry.title}" for entry in (*DATASETS.values(), OWN)) + ".",
         autocompletion=completion.datasets,
     ),
 ]
@@ -98,7 +116,7 @@ def render(
 
 def check_data(
     dataset: DatasetArgument,
-    data: Annotated[Path, typer.Option(help="Folder of videos and annotations.")],
+    data: Annotated[Path, typer.Option(help="Folder of videos and annotations; of your own, their CSV file.")],
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of the annotations, where they are not there.")
     ] = None,
@@ -170,9 +188,12 @@ def prepare(
 
 
 def run(
-    dataset: Annotated[str, typer.Argument(help=f"A recipe: {', '.join(RECIPES)}.", autocompletion=completion.recipes)],
+    dataset: Annotated[
+        str,
+        typer.Argument(help=f"A recipe: {', '.join(RECIPES)}, or one of your own.", autocompletion=completion.recipes),
+    ],
     model: ModelArgument,
-    scale: ScaleOption = Scale.MINI,
+    scale: RunScaleOption = Scale.MINI,
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
     weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",

@@ -180,8 +180,12 @@ _ENTRIES = (
 )
 
 
+OWN = Dataset(name="own", title="videos of your own", classes=0, reader="tada.data.readers.own")
+"""Any videos that a CSV file lists. How many classes they have, the list says; recipes at scale "own" name it."""
+
+
 DATASETS: Mapping[str, Dataset] = {entry.name: entry for entry in _ENTRIES}
-"""The datasets by name."""
+"""The published datasets by name."""
 
 
 RECIPES = tuple(recipe for entry in _ENTRIES for recipe in entry.recipes)
@@ -203,9 +207,10 @@ def find(name: str) -> Dataset:
     Raises:
         TadaError: there is none of this name; says the nearest.
     """
-    if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS)
-    return DATASETS[name]
+    entries = {**DATASETS, OWN.name: OWN}
+    if name not in entries:
+        raise unknown("dataset", name, entries)
+    return entries[name]
 
 
 def localization_of(name: str) -> Localization:

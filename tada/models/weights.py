@@ -172,12 +172,19 @@ def load_imagenet(network: nn.Module, path: Path | None = None) -> Loaded:
 
 
 def load_backbone(network: nn.Module, path: Path) -> Loaded:
-    """Start a network from a checkpoint of one of this suite's runs of the same model, its head excepted.
+    """Start a network from a checkpoint of one of this suite's runs of the same model, or of the authors' TAda2D, its
+    head excepted.
 
     Raises:
         TadaError: the file is refused, or names and shapes differ, each of which is named.
     """
-    state = tensors(read_checkpoint(path), path, "model")
+    content = read_checkpoint(path)
+    if isinstance(content, dict) and "model_state" in content:
+        translated, unknown = _translated(tensors(content, path, "model_state"))
+        found = {name: value for name, value in translated.items() if not name.startswith("head.")}
+        wanted = {name for name in _without_counters(network.state_dict()) if not name.startswith("head.")}
+        return fill(network, found, wanted, path, unknown)
+    state = tensors(content, path, "model")
     found = {name: value for name, value in state.items() if not name.startswith("head.")}
     return fill(network, found, {name for name in network.state_dict() if not name.startswith("head.")}, path, [])
 
@@ -214,13 +221,7 @@ def read_released(path: Path, frames: int | None = None) -> Released:
     path = Path(path)
     content = read_checkpoint(path)
     state = tensors(content, path, "model_state")
-    found, unknown = {}, []
-    for key, value in state.items():
-        name = _released_name(key)
-        if name is None:
-            unknown.append(key)
-        else:
-            found[name] = value
+    found, unknown = _translated(state)
     if not any(".calibration." in name for name in found):
         some = ", ".join(list(state)[:2])
         raise TadaError(f"{path}: no TAda2D of any release: of its {len(state)} tensors ({some}, ...) none calibrates")
@@ -228,6 +229,13 @@ def read_released(path: Path, frames: int | None = None) -> Released:
     network = build_model("tada2d", _classes(found), frames=frames or said or 8)
     loaded = fill(network, found, _without_counters(network.state_dict()), path, unknown)
     return Released(network.eval(), loaded, said)
+
+
+def _translated(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """A released checkpoint's tensors by our names, and the names of those that TAda2D has nothing of."""
+    names = {key: _released_name(key) for key in state}
+    found = {name: state[key] for key, name in names.items() if name is not None}
+    return found, [key for key, name in names.items() if name is None]
 
 
 _BLOCK_LAYER = re.compile(r"(conv[123]|bn[123]|downsample\.[01])\.(weight|bias|running_mean|running_var)")

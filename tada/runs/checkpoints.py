@@ -165,7 +165,7 @@ def set_initial_weights(model: Network, run: Run, imagenet: Path | None) -> Init
     Args:
         model: freshly built.
         run: what `model` is trained for; `train.initial` of its recipe says what it starts from, unless that is
-            ImageNet and `model.initial` refuses it.
+            ImageNet and `model.initial` refuses it; a file is one of another run or of the authors.
         imagenet: local file of torchvision's ResNet-50; None lets torchvision download it.
 
     Raises:
@@ -174,6 +174,9 @@ def set_initial_weights(model: Network, run: Run, imagenet: Path | None) -> Init
     kind, first = run.classification_recipe.train.initial, run.initial
     if kind == "scratch" or (kind == "imagenet" and not model.initial.imagenet):
         return Initial("scratch")
+    if (file := run.classification_recipe.initial_file) is not None:
+        loaded = load_backbone(model, file)
+        return Initial("checkpoint", loaded.file, loaded.sha256)
     if first is None:
         loaded = load_imagenet(model, imagenet)
         return Initial(kind, loaded.file, loaded.sha256)

@@ -17,6 +17,7 @@ from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml, read_yaml, validate, without_sources
 from tada.data import catalog
 from tada.data.catalog import Place
+from tada.data.readers import own
 from tada.models.registry import model_names, model_options
 from tada.runs.settings import (
     RELEASES,
@@ -155,8 +156,13 @@ def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
         _all_sources(content, path)  # a value without a source is refused before anything is trained with it
         network_sources(folder)
         content = {name: without_sources(recipe) for name, recipe in content.items() if name != "releases"}
-    validate(content, "recipes", str(path), catalog.NAMES)
+    if scale == Scale.OWN:
+        content = own.check_recipes(content, path)
+    names = catalog.NAMES if scale != Scale.OWN else {"dataset": tuple(content), "recipe": tuple(content)}
+    validate(content, "recipes", str(path), names)
     for name, recipe in content.items():
+        if scale != Scale.OWN and "list" in recipe.get("data", {}):
+            raise TadaError(f"{path}: {name}.data.list: videos of your own have recipes in {Scale.OWN.recipe_file}")
         options = {f"{name}.network": {"network": "resnet", **recipe.get("network", {})}}
         validate(options, "models", str(path))
         for frames in (None, *recipe.get("frames", {})):
@@ -307,9 +313,11 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
     parts = _parts(raw, str(frames))
     if raw.get("task") == LocalizationRecipe.task:
         return _localization(raw, parts, recipes[raw["videos"]], frames)
+    videos = own.own_videos(parts["data"].pop("list", ""), f"config/recipes/{scale}.yaml: {dataset}.data.list")
     return ClassificationRecipe(
-        videos=dataset,
-        classes=raw["classes"],
+        videos=catalog.OWN.name if videos else dataset,
+        classes=len(videos.classes) if videos else raw["classes"],
+        own=videos,
         sampling=SamplingSettings(**parts["sampling"]),
         train=TrainSettings(**{**parts["train"], "scale": tuple(parts["train"]["scale"])}),
         test=TestSettings(**parts["test"]),
@@ -356,6 +364,11 @@ def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) 
         definition.pop("initial", None)
     elif recipe.initial:
         configuration["initial"] = signature(resolved(scale, recipe.initial, model, folder))
+    elif recipe.task == ClassificationRecipe.task and (file := recipe.initial_file):
+        if not file.is_file():
+            where = f"config/recipes/{Scale.named(scale).recipe_file}: {dataset}.train.initial"
+            raise TadaError(f"{where}: {file}: no such file; give a checkpoint, scratch or imagenet")
+        configuration["initial"] = files.sha256(file)
     return configuration
 
 

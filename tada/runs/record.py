@@ -57,7 +57,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Initial:
-    """Weights that training started from: "scratch", "imagenet", "released", "features", or a dataset's name.
+    """Weights that training started from: "scratch", "imagenet", "released", "features", "checkpoint" (a file that the
+    recipe names), or a dataset's name.
 
     `file` and `sha256` are of the weights' file, `signature` of the run that trained them. Features that were extracted
     elsewhere have the `folder` they lie in and what gave the classes: a `classifier` fitted on them, or results.

@@ -7,21 +7,25 @@ said.
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tada.base import unknown
+from tada.data.readers.own import OwnVideos
 
 RELEASES = ("first", "later")
 """Of the authors' code and checkpoints; the paper's numbers belong to the first."""
 
 
 class Scale(StrEnum):
-    """How large runs are: small networks on rendered videos, the paper's setting, or a release's checkpoints in it."""
+    """How large runs are: small networks on rendered videos, the paper's setting, or a release's checkpoints in it; and
+    runs on videos of one's own, of which the paper says nothing."""
 
     MINI = "mini"
     PAPER = "paper"
     FIRST_RELEASE = "first-release"
     LATER_RELEASE = "later-release"
+    OWN = "own"
 
     @classmethod
     def named(cls, name: str) -> "Scale":
@@ -40,7 +44,12 @@ class Scale(StrEnum):
     @property
     def release(self) -> str:
         """Whose checkpoints are tested, "first" or "later"; empty where networks are trained."""
-        return "" if self in (Scale.MINI, Scale.PAPER) else self.removesuffix("-release")
+        return self.removesuffix("-release") if self.endswith("-release") else ""
+
+    @property
+    def of_paper(self) -> bool:
+        """Whether runs are of what the paper reports."""
+        return self is not Scale.OWN
 
     @property
     def trains(self) -> bool:
@@ -55,7 +64,7 @@ class Scale(StrEnum):
     @property
     def gives_verdicts(self) -> bool:
         """Whether accuracies are of the paper's datasets and networks, so that they can be compared with its own."""
-        return not self.renders
+        return self.of_paper and not self.renders
 
     @property
     def recipe_file(self) -> str:
@@ -288,6 +297,7 @@ class ClassificationRecipe:
         sampling, train, test, data: see there.
         network: arguments of `build_model` that change every network at this scale.
         resources: asked of a cluster.
+        own: the videos, where the recipe names them itself.
     """
 
     task: ClassVar[Literal["classification"]] = "classification"
@@ -300,11 +310,18 @@ class ClassificationRecipe:
     data: DataSettings
     network: dict[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
+    own: OwnVideos | None = None
 
     @property
     def initial(self) -> str | None:
         """The dataset whose run comes first and gives the weights; None where there is none."""
-        return None if self.train.initial in ("scratch", "imagenet") else self.train.initial
+        none = self.train.initial in ("scratch", "imagenet") or self.initial_file is not None
+        return None if none else self.train.initial
+
+    @property
+    def initial_file(self) -> Path | None:
+        """The checkpoint whose weights training starts from, where the recipe names a file."""
+        return Path(self.train.initial) if self.train.initial.endswith((".pt", ".pth", ".pyth")) else None
 
     @property
     def epochs(self) -> int:
@@ -327,7 +344,11 @@ class ClassificationRecipe:
     def identity(self) -> dict[str, Any]:
         """All of it that changes numbers."""
         values = asdict(self)
-        del values["videos"], values["resources"], values["test"]["batch"]
+        del values["videos"], values["resources"], values["test"]["batch"], values["own"]
+        if self.own is not None:  # wherever the list lies
+            values["own"] = {"classes": list(self.own.classes), "sha256": self.own.sha256}
+        if self.initial_file is not None:
+            values["train"]["initial"] = "checkpoint"  # whose content `resolved` tells
         # As it was before there was a choice, so that signatures stay.
         if self.test.precision == TestSettings.precision:
             del values["test"]["precision"]

@@ -170,6 +170,12 @@ def names_in(file: Path, trained: TrainedNetwork) -> Names:
     return _fitting({task: tuple(names) for task, names in tasks.items()}, trained, str(file))
 
 
+def recorded_names(trained: TrainedNetwork) -> Names | None:
+    """The names of a network's classes where its record has them: of videos of one's own."""
+    own = trained.record.config["recipe"].get("own") if trained.record else None
+    return {"": tuple(own["classes"])} if own else None
+
+
 def names_of_dataset(trained: TrainedNetwork, data: str) -> Names:
     """The names of a network's classes, as its dataset has them, which lies at `data` (see `Place.parse`).
 

@@ -74,7 +74,7 @@ ALL_SIGNATURES = {
 
 def test_finished_runs_stay_valid():
     found = {}
-    for scale, dataset, model in product(Scale, recipes.recipe_names(), model_names()):
+    for scale, dataset, model in product(ALL_SIGNATURES, recipes.recipe_names(), model_names()):
         if recipes.is_runnable(scale, dataset, model):
             found[f"{scale}/{dataset}/{model}"] = recipes.signature(recipes.resolved(scale, dataset, model))
     assert {name: found[name] for name in SIGNATURES} == SIGNATURES

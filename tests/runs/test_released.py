@@ -1,14 +1,13 @@
 """A checkpoint in the authors' layout is tested instead of trained, and compared with what is published for it."""
 
 import json
-import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from planting import plant_outcome, plant_record
+from planting import plant_outcome, plant_record, released_state
 
 from tada.base import TadaError, files
 from tada.base.files import sha256
@@ -22,25 +21,6 @@ from tada.runs.checkpoints import released_network
 from tada.runs.record import Checkpoint, Initial, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
-
-
-def released_state(network):
-    """The network's weights under the names of the authors' checkpoints."""
-    inside = {
-        "downsample.0": "short_cut", "downsample.1": "short_cut_bn",
-        "conv2.calibration.global_fc": "conv_branch.b_rf.g", "conv2.calibration.reduce": "conv_branch.b_rf.a",
-        "conv2.calibration.norm": "conv_branch.b_rf.bn", "conv2.calibration.emit": "conv_branch.b_rf.b",
-        "bn2.pooled": "conv_branch.b_avgpool_bn", "bn1": "conv_branch.a_bn", "bn2": "conv_branch.b_bn",
-        "bn3": "conv_branch.c_bn", "conv1": "conv_branch.a", "conv2": "conv_branch.b", "conv3": "conv_branch.c",
-    }  # fmt: skip
-    outside = {"stem.conv1": "backbone.conv1.a", "stem.bn1": "backbone.conv1.a_bn", "head.linear": "head.out"}
-    state = {}
-    for name, value in network.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        found = re.fullmatch(r"res(\d)\.(\d)\.(.+)", layer)
-        theirs = f"backbone.conv{found[1]}.res_{int(found[2]) + 1}.{inside[found[3]]}" if found else outside[layer]
-        state[f"{theirs}.{kind}"] = value
-    return state
 
 
 @pytest.fixture(scope="module")

@@ -60,14 +60,31 @@ def rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     Raises:
         TadaError: the file is missing or no text, or a column is not there.
     """
+    return [row for _, row in numbered_rows(path, columns)]
+
+
+def numbered_rows(
+    path: Path, columns: tuple[str, ...], optional: tuple[str, ...] | None = None
+) -> list[tuple[int, dict[str, str]]]:
+    """The same with the number of each row's last line; where `optional` columns are given, there may be no others.
+
+    Raises:
+        TadaError: as `rows`, or a column that is none of these, or a row of more values than the heading has.
+    """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="", skipinitialspace=True)
     try:
         if missing := [name for name in columns if name not in (reader.fieldnames or [])]:
             found = ", ".join(reader.fieldnames or []) or "nothing"
             raise TadaError(f"{path}: no column {missing[0]!r}; its heading has {found}")
-        return list(reader)
+        other = [name for name in reader.fieldnames or [] if name not in (*columns, *(optional or ()))]
+        if optional is not None and other:
+            raise unknown("column", other[0], (*columns, *optional), where=f"{path}, line 1")
+        found_rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise TadaError(f"{path}: no CSV file: {error}") from None
+    if optional is not None and (line := next((line for line, row in found_rows if None in row), 0)):
+        raise TadaError(f"{path}, line {line}: more values than columns; put a value with a comma in quotes")
+    return found_rows
 
 
 def read_annotations(path: Path) -> Any:

@@ -77,7 +77,7 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
     drawn = [load_figure(name) for name in figure_names()]
     cells = {table.name: fill(table, here) for table in tables}
     paper, claims = Paper(), load_claims()
-    available = {one: Results(results, one, seeds) for one in Scale if one.trains}
+    available = {one: Results(results, one, seeds) for one in Scale if one.trains and one.of_paper}
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
     audit = load_audit(AUDIT, paper)
     findings = recompute(audit, paper)

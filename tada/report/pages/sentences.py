@@ -82,7 +82,7 @@ def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Pa
         TadaError: a faulty spec.
     """
     claims, paper = load_claims(spec), Paper()
-    available = {one: Results(results, one, seeds) for one in Scale if one.trains}
+    available = {one: Results(results, one, seeds) for one in Scale if one.trains and one.of_paper}
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
     write_page(claims_page(claims, judged, available, paper), out)
     return list(dict.fromkeys(str(problem) for one in judged.get(scale, ()) for problem in one.problems))
