@@ -208,7 +208,13 @@ SLOW_FILES = {
     *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),
     *("report/pages/test_collect.py", "report/pages/test_compare.py", "report/pages/test_footer.py"),
     "report/pages/test_overview.py",
-    *("report/pages/test_pages.py", "runs/test_own_videos.py", "runs/test_released.py", "runs/test_transfer.py"),
+    *(
+        "report/pages/test_pages.py",
+        "runs/test_export.py",
+        "runs/test_own_videos.py",
+        "runs/test_released.py",
+        "runs/test_transfer.py",
+    ),
     "test_architecture.py",
     *(
         "test_complexity.py",

@@ -48,7 +48,7 @@ for command in (
     *(reports.table, reports.audit, reports.claims, reports.settings, reports.overview, reports.figure),
     *(runs.status, runs.verify, runs.plan, runs.cancel, runs.logs),
     runs.evaluate_detections,
-    *(own.predict, own.features),
+    *(own.predict, own.features, own.export),
     *(reports.snapshot, reports.compare, reports.readme),
 ):
     app.command()(command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tada.base import TadaError
+from tada.cli.runs import ResultsOption
 from tada.runs.settings import Scale
 
 if TYPE_CHECKING:
@@ -139,6 +140,28 @@ def features(
         print(f"{video}: {note}", file=sys.stderr)
     print(f"wrote the features of {written.videos} videos to {out}")
     _report(written.skipped)
+
+
+def export(
+    network: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="E.g. own/tada2d, or a checkpoint.")],
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    to: Annotated[str, typer.Option(help="safetensors: the weights; torch: a program of torch.export; or onnx.")],
+    classes: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, or JSON.")] = None,
+    data: Annotated[str, typer.Option(help="Where the network's dataset lies, for the names of its classes.")] = "",
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Write a trained network for other programs, with a model card inside, and compare what the file computes."""
+    from tada.cluster.status import find_runs
+    from tada.runs.trained import export, load_network
+
+    place = Path(network)
+    if not place.is_file():
+        if len(runs := find_runs(results, [network])) > 1:
+            raise TadaError(f"{network}: {', '.join(str(run.folder) for run in runs)} are meant; name one of them")
+        place = runs[0].file("checkpoint.pt")
+    trained = load_network(place)
+    compared = export(trained, to, file, _class_names(trained, classes, data))
+    print(f"wrote {file}: {trained}; {compared}")
 
 
 def _report(faults: Mapping[str, str]) -> None:

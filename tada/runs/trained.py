@@ -1,20 +1,27 @@
 """A trained network told by its checkpoint: what it computes, how its clips are taken, and what was measured of it.
 
 `load_network` takes a checkpoint of this suite, with the record of its run beside it, or one that the authors released.
-Nothing else is asked: today's recipes and models may have changed since.
+Nothing else is asked: today's recipes and models may have changed since. `export` writes it for other programs, with a
+model card inside, and compares what these compute with what it computes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tada.base import TadaError
-from tada.base.files import sha256
+import torch
+from torch import Tensor
+
+from tada.base import TadaError, unknown
+from tada.base.files import replacing, sha256
 from tada.base.typed_json import from_json
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.readers import read_annotations, read_text
+from tada.data.views import MEAN, STD
 from tada.models.blocks import Network
 from tada.models.registry import build_network, model_options
 from tada.models.weights import read_checkpoint, read_released
@@ -221,3 +228,136 @@ def highest(scores: Any, names: tuple[str, ...], count: int) -> list[dict[str, A
     """The classes of the highest scores [classes], highest first; of equal ones the first."""
     order = sorted(range(len(names)), key=lambda number: (-float(scores[number]), number))[:count]
     return [{"class": number, "name": names[number], "score": float(scores[number])} for number in order]
+
+
+FORMATS = {
+    "safetensors": ("safetensors",),
+    "torch": (),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+}
+"""What networks are exported to, and the packages that this needs."""
+
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit, or share of the largest logit where that is above 1, that an export may have."""
+
+
+def export(trained: TrainedNetwork, to: str, file: Path, names: Names) -> str:
+    """Write a network for other programs, with its model card inside.
+
+    All take float32 clips [N, 3, frames, H, W], normalised, any N, and give logits: `safetensors` the weights alone
+    under this suite's names, `torch` a program of `torch.export`, `onnx` a graph. The last two are for the H and W of
+    the network's test. What the file computes is compared with the network on random clips; a file that differs is not
+    kept.
+
+    Args:
+        trained: the network.
+        to: one of `FORMATS`.
+        file: to be written.
+        names: of its classes.
+
+    Returns:
+        what was compared, in words.
+
+    Raises:
+        TadaError: an unknown format, packages that are not there, or a file that computes something else.
+    """
+    if to not in FORMATS:
+        raise unknown("format", to, FORMATS)
+    if missing := [name for name in FORMATS[to] if find_spec(name) is None]:
+        raise TadaError(
+            f"an export to {to} needs the packages {', '.join(missing)}: pip install 'tada-reproducibility[export]'"
+        )
+    network, card = trained.network.cpu(), model_card(trained, names)
+    generator = torch.Generator().manual_seed(0)
+    side = trained.test.crop
+    clips = torch.randn(2, 3, network.frames, side, side, generator=generator)
+    with replacing(file) as temporary, torch.inference_mode():
+        computed = {"safetensors": _to_safetensors, "torch": _to_torch, "onnx": _to_onnx}[to](
+            network, clips, card, temporary
+        )
+        others = torch.randn(3, 3, network.frames, side, side, generator=generator)
+        difference = _difference(_logits(network(others)), computed(others))
+    return f"logits of 3 random clips within {difference:.1g} of the network's"
+
+
+def model_card(trained: TrainedNetwork, names: Names) -> dict[str, str]:
+    """What a network is, what it was trained on, what was measured of it and what it takes, as texts."""
+    record, test = trained.record, trained.test
+    size = f"{trained.network.frames}, {test.crop}, {test.crop}"
+    card: dict[str, Any] = {
+        "network": trained.model,
+        "trained on": trained.dataset,
+        "classes": dict(names) if "" not in names else names[""],
+        "input": f"float32 [N, 3, {size}]: RGB from 0 to 1, minus {MEAN}, divided by {STD}",
+        "output": "logits [N, classes]" + "".join(f", {task}" for task in names if task),
+        "sampling": asdict(trained.sampling),
+        "test": asdict(test),
+        "checkpoint sha256": trained.sha256,
+        "torch": torch.__version__,
+    }
+    if record is None:
+        card["from"] = "a checkpoint that the authors of TAda released"
+    else:
+        card |= {
+            "scale": record.run.scale,
+            "seed": record.run.seed,
+            "signature": record.signature,
+            "metrics": record.metrics,
+            "data": {name: [counts.used, counts.listed] for name, counts in record.dataset.items()},
+            "started from": record.initial.kind,
+            "configuration": record.config,
+            "code": record.environment.git_commit or "",
+        }
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in card.items()}
+
+
+_Computed = Callable[[Tensor], list[Tensor]]
+"""Clips -> logits of each task, as a written file computes them."""
+
+
+def _logits(output: Tensor | Mapping[str, Tensor]) -> list[Tensor]:
+    return list(output.values()) if isinstance(output, Mapping) else [output]
+
+
+def _difference(expected: list[Tensor], found: list[Tensor]) -> float:
+    """The largest difference of a logit; raises TadaError where it is above `TOLERANCE`."""
+    largest = max(float((one - other).abs().max()) for one, other in zip(expected, found, strict=True))
+    allowed = TOLERANCE * max(1.0, *(float(one.abs().max()) for one in expected))
+    if not largest <= allowed:  # not a number is no agreement
+        raise TadaError(f"the exported file computes other logits, by up to {largest:.2g}; it was not kept")
+    return largest
+
+
+def _to_safetensors(network: Network, clips: Tensor, card: dict[str, str], file: Path) -> _Computed:
+    from safetensors.torch import load_file, save_file
+
+    save_file(
+        {name: value.contiguous() for name, value in network.state_dict().items()}, file, {**card, "format": "pt"}
+    )
+    read = load_file(file)
+    return lambda others: _logits(torch.func.functional_call(network, read, (others,)))
+
+
+def _program(network: Network, clips: Tensor) -> torch.export.ExportedProgram:
+    """The network on any number of clips."""
+    return torch.export.export(network, (clips,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+
+
+def _to_torch(network: Network, clips: Tensor, card: dict[str, str], file: Path) -> _Computed:
+    torch.export.save(_program(network, clips), file, extra_files={"card.json": json.dumps(card)})
+    read = torch.export.load(file).module()
+    return lambda others: _logits(read(others))
+
+
+def _to_onnx(network: Network, clips: Tensor, card: dict[str, str], file: Path) -> _Computed:
+    import onnxruntime
+
+    tasks = network.head.classes if isinstance(network.head.classes, Mapping) else {"logits": 0}
+    graph = torch.onnx.export(_program(network, clips), input_names=["clips"], output_names=list(tasks), verbose=False)
+    if graph is None:
+        raise TadaError("torch wrote no ONNX graph of the network")
+    graph.model.metadata_props.update(card)
+    graph.save(file, external_data=False)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda others: [torch.from_numpy(values) for values in session.run(None, {"clips": others.numpy()})]

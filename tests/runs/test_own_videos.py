@@ -82,7 +82,12 @@ def toy(tmp_path_factory):
     render(folder / "base", ("left", "right", "up", "down"), 75, 5, 1)
     render(folder / "toy", TOY, 15, 5, 2)
     first = "results/own/base/tada2d/seed0/checkpoint.pt"
-    config(folder, base=recipe("base.csv", 14, "scratch", 0.05), toy=recipe("toy.csv", 30, first, 0.02))
+    config(
+        folder,
+        base=recipe("base.csv", 14, "scratch", 0.05),
+        toy=recipe("toy.csv", 30, first, 0.02),
+        own=recipe("own.csv", 1, "scratch", 0.02),
+    )
     for name in ("base", "toy"):
         code, output = call(folder, "run", name, "tada2d", "--scale", "own")
         assert code == 0, output
@@ -116,6 +121,27 @@ def test_its_names_are_known_without_its_videos(toy):
     assert found["classes"] == sorted(TOY)
     # Of a run that is not of mini, batches may change the last bits of a float32.
     np.testing.assert_allclose(found["videos"][0]["scores"], test_of["scores"][0], atol=1e-6)
+
+
+def test_every_command_of_the_tutorial(toy):
+    """In a folder where the list is called as there."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("safetensors")
+    lines = (files.PROJECT / "docs/own-videos.md").read_text().splitlines()
+    commands = [line.strip() for line in lines if re.match(r" +tada ", line)]
+    assert [command.split()[1] for command in commands] == ["check-data", "run", "predict", "features", *["export"] * 3]
+    shutil.copy(toy / "toy.csv", toy / "own.csv")
+    for place, name in enumerate(("a.mp4", "b.mp4")):
+        shutil.copy(toy / f"toy/validation{place}.mp4", toy / name)
+    for command in commands:
+        code, output = call(toy, *command.split()[1:])
+        assert code == 0, (command, output)
+    made = {path.name for path in toy.iterdir()}
+    assert {"scores.json", "maps", "features", "own.safetensors", "own.pt2", "own.onnx"} <= made
+    assert {path.name for path in (toy / "maps").iterdir()} == {"a.mp4.png", "b.mp4.png"}
+    with np.load(toy / "features/a.npz") as found:
+        assert found["features"].shape == (len(found["times"]), 512)
+        np.testing.assert_allclose(np.diff(found["times"]), 4 / 12)
 
 
 def test_snakemake_and_status_know_it(toy):
