@@ -25,7 +25,6 @@ from tada.base import TadaError, first_line
 
 _PACKAGED = Path(__file__).parents[1] / "project"
 PROJECT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2]
-CHECKOUT = PROJECT != _PACKAGED
 
 # TADA_CONFIG names another folder of models.yaml and recipes/, for a study of one's own.
 CONFIG = Path(os.environ.get("TADA_CONFIG") or PROJECT / "config")

@@ -1,0 +1,67 @@
+"""The command before its commands: where it runs, what it lacks; and the project that it lays out."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import tada.__main__
+from tada.base import files
+from tada.base.provenance import git_state
+from tada.cli import app
+
+
+def test_windows_is_answered_with_wsl(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit, match=r"^Error: .*on Windows install WSL"):
+        tada.__main__.main()
+
+
+def test_a_module_of_the_suite_that_is_missing_is_a_fault_and_no_advice(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tada.cli", None)
+    with pytest.raises(ModuleNotFoundError, match=r"tada\.cli"):
+        tada.__main__.main()
+
+
+def test_a_project_has_what_snakemake_needs_and_no_code_but_the_plans(tmp_path):
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "study")])
+    assert done.exit_code == 0, done.output
+    written = {str(file.relative_to(tmp_path / "study")) for file in (tmp_path / "study").rglob("*") if file.is_file()}
+    assert {
+        "workflow/Snakefile",
+        "workflow/rules/runs.smk",
+        "config/config.yaml",
+        "profiles/slurm/cluster.yaml",
+    } <= written
+    assert [file for file in written if file.endswith(".py")] == ["workflow/targets.py"]
+    assert not {"config/models.yaml", "workflow/schemas/models.schema.yaml"} & written
+
+
+def test_models_and_recipes_come_along_where_they_are_to_be_changed(tmp_path):
+    done = CliRunner().invoke(app, ["init", str(tmp_path), "--models"])
+    assert done.exit_code == 0, done.output
+    assert f"export TADA_CONFIG={tmp_path / 'config'}" in done.output
+    for name in ("models.yaml", "recipes/paper.yaml"):
+        assert (tmp_path / "config" / name).read_text() == (files.CONFIG / name).read_text()
+
+
+def test_nothing_that_is_there_is_written_over(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("scale: paper\n")
+    done = CliRunner().invoke(app, ["init", str(tmp_path)])
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {tmp_path}/config/config.yaml: is there already, and nothing was written")
+    assert [file.name for file in tmp_path.iterdir()] == ["config"]
+
+
+def test_code_that_lies_in_another_repository_has_no_commit(tmp_path):
+    """An environment inside of somebody's project: its commit says nothing of the suite."""
+    (installed := tmp_path / "venv/tada/project").mkdir(parents=True)
+    (installed / "paper.yaml").touch()
+    (tmp_path / "own.txt").touch()
+    who = ("-c", "user.name=A", "-c", "user.email=a@b")
+    for command in (["init", "-q"], ["add", "own.txt"], [*who, "commit", "-qm", "Own"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    assert git_state(tmp_path)[1] is False
+    assert git_state(installed) == (None, None)
