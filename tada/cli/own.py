@@ -69,7 +69,8 @@ def predict(
 
                 file = maps / ".".join([video.name, *([task] if task else []), "png"])
                 write_strip(file, trained, video, layer, classes_of[0]["class"], task)
-    Console().print(table, highlight=False)
+    if found.scores:
+        Console().print(table, highlight=False)
     if json:
         said = dict(names) if several else names[""]
         write_json(json, {"network": as_json(trained), "classes": said, "videos": entries})

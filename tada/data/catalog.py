@@ -180,12 +180,12 @@ _ENTRIES = (
 )
 
 
-OWN = Dataset(name="own", title="videos of your own", classes=0, reader="tada.data.readers.own")
-"""Any videos that a CSV file lists. How many classes they have, the list says; recipes at scale "own" name it."""
-
-
 DATASETS: Mapping[str, Dataset] = {entry.name: entry for entry in _ENTRIES}
 """The published datasets by name."""
+
+
+OWN = Dataset(name="own", title="videos of your own", classes=0, reader="tada.data.readers.own")
+"""Any videos that a CSV file lists. How many classes they have, the list says; recipes at scale "own" name it."""
 
 
 RECIPES = tuple(recipe for entry in _ENTRIES for recipe in entry.recipes)

@@ -3,22 +3,30 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from planting import released_state
 from typer.testing import CliRunner
 
+from tada.base import TadaError
 from tada.base.files import sha256
+from tada.base.progress import Silent
+from tada.classification.pipeline import predict
 from tada.cli import app
+from tada.data.video.random_access import Video
+from tada.data.views import SegmentSampling, normalise
 from tada.execute import execute
 from tada.models import build_model
 from tada.report.figures.gradcam import activation_maps
 from tada.runs import recipes
 from tada.runs.record import read_record, read_record_of
 from tada.runs.run import Run
+from tada.runs.settings import TestSettings
 from tada.runs.trained import load_network
 
 CLASSES = ["Pushing [something] left", "Pushing [something] right", "Holding [something]"]
@@ -92,6 +100,36 @@ def test_maps_are_those_of_the_predicted_class(finished, tiny_ssv2, tada, tmp_pa
     maps = activation_maps(network, "res3", clip, category)
     np.testing.assert_array_equal(heated[maps == 0], frames[maps == 0])  # where nothing speaks for it, the frame shows
     assert (heated != frames).any(-1)[maps > 0.2].all()
+
+
+def test_maps_of_a_layer_that_there_is_not(finished, tiny_ssv2, tada, tmp_path):
+    command = ("predict", tiny_ssv2 / "videos/1.webm", "--checkpoint", finished.file("checkpoint.pt"))
+    done = tada(*command, "--maps", "maps", "--layer", "res6")
+    assert done.exit_code == 1 and not (tmp_path / "maps").exists()
+    assert "Error: maps of tada2d, a ResNet: unknown layer 'res6'; did you mean 'res" in done.stderr
+
+
+def test_a_released_checkpoint(tiny_ssv2, tmp_path):
+    """Classes and frames in the file say whose recipe it is tested by; full size, so of one small view here."""
+    torch.manual_seed(0)
+    for classes, frames in ((7, 8), (174, 16)):
+        network = build_model("tada2d", classes, frames=frames).eval()
+        torch.nn.init.normal_(network.head.linear.weight)
+        config = json.dumps({"DATA": {"NUM_INPUT_FRAMES": frames}})
+        torch.save({"model_state": released_state(network), "cfg": config}, tmp_path / f"{classes}.pyth")
+    trained = load_network(tmp_path / "174.pyth")
+    assert (trained.dataset, trained.model, trained.classes, trained.record) == ("ssv2", "tada2d-16f", {"": 174}, None)
+    recipe = recipes.load_recipe("paper", "ssv2", "tada2d-16f")
+    assert (trained.sampling, trained.test) == (recipe.sampling, recipe.test)
+    trained = replace(trained, test=TestSettings(clips=1, crops=1, short_side=24, crop=24))
+    video = tiny_ssv2 / "videos/1.webm"
+    scores = predict(trained, [video], Silent()).scores[video][""]
+    frames = Video(video).read(SegmentSampling(16).test(10, 12.0, 0, 1).tolist())
+    clip = normalise(torch.from_numpy(frames[:, :, 4:28]).permute(3, 0, 1, 2)[None])
+    with torch.inference_mode():
+        np.testing.assert_allclose(scores, network(clip)[0].softmax(0), rtol=1e-3, atol=1e-6)
+    with pytest.raises(TadaError, match="a released network for 7 classes and 8 frames; there is no recipe that says"):
+        load_network(tmp_path / "7.pyth")
 
 
 def test_names_of_classes_from_a_file(finished, tiny_ssv2, tada, tmp_path):
