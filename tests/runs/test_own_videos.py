@@ -149,7 +149,17 @@ def test_snakemake_and_status_know_it(toy):
     environment = {**os.environ, "TADA_CONFIG": str(toy / "config")}
     for name in ("config.yaml", "released.yaml"):
         shutil.copy(files.CONFIG / name, toy / "config")
-    command = [sys.executable, "-m", "snakemake", "-n", "-p", "-s", str(files.PROJECT / "Snakefile"), "--cores", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "-p",
+        "-s",
+        str(files.PROJECT / "workflow/Snakefile"),
+        "--cores",
+        "1",
+    ]
     done = subprocess.run(
         [*command, "--", target], cwd=toy, env=environment, capture_output=True, text=True, check=False
     )
