@@ -16,7 +16,7 @@ import yaml
 from tada.base.files import PROJECT
 from tada.report.paper.tables import load_table
 
-COPIED = ["pyproject.toml", "environment.yml", "tada", "workflow", "config", "profiles"]
+COPIED = ["Snakefile", "pyproject.toml", "environment.yml", "tada", "workflow", "config", "profiles"]
 COPIED += ["paper"]
 RESULTS = Path("results/mini/ssv2")
 

@@ -1,13 +1,16 @@
 """The functions that the rules call, on a project of their own."""
 
 import json
+import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 import targets
 from planting import ENVIRONMENT, plant_record
 
-from tada.base.files import write_json
+from tada.base.files import PROJECT, write_json
 from tada.base.typed_json import to_json
 from tada.runs.record import RecordedFile, record_outcome
 
@@ -316,3 +319,11 @@ def test_a_folder_without_configuration_uses_the_projects(tmp_path):
 def test_in_a_checkout_names_are_relative(monkeypatch):
     monkeypatch.chdir(targets.PAPER.parent)
     assert targets.specs("tables/table1.yaml") == "paper/tables/table1.yaml"
+
+
+@pytest.mark.parametrize("file", ["Snakefile", "workflow/Snakefile"])
+def test_both_snakefiles_plan_the_same(file, tmp_path):
+    """The one at the top is what a person sees, the one below what Snakemake's catalogue looks for."""
+    command = [sys.executable, "-m", "snakemake", "-s", str(PROJECT / file), "-n", "--quiet", "host", "--cores", "1"]
+    planned = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^all +1$", planned, re.MULTILINE) and re.search(r"^table +[0-9]{2}$", planned, re.MULTILINE)
