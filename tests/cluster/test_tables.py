@@ -37,8 +37,7 @@ def project(tmp_path, tiny_ssv2, slurm):
             "title": "Table T",
             "caption": "Some rows.",
             "place": "A test",
-            "tolerances": {"top1": {"value": 0.5, "why": "Nothing real is compared with these numbers."}},
-            "columns": {"top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2", "tolerance": "top1"}},
+            "columns": {"top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2"}},
             "rows": [{"model": model, "cells": {"top1": "50.0"}} for model in models],
         }
         if models:

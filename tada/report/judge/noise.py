@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tada.report.measure.samples import Hits, Samples
+from tada.report.measure.samples import Hits, Samples, is_of_category, on_videos
 from tada.report.measure.values import Value
 
 LEVEL = 0.05
@@ -291,15 +291,17 @@ def _part(weight: float, part: Value | Samples) -> _Part:
 def _aligned(parts: Sequence[_Part]) -> list[_Part]:
     """Their samples over the videos that all of them have, none where they have no video in common.
 
-    The numbers are then those on these videos.
+    The numbers are then those on these videos. What is measured on the videos of one category takes no video away from
+    what is measured on all of them.
     """
     known = [part.samples for part in parts if part.samples is not None]
     if not known or all(np.array_equal(known[0].videos, one.videos) for one in known):
         return list(parts)
-    videos = reduce(np.intersect1d, [one.videos for one in known])
+    whole = [one.videos for one in known if not is_of_category(one)]
+    videos = reduce(np.intersect1d, whole) if whole else reduce(np.union1d, [one.videos for one in known])
     aligned = []
     for part in parts:
-        samples = part.samples.only(videos) if part.samples is not None and len(videos) else None
+        samples = on_videos(part.samples, videos) if part.samples is not None and len(videos) else None
         by_seed = samples.by_seed if samples is not None else part.by_seed
         aligned.append(_Part(part.weight, part.seeds, by_seed, samples, part.share_of))
     return aligned
@@ -325,9 +327,8 @@ def _over_videos(parts: Sequence[_Part], seeds: Sequence[int]) -> _Spread | None
     if effective <= 1:
         return None
     variance = alone + units.mean(0).var() / count * effective / (effective - 1)
-    most = [abs(part.weight) * part.samples.worth.max() for part in paired if isinstance(part.samples, Hits)]
-    if most:  # two made-up videos, one all for and one all against
-        variance += 2 * (max(most) / videos) ** 2
+    most = max(abs(part.weight) * part.samples.most for part in paired if part.samples is not None)
+    variance += 2 * (most / videos) ** 2  # two made-up videos, one all for and one all against
     return _Spread(float(variance), within_of(units), effective - 1, videos)
 
 

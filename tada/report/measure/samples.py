@@ -62,6 +62,11 @@ class Hits:
         return 100.0 * len(self.labels) / (len(counts) * counts[place])
 
     @property
+    def most(self) -> float:
+        """What a video contributes at most."""
+        return float(self.worth.max())
+
+    @property
     def by_seed(self) -> npt.NDArray[np.float64]:
         """The metric of each seed in percent."""
         return self.shares.mean(1)
@@ -71,20 +76,45 @@ class Hits:
 class Shares:
     """Contributions of videos to a metric that is no mean over them, in percent [seeds, V], by the jackknife.
 
-    `by_seed` is the metric itself, from which the shares' mean differs by the jackknife's correction for bias.
+    `by_seed` is the metric itself, from which the shares' mean differs by the jackknife's correction for bias. `most`
+    is what a video contributes at most, if that is known: of an accuracy.
     """
 
     videos: npt.NDArray[np.str_]
     shares: npt.NDArray[np.float64]
     by_seed: npt.NDArray[np.float64]
+    most: float = 0.0
 
     def only(self, videos: npt.NDArray[np.str_]) -> "Shares":
         """Those of some of its videos, in their order."""
         places = _places(self.videos, videos)
-        return Shares(self.videos[places], self.shares[:, places], self.by_seed)
+        return Shares(self.videos[places], self.shares[:, places], self.by_seed, self.most)
 
 
 Samples = Hits | Shares
+
+
+def is_of_category(samples: Samples) -> bool:
+    """Whether they are the videos of a single category."""
+    return isinstance(samples, Hits) and samples.category is not None
+
+
+def on_videos(samples: Samples, videos: npt.NDArray[np.str_]) -> Samples | None:
+    """Samples on some videos; None where none of them is left.
+
+    Of a category, they are contributions to a mean over all these videos. Those of other categories say nothing of it:
+    each contributes the mean.
+    """
+    if not isinstance(samples, Hits) or samples.category is None:
+        return samples.only(videos)
+    there = samples.only(np.intersect1d(samples.videos, videos))
+    if not len(there.videos):
+        return None
+    means = there.by_seed[:, None]
+    shares = np.repeat(means, len(videos), 1)
+    larger = len(videos) / len(there.videos)
+    shares[:, np.isin(videos, there.videos)] += (there.shares - means) * larger
+    return Shares(videos, shares, there.by_seed, 100.0 * larger)
 
 
 def _places(videos: npt.NDArray[np.str_], wanted: npt.NDArray[np.str_]) -> npt.NDArray[np.intp]:

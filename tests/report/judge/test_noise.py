@@ -248,3 +248,23 @@ def test_the_interval_of_a_rank_correlation_is_that_of_rows_drawn_anew():
     assert ranked(reported, [value(n / 4) for n in counts], STEADY).low is None
     assert ranked(reported, rows, NOTHING_KNOWN).low is None
     assert ranked(reported, [hits(first(200))] * 4, STEADY) is None
+
+
+def test_a_category_takes_no_video_from_the_mean_of_all():
+    """80 of 100 videos of class 0, and 150 of 300 of the others: 80 less 57.5, not 80 less 80."""
+    labels = np.repeat([0, 1], [100, 300])
+    right = np.concatenate([first(80, 100), first(150, 300)])[None]
+    names = np.array([f"{n:03}" for n in range(400)])
+    everything = Hits(names, labels, right)
+    category = Hits(names, labels, right, category=0).only(names[labels == 0])
+    found = weighted_sum([1.0, -1.0], [category, everything], STEADY)
+    assert found.value == pytest.approx(80 - 57.5) and found.videos == 400
+    alone = weighted_sum([1.0], [category], STEADY)
+    beside = weighted_sum([1.0, 0.0], [category, everything], STEADY)
+    assert beside.value == alone.value == 80
+    assert alone.error == pytest.approx(100 * np.sqrt(0.8 * 0.2 / 99 + 2 / 100**2), rel=0.01)
+    assert beside.error == pytest.approx(alone.error, rel=0.02)
+    other = Hits(names, labels, right, category=1).only(names[labels == 1])
+    apart = weighted_sum([1.0, -1.0], [category, other], STEADY)
+    assert apart.value == pytest.approx(80 - 50)
+    assert apart.error == pytest.approx(100 * np.sqrt(0.8 * 0.2 / 100 + 0.5 * 0.5 / 300 + 2 / 100**2), rel=0.01)
