@@ -16,6 +16,7 @@ from tada.report.measure.results import machine, rounded_time
 from tada.report.pages.sentences import ANY_SCALE, told_from
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse, show
+from tada.runs.run import Run
 
 README = files.PROJECT / "README.md"
 
@@ -83,6 +84,7 @@ def block(snapshot: Snapshot) -> str:
     parts = [
         "## What was found",
         _provenance(snapshot),
+        *_outdated(snapshot),
         f"![Reproduced against reported accuracies, {scale} scale](snapshot/{PICTURE})",
         _CAPTION,
         _targets(snapshot),
@@ -116,6 +118,25 @@ def _provenance(snapshot: Snapshot) -> str:
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
         "data, cost, versions and checksum stands in [`snapshot/`](snapshot)."
     )
+
+
+def _outdated(snapshot: Snapshot) -> list[str]:
+    """That runs are of recipes that have changed since, if any are."""
+    runs = (Run(of.scale, of.dataset, of.model, of.seed) for of in (record.run for record in snapshot.done))
+    old = sum(_signature(run) != record.signature for run, record in zip(runs, snapshot.done, strict=True))
+    if not old:
+        return []
+    return [
+        f"**Of earlier recipes.** {old} of these runs are of recipes or networks that have changed since: they say "
+        "what was found with those, and a new run gives other numbers. Their verdicts are of the rules of then."
+    ]
+
+
+def _signature(run: Run) -> str:
+    try:
+        return run.signature
+    except TadaError:  # a network or dataset that there is no more
+        return ""
 
 
 def _fewer(snapshot: Snapshot) -> str:

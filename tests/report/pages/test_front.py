@@ -14,6 +14,7 @@ from tada.report.figures import build_agreement
 from tada.report.measure.results import PENDING
 from tada.report.pages.readme import BEGIN, END, README, block, build_readme, replaced
 from tada.report.pages.snapshot import PICTURE, SNAPSHOT, load_snapshot
+from tada.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,22 @@ def test_everything_is_labelled(committed):
     for title in ("Table 1", "Table 2", "Table 3a", "Table 8", "Table A3", "Figure 3", "Figure 4", "Figure A3"):
         assert f"| {title} " in text
     assert (PROJECT / "snapshot" / PICTURE).exists() and f"(snapshot/{PICTURE})" in text
+
+
+def test_runs_of_earlier_recipes_are_said_to_be_so(committed):
+    def as_now(run):
+        of = run.record.run
+        now = Run(of.scale, of.dataset, of.model, of.seed).signature
+        return replace(run, record=replace(run.record, signature=now))
+
+    current = with_runs(committed, as_now)
+    assert "earlier recipes" not in block(current)
+    (key, first), *_ = current.archive.runs.items()
+    old = replace(first, record=replace(first.record, signature="another"))
+    runs = {**current.archive.runs, key: old}
+    assert "**Of earlier recipes.** 1 of these runs" in block(
+        replace(current, archive=replace(current.archive, runs=runs))
+    )
 
 
 def test_the_committed_snapshot_is_small_and_names_no_machine():
