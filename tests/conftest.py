@@ -229,6 +229,7 @@ SLOW_FILES = {
 """Tests that train, start processes, Snakemake or jobs, or build networks or pages of full size."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as fast what is neither slow nor needs SLURM, a browser or a run; `pytest -m fast` is for every edit.
 

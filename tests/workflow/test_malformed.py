@@ -28,6 +28,7 @@ Place = tuple[Any, ...]
 def models(folder: Path) -> None:
     for name in model_names(folder):
         model_options(name, folder)
+    recipes.network_sources(folder)
 
 
 READERS: dict[str, tuple[Path, Callable[[Path], Any]]] = {
