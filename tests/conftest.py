@@ -229,14 +229,9 @@ SLOW_FILES = {
 """Tests that train, start processes, Snakemake or jobs, or build networks or pages of full size."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as fast what is neither slow nor needs SLURM, a browser or a run; `pytest -m fast` is for every edit.
-
-    Side by side run whole files; all that needs SLURM runs in one process, since there is one SLURM.
-    """
+    """Mark as fast what is neither slow nor needs SLURM, a browser or a run; `pytest -m fast` is for every edit."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("slurm" if "slurm" in item.fixturenames else item.path.as_posix()))
         if item.path.relative_to(Path(__file__).parent).as_posix() in SLOW_FILES:
             item.add_marker("slow")
         if "slow" not in item.keywords and not NOT_FAST & set(getattr(item, "fixturenames", ())):

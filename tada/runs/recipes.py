@@ -223,6 +223,9 @@ def network_settings(model: str, folder: Path = files.CONFIG) -> list[Setting]:
 def _all_sources(content: Mapping[str, Any], path: Path) -> dict[str, list[Setting]]:
     """Those of every recipe of a file, checked."""
     validate(content["releases"], "releases", f"{path}: releases")
+    for name, recipe in content.items():
+        if not isinstance(recipe, Mapping):
+            raise TadaError(f"{path}: {name}: expected the settings of a recipe, found {recipe!r}")
     return {name: sourced_settings(recipe, f"{path}: {name}") for name, recipe in content.items() if name != "releases"}
 
 
