@@ -7,6 +7,7 @@ explains the keys. Imports no torch, so that plans are made at once.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -104,7 +105,7 @@ def _values(content: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple
 
 
 def _name(path: tuple[str, ...]) -> str:
-    if path[0] == "frames":
+    if path[0] == "frames" and len(path) > 2:
         return f"{path[1]} frames: {'.'.join(path[2:])}"
     return ".".join(path)
 
@@ -142,10 +143,13 @@ def _text(text: Any, value: Any, where: str) -> tuple[str, Any]:
         if len(text) != 1:
             raise TadaError(f"{where}: text: expected a section, or {{section: what it says}}")
         section, says = next(iter(text.items()))
-        return section, says
-    if not isinstance(text, str):
+    elif isinstance(text, str):
+        section, says = text, value
+    else:
         raise TadaError(f"{where}: text: expected a section in quotes, found {text!r}")
-    return text, value
+    if not re.fullmatch(r"[0-9A-Z](\.[0-9]+)*", section):
+        raise TadaError(f"{where}: text: {section!r} is no number of a section, such as '5' or 'A.1'")
+    return section, says
 
 
 @cache
