@@ -131,11 +131,14 @@ def replacing(path: Path) -> Iterator[Path]:
 _HERE = socket.gethostname().replace("-", "_")
 
 
-def remove_leftovers(folder: Path, below: bool = False) -> None:
-    """Remove the temporary files of processes of this machine that are no more, in `folder`, or also below it."""
+def remove_leftovers(folder: Path, below: bool = False, alone: bool = False) -> None:
+    """Remove the temporary files of processes of this machine that are no more, in `folder`, or also below it.
+
+    With `alone` nobody else writes there, as whoever holds a folder's lock knows: then whoever's they are.
+    """
     for file in folder.glob("**/.*.tmp" if below else ".*.tmp"):
         machine, _, process = file.name.removesuffix(".tmp").rpartition(".")[2].rpartition("-")
-        if machine == _HERE and process.isdigit() and not _lives(int(process)):
+        if alone or (machine == _HERE and process.isdigit() and not _lives(int(process))):
             with suppress(OSError):
                 file.unlink()
 
@@ -223,6 +226,11 @@ def sha256(path: Path) -> str:
     """The hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_sha256(content: Any) -> str:
+    """The hexadecimal SHA-256 of JSON content, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def append_line(path: Path, value: Any) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from tada.base import TadaError
@@ -62,6 +63,9 @@ def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], worke
         function: importable by name, since workers are fresh processes (forked ones may hang in threaded libraries).
         items: what it is called with, one at a time.
         workers: number of processes.
+
+    Raises:
+        TadaError: one of them was ended from outside.
     """
     workers = min(workers, len(items))
     if workers <= 1:
@@ -72,6 +76,11 @@ def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], worke
     try:
         # Small enough that the last chunks even out, large enough that handing them over costs little.
         yield from executor.map(function, items, chunksize=max(1, min(16, len(items) // (4 * workers))))
+    except BrokenProcessPool:
+        raise TadaError(
+            f"one of {workers} processes was ended, often since memory ran out: lower --workers; the same command, "
+            "with more memory where it has no such option, goes on"
+        ) from None
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -268,14 +268,15 @@ def compare_precisions(
         whose most probable class over all views is another one (with several tasks, in any of them).
 
     Raises:
-        TadaError: scores in half precision that are not finite.
+        TadaError: scores in half precision that are not finite, or a process that decodes has died.
     """
     group = group or ProcessGroup.single()
     model.to(group.device).eval()
     first = _Indexed(dataset, range(min(videos, len(dataset))))
     largest, changed = 0.0, 0
     with torch.inference_mode():
-        for _, views, _ in torch.utils.data.DataLoader(first, batch_size=batch, num_workers=workers):
+        loader = torch.utils.data.DataLoader(first, batch_size=batch, num_workers=workers)
+        for _, views, _ in watched(loader, workers, "data"):
             full, half = (view_scores(model, views, group, name) for name in ("float32", precision))
             if not all(scores.isfinite().all() for scores in half.values()):
                 raise TadaError(f"test.precision {precision} gives scores that are not finite; use bfloat16 or float32")

@@ -313,16 +313,17 @@ class JobQueue:
             content = read_json(self.file)
             jobs = {key: JobState(**{**job, "phase": Phase(job["phase"])}) for key, job in content["jobs"].items()}
             last = JobSnapshot(**{**content, "jobs": jobs})
-            number, failures = last.number + 0, last.failures + 0
+            if not (isinstance(last.number, int) and isinstance(last.failures, int)):
+                raise TypeError("its numbers are no numbers")
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            last, number, failures = JobSnapshot(), 0, 0
+            last = JobSnapshot()
         if self._seen is None:
             self._tried = time.monotonic()  # of unknown age: as if asked just now, and answered long ago
-        elif self._seen != (number, failures):
+        elif self._seen != (last.number, last.failures):
             self._tried = time.monotonic()
-            if number != self._seen[0]:  # a lower one is of a file that was lost or damaged
-                self._answered = self._tried if number > self._highest else -math.inf
-        self._seen, self._highest = (number, failures), max(self._highest, number)
+            if last.number != self._seen[0]:  # a lower one is of a file that was lost or damaged
+                self._answered = self._tried if last.number > self._highest else -math.inf
+        self._seen, self._highest = (last.number, last.failures), max(self._highest, last.number)
         return last
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tada.base import TadaError, typed_json
-from tada.base.files import append_line, on_disk, read_lines, replacing, sha256, write_text
+from tada.base.files import append_line, on_disk, read_lines, remove_leftovers, replacing, sha256, write_text
 from tada.base.processes import ordered_map
 from tada.base.progress import Progress
 from tada.data import catalog
@@ -171,7 +170,7 @@ def remove(out: Path) -> int:
 
 def _own_files(out: Path, about: Preparation) -> list[Path]:
     """All files, those that tell of the others last; raises a TadaError where one is not of `prepare`."""
-    _remove_leftovers(out)
+    remove_leftovers(out, below=True, alone=True)
     lines = {line.target: line for line in _known(out).values()}
     foreign: list[Path] = []
     own: list[Path] = []
@@ -244,14 +243,8 @@ def _begin(out: Path, how: Preparation) -> Preparation:
             )
     how = replace(before or how, finished=False)
     typed_json.save(out / ABOUT, how)
-    _remove_leftovers(out)
+    remove_leftovers(out, below=True, alone=True)
     return how
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Remove temporary files: whoever holds the lock is alone."""
-    for path in out.glob("**/.*.tmp"):
-        path.unlink(missing_ok=True)
 
 
 def _fill(
@@ -277,16 +270,10 @@ def _fill(
             todo.append(source)
     progress.start(len(sources), len(sources) - len(todo), "video", "preparing")
     made = ordered_map(partial(_prepare, base=base, out=out, how=how), todo, workers)
-    try:
-        for done, line in enumerate(made, len(sources) - len(todo) + 1):
-            if line.reason:
-                progress.say(f"{base / line.source}: copied as it is: {line.reason}")
-            progress.step(done)
-    except BrokenProcessPool:
-        raise TadaError(
-            f"one of {workers} processes that encode was ended, often since memory ran out: lower --workers; the same "
-            "command goes on"
-        ) from None
+    for done, line in enumerate(made, len(sources) - len(todo) + 1):
+        if line.reason:
+            progress.say(f"{base / line.source}: copied as it is: {line.reason}")
+        progress.step(done)
     known = _known(out)
     lines = [known[source] for source in sources]
     _drop_others(known, lines, out)

@@ -203,12 +203,18 @@ def network_sources(folder: Path = files.CONFIG) -> dict[str, list[Setting]]:
     Raises:
         TadaError: a value without a source, or sources that disagree without a reason.
     """
-    path = folder / "models.yaml"
-    content, found = read_yaml(path), {}
-    for name in model_names(folder):
-        if own := {key: content[name][key] for key in _NETWORK_KEYS if key in content[name]}:
-            found[name] = sourced_settings(own, f"{path}: {name}")
-    return found
+    entries = _network_entries(folder)
+    own = {name: {key: entry[key] for key in _NETWORK_KEYS if key in entry} for name, entry in entries.items()}
+    where = folder / "models.yaml"
+    return {name: sourced_settings(settings, f"{where}: {name}") for name, settings in own.items() if settings}
+
+
+@cache
+def _network_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of models.yaml as they stand there, with sources; its faults are `model_names`' to tell."""
+    model_names(folder)
+    entries: dict[str, dict[str, Any]] = read_yaml(folder / "models.yaml")
+    return entries
 
 
 def network_settings(model: str, folder: Path = files.CONFIG) -> list[Setting]:
@@ -219,7 +225,7 @@ def network_settings(model: str, folder: Path = files.CONFIG) -> list[Setting]:
     """
     model_options(model, folder)
     own = {one.name: one for one in network_sources(folder).get(model, [])}
-    base = read_yaml(folder / "models.yaml")[model].get("extends")
+    base = _network_entries(folder)[model].get("extends")
     inherited = {one.name: one for one in network_settings(base, folder)} if base else {}
     return list((inherited | own).values())
 

@@ -6,14 +6,12 @@ Both belong to a signature; those of another one are of another run and count as
 files' content.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tada.base import typed_json
-from tada.base.files import DamagedFile, read_json, sha256, write_json
+from tada.base.files import DamagedFile, json_sha256, read_json, sha256, write_json
 from tada.base.provenance import Environment
 from tada.data.clips import Counts
 from tada.data.prepared import Preparation
@@ -226,7 +224,7 @@ def _checked(content: Any, path: Path) -> RunRecord:
     """The record that the content of a file is; raises DamagedFile where it is none, or not what was written."""
     written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
     record = typed_json.from_json(RunRecord, content, str(path))
-    if written != _checksum(content):
+    if written != json_sha256(content):
         raise DamagedFile(f"{path}: its content does not give its checksum; {typed_json.REMEDY}")
     return record
 
@@ -234,7 +232,7 @@ def _checked(content: Any, path: Path) -> RunRecord:
 def write_record(run: Run, record: RunRecord) -> None:
     """Write the record in one step; from then on the run is finished."""
     content = typed_json.to_json(record)
-    write_json(run.file(METRICS), content | {CHECKSUM: _checksum(content)})
+    write_json(run.file(METRICS), content | {CHECKSUM: json_sha256(content)})
 
 
 def read_outcome(run: Run) -> Outcome | None:
@@ -272,7 +270,3 @@ def _of(run: Run, name: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise typed_json.damaged(path, error) from error
     return None if isinstance(content, dict) and content.get("signature", expected) != expected else content
-
-
-def _checksum(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

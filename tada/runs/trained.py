@@ -26,12 +26,9 @@ from tada.models.blocks import Network
 from tada.models.registry import build_network, model_options
 from tada.models.weights import read_checkpoint, read_released
 from tada.runs.checkpoints import load_state
-from tada.runs.recipes import describe_classes, load_recipe
+from tada.runs.recipes import describe_classes, load_recipe, released_checkpoints
 from tada.runs.record import METRICS, RunRecord, read_record_of
 from tada.runs.settings import SamplingSettings, Scale, TestSettings
-
-RELEASED = ("tada2d", "tada2d-16f")
-"""Networks that the authors released checkpoints of."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,8 @@ def _released(checkpoint: Path) -> TrainedNetwork:
     released = read_released(checkpoint)
     classes, frames = released.network.head.classes, released.network.frames
     dataset = next((entry.name for entry in catalog.DATASETS.values() if entry.classes == classes), None)
-    model = next((name for name in RELEASED if model_options(name)["frames"] == frames), None)
+    published = (name for of in released_checkpoints()["checkpoints"].values() for name in of.get(dataset, {}))
+    model = next((name for name in published if model_options(name)["frames"] == frames), None)
     if dataset is None or model is None:
         raise TadaError(
             f"{checkpoint}: a released network for {describe_classes(classes)} classes and {frames} frames; there is "

@@ -133,3 +133,6 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
         assert (left.exists(), elsewhere.exists(), mine.exists(), deep.exists()) == (False, True, True, True)
         files.remove_leftovers(tmp_path, below=True)
         assert not deep.exists()
+        files.remove_leftovers(tmp_path, alone=True)
+        assert not elsewhere.exists() and not mine.exists()
+        mine.touch()

@@ -16,7 +16,7 @@ from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent
 from tada.classification import evaluation
-from tada.classification.evaluation import accuracies, evaluate
+from tada.classification.evaluation import accuracies, compare_precisions, evaluate
 from tada.data.views import normalise
 
 CPU = torch.device("cpu")
@@ -296,3 +296,5 @@ def test_a_killed_worker_is_one_line():
 
     with pytest.raises(TadaError, match=r"one of 2 processes that prepare clips was ended .* lower data\.workers"):
         run(Deadly(), workers=2)
+    with pytest.raises(TadaError, match=r"one of 2 processes that prepare clips was ended"):
+        compare_precisions(Net(), Deadly(), precision="bfloat16", batch=2, workers=2)

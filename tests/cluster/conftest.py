@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from background import Command
+from filelock import FileLock
 from scratch_slurm import Slurm, missing_programs
 
 RESULTS = Path("results/mini/ssv2")
@@ -20,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         if "slurm" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.flaky(reruns=3))
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,16 @@ def slurm() -> Iterator[Slurm]:
     yield running
     signal.signal(signal.SIGTERM, before)
     running.close()
+
+
+@pytest.fixture(autouse=True)
+def take_turns(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One test at a time has jobs at SLURM: those of another process would take its processors."""
+    if "slurm" not in request.fixturenames:
+        yield
+        return
+    with FileLock(tmp_path_factory.getbasetemp().parent / "slurm.lock"):
+        yield
 
 
 def changed(config: Path, folder: Path, **train: object) -> Path:

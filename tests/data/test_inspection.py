@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from tada.base import files
+from tada.base import TadaError, files
 from tada.base.processes import ordered_map
 from tada.data import validation
 from tada.data.clips import Clip, Split
@@ -85,6 +87,11 @@ def test_records_of_older_versions_are_ignored(tmp_path, split):
     for line in ({"video": "x", "reason": None}, {"file": "x", "why": 3}, [1], {"file": "x", "reason": None}):
         files.append_line(record, line)
     assert len(inspect(split, record).clips) == 6
+
+
+def test_a_worker_that_is_ended_is_one_line():
+    with pytest.raises(TadaError, match="one of 2 processes was ended, often since memory ran out"):
+        list(ordered_map(os._exit, [1, 1, 1, 1], 2))
 
 
 def test_ordered_map_keeps_order_and_hands_on_errors():

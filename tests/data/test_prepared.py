@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tada.base import TadaError
+from tada.base import TadaError, processes
 from tada.base.files import DiskError
 from tada.base.progress import Progress
 from tada.cli import app
@@ -29,9 +29,9 @@ def how(dataset: str, **changes) -> Preparation:
     return Preparation(**{"dataset": dataset, "short_side": 20, "group": 4, "crf": 18.0, **changes})
 
 
-def fill(dataset: str, root: Path, out: Path, progress=None, options=None, **changes) -> Preparation:
+def fill(dataset: str, root: Path, out: Path, progress=None, options=None, workers=1, **changes) -> Preparation:
     place = Place(root, {name: str(value) for name, value in (options or {}).items()})
-    return prepare(dataset, place, out, how(dataset, **changes), 1, progress or Progress("test"))
+    return prepare(dataset, place, out, how(dataset, **changes), workers, progress or Progress("test"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -306,13 +306,22 @@ def test_an_original_that_cannot_be_read_is_named(tmp_path, few):
 
 
 def test_a_process_that_was_ended_is_said_and_the_next_call_goes_on(tmp_path, few, monkeypatch):
-    def ended(function, items, workers):
-        yield function(items[0])
-        raise BrokenProcessPool
+    class Ended:
+        """A pool of processes of which one is killed behind the first item."""
 
-    monkeypatch.setattr(prepared, "ordered_map", ended)
+        def __init__(self, *_, **__):
+            pass
+
+        def map(self, function, items, **_):
+            yield function(items[0])
+            raise BrokenProcessPool
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Ended)
     with pytest.raises(TadaError, match="was ended, often since memory ran out: lower --workers; the same command"):
-        fill("ssv2", few, tmp_path / "new")
+        fill("ssv2", few, tmp_path / "new", workers=2)
     monkeypatch.undo()
     assert len(lines(tmp_path / "new")) == 1
     assert fill("ssv2", few, tmp_path / "new").videos == 9

@@ -8,8 +8,6 @@ it differs. Each clip has its own, compared by each process when it first reads 
 from its video and mended in the file.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import sys
@@ -25,7 +23,7 @@ import numpy as np
 from filelock import FileLock
 
 from tada.base import TadaError
-from tada.base.files import on_disk, read_json, write_json
+from tada.base.files import json_sha256, on_disk, read_json, write_json
 from tada.base.processes import ordered_map
 from tada.data.clips import Clip, Split
 from tada.data.video.random_access import FileFrames
@@ -85,11 +83,8 @@ class FrameCache:
         return CachedFrames(shape[0], fps, stored.reshape(shape))
 
     def __getstate__(self) -> dict:
-        return {
-            **self.__dict__,
-            "_pixels": None,
-            "_checked": set(),
-        }  # workers map the file themselves, instead of receiving it
+        # Workers map the file themselves, instead of receiving it.
+        return {**self.__dict__, "_pixels": None, "_checked": set()}
 
     def _mapped(self) -> np.ndarray:
         """All bytes, mapped by the process that reads, be it the one that opened the cache or a worker."""
@@ -184,14 +179,14 @@ def _fill(folder: Path, clips: Sequence[Clip], short_side: int | None, workers: 
         file.flush()
         os.fsync(file.fileno())  # otherwise a crash may leave the folder's name with empty content
     content_of_index = {"clips": index, "skipped": skipped, "short_side": short_side, "bytes": offset}
-    write_json(folder / "index.json", content_of_index | {"checksum": _checksum(content_of_index)})
+    write_json(folder / "index.json", content_of_index | {"checksum": json_sha256(content_of_index)})
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
     frames, file = folder / "frames.bin", folder / "index.json"
     try:
         index = read_json(file)
-        if index.pop("checksum") != _checksum(index):
+        if index.pop("checksum") != json_sha256(index):
             raise DamagedCache(f"{file}: changed since it was written")
     except FileNotFoundError:
         raise DamagedCache(f"{file}: missing") from None
@@ -202,10 +197,6 @@ def _read_index(folder: Path) -> dict[str, Any]:
         found = "missing" if size is None else f"{size} bytes instead of {index['bytes']}"
         raise DamagedCache(f"{frames}: {found}")
     return index
-
-
-def _checksum(index: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
 def _decode(clip: Clip, short_side: int | None) -> tuple[np.ndarray, float] | str:
@@ -225,4 +216,4 @@ def _decode(clip: Clip, short_side: int | None) -> tuple[np.ndarray, float] | st
 def _fingerprint(clips: Sequence[Clip], short_side: int | None) -> str:
     """Changes with the clips, their files' sizes and dates, and what is stored of them."""
     states = [[file_state(clip.path), clip.name, clip.start, clip.end] for clip in clips]
-    return hashlib.sha256(json.dumps([FORMAT, short_side, states]).encode()).hexdigest()[:16]
+    return json_sha256([FORMAT, short_side, states])[:16]

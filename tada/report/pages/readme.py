@@ -16,7 +16,9 @@ from tada.report.measure.results import machine, rounded_time
 from tada.report.pages.sentences import ANY_SCALE, told_from
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse, show
+from tada.runs.record import RunName
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 README = files.PROJECT / "README.md"
 
@@ -122,8 +124,7 @@ def _provenance(snapshot: Snapshot) -> str:
 
 def _outdated(snapshot: Snapshot) -> list[str]:
     """That runs are of recipes that have changed since, if any are."""
-    runs = (Run(of.scale, of.dataset, of.model, of.seed) for of in (record.run for record in snapshot.done))
-    old = sum(_signature(run) != record.signature for run, record in zip(runs, snapshot.done, strict=True))
+    old = sum(_signature(record.run) != record.signature for record in snapshot.done)
     if not old:
         return []
     return [
@@ -132,10 +133,11 @@ def _outdated(snapshot: Snapshot) -> list[str]:
     ]
 
 
-def _signature(run: Run) -> str:
+def _signature(of: RunName) -> str:
+    """That of today's recipes; empty where there is no such network or dataset any more."""
     try:
-        return run.signature
-    except TadaError:  # a network or dataset that there is no more
+        return Run(Scale.named(of.scale), of.dataset, of.model, of.seed).signature
+    except TadaError:
         return ""
 
 

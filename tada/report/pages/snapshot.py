@@ -202,9 +202,8 @@ def collect(
     write_archive(archive)
     results = Results(out, scale, seeds)
     rows = rows_data(wanted.metrics, results)
-    write_text(
-        out / f"{ROWS}.csv", rows.to_csv(index=False, lineterminator="\n")
-    )  # the rest takes its noise from there
+    # First, since the rest takes its noise from there.
+    write_text(out / f"{ROWS}.csv", rows.to_csv(index=False, lineterminator="\n"))
     cells = {table.name: fill(table, results) for table in wanted.tables}
     intervals = intervals_of(wanted.metrics, wanted.tables, results)
     numbers = [with_intervals(table, table_data(table.name, cells[table.name]), intervals) for table in wanted.tables]
