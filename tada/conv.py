@@ -9,13 +9,13 @@ the same function around one shared convolution, at a fraction of the time and m
 the backward pass, which scales it again (`convolve_scaled`).
 
 Departures from the paper's text, after the authors' released code:
+
 - the linear map of the global descriptor is added *before* the first local convolution, `F(v + FC(g))`, where Eq. 5
   prints it after. The local convolution's zero padding at the clip's ends therefore sees it;
 - the first of two local convolutions has a bias, the last has none (a linear calibration has just the last).
 
-In a network of one's own:
-    layer = TAdaConv2d(64, 64, kernel_size=3, padding=1)  # on clips [N, 64, T, H, W]
-    block.conv2 = calibrated(block.conv2)  # takes a convolution's place; computes the same until it is trained
+In a network of one's own: `TAdaConv2d(64, 64, kernel_size=3, padding=1)` on clips [N, 64, T, H, W], or
+`block.conv2 = calibrated(block.conv2)`, which takes a convolution's place and computes the same until it is trained.
 """
 
 import math
@@ -143,7 +143,7 @@ class TAdaConv3d(VideoConv):
             the taps of the kernel.
         proportion: share of the calibrated channels (Figure 3), the first `max(1, round(proportion * channels))`; the
             context is always that of all channels.
-        kernels, global_context, reduction: of the `Calibration`.
+        kernels: of the `Calibration`, as are global_context and reduction.
 
     Raises:
         ValueError: an unknown dimension, a proportion outside (0, 1] or of taps, a geometry that is not supported; in

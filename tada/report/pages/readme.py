@@ -118,7 +118,7 @@ def _provenance(snapshot: Snapshot) -> str:
         f"{_fewer(snapshot)}"
         f"Training and testing took {rounded_time(sum(one.cost.wall_seconds for one in done))}, summed over runs, on "
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
-        "data, cost, versions and checksum stands in [`snapshot/`](snapshot)."
+        "data, cost, versions and checksum stands in `snapshot/` ([what is there](docs/snapshot.md))."
     )
 
 
