@@ -18,6 +18,7 @@ from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
 from tada.base.files import disk_error, remove_leftovers, replacing
 from tada.base.processes import INTERRUPTED, Interrupted, StopFlag, stop_without_parent
 from tada.base.progress import Progress, Silent, reporting
+from tada.base.tensorboard import FOLDER, TensorBoard
 from tada.classification.pipeline import classify
 from tada.data.catalog import Place
 from tada.data.prepared import Preparation, preparation
@@ -35,7 +36,7 @@ from tada.runs.run import Run
 from tada.runs.verification import is_finished, remove_damage
 
 
-def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None:
+def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "", tensorboard: bool = False) -> None:
     """Train and test `run` from where it stands, and write its record, curves.csv and scores.npz.
 
     A run of localization writes detections.json besides, and what each video adds to its metrics in place of scores.
@@ -48,15 +49,17 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "") -> None
         stop: asked after every step.
         weights: local file of torchvision's ResNet-50 for runs that start from it (empty: torchvision downloads it), or
             the released checkpoint that is tested.
+        tensorboard: whether the training is logged for TensorBoard.
 
     Raises:
-        TadaError: data or configuration that the user has to mend.
+        TadaError: data or configuration that the user has to mend, or no package tensorboard where it is asked for.
         Interrupted: `stop` said so; the state is saved.
     """
     with ProcessGroup.from_environment() as group, ExitStack() as stack:
         progress: Progress = Silent()
         if group.is_main:
-            progress = stack.enter_context(reporting(str(run), run.file("log.txt"), run.file("progress.json")))
+            board = TensorBoard(run.file(FOLDER)) if tensorboard else None
+            progress = stack.enter_context(reporting(str(run), run.file("log.txt"), run.file("progress.json"), board))
             stack.enter_context(FileLock(run.file(".lock")))
         if group.is_main:
             remove_leftovers(run.folder, below=True)
@@ -148,10 +151,11 @@ def _columns(curves: list[dict[str, float]]) -> list[str]:
 
 def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     """Execute the run that `arguments` name and write its outcome.json; returns the process's exit status."""
-    place = {key: value for key, value in arguments.items() if key not in ("data_root", "weights", "attempt")}
-    run = Run(**{**place, "results": Path(place["results"])})
+    place = {key: arguments[key] for key in ("scale", "dataset", "model", "seed")}
+    run = Run(**place, results=Path(arguments["results"]))
+    board = arguments.get("tensorboard", False)  # a job that was queued by an earlier version says nothing of it
     try:
-        execute(run, arguments["data_root"], stop or StopFlag(), arguments["weights"])
+        execute(run, arguments["data_root"], stop or StopFlag(), arguments["weights"], board)
     except Interrupted:
         return INTERRUPTED
     except TadaError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tada.base.progress import Silent
 from tada.data.catalog import Place
@@ -22,8 +23,8 @@ FOLDER = "results/mini/ssv2/tada2d/seed0"
 
 @pytest.fixture
 def run(tada_command, tiny_ssv2, tmp_path):
-    def start(data=tiny_ssv2, cwd=tmp_path):
-        return tada_command("run", "ssv2", "tada2d", "--data", str(data), cwd=cwd)
+    def start(*options, data=tiny_ssv2, cwd=tmp_path):
+        return tada_command("run", "ssv2", "tada2d", "--data", str(data), *options, cwd=cwd)
 
     return start
 
@@ -101,6 +102,25 @@ def test_a_disturbed_run_ends_with_the_same_numbers(how, run, tmp_path, finished
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0 and "done before" in output, output
     assert_same_numbers(tmp_path / FOLDER, finished)
+
+
+def test_a_killed_run_logs_each_step_once(run, tmp_path, finished):
+    process = run("--tensorboard")
+    wait_for((tmp_path / FOLDER / "checkpoint.previous.pt").exists, process)
+    os.kill(int(os.popen(f"pgrep -P {process.pid}").read().split()[0]), signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not (tmp_path / FOLDER / "metrics.json").exists(), "disturbed too late"
+    output, _ = run("--tensorboard").communicate(timeout=120)
+    assert "done before" in output, output
+    assert_same_numbers(tmp_path / FOLDER, finished)
+    reader = EventAccumulator(str(tmp_path / FOLDER / "tensorboard"))
+    reader.Reload()
+    assert [event.step for event in reader.Scalars("step/loss")] == list(range(1, 13))
+    rows = pd.read_csv(tmp_path / FOLDER / "curves.csv")
+    for name in ("train_loss", "val_top1"):
+        logged = {event.step: event.value for event in reader.Scalars(f"epoch/{name}")}
+        assert logged == pytest.approx(dict(zip(3 * rows["epoch"], rows[name], strict=True)), rel=1e-6)
+    assert not (finished / "tensorboard").exists()
 
 
 def test_a_run_on_prepared_videos_says_so(run, tmp_path, tiny_ssv2):

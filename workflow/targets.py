@@ -10,6 +10,7 @@ from typing import Any
 
 from tada.base import TadaError, files, require_posix, typed_json, unknown
 from tada.base.files import CONFIG, PAPER, DamagedFile
+from tada.base.tensorboard import require_tensorboard
 from tada.base.yaml_files import read_yaml
 from tada.data.catalog import Place
 from tada.models.registry import model_options
@@ -39,6 +40,8 @@ def check_config(config: dict[str, Any]) -> None:
     """
     try:
         recipes.check_config(config)
+        if config.get("tensorboard"):
+            require_tensorboard()
     except TadaError as error:
         sys.exit(f"Error: {error}")
     config |= recipes.with_scale(config)
@@ -200,6 +203,11 @@ def weights(wildcards: SimpleNamespace) -> str:
         datasets = (_settings.get("released") or {}).get(release) or {}
         return (datasets.get(wildcards.dataset) or {}).get(wildcards.model) or ""
     return _settings.get("imagenet_weights") or ""
+
+
+def tensorboard(wildcards: SimpleNamespace) -> str:
+    """The option of `tada run` by which a training is logged for TensorBoard, where the user wants that."""
+    return "--tensorboard" if _settings.get("tensorboard") else ""
 
 
 def processors(wildcards: SimpleNamespace) -> int:

@@ -1,4 +1,7 @@
-"""Progress: a bar where a person watches one run, plain lines in a log, and a small file for `tada status`."""
+"""Progress: a bar where a person watches one run, plain lines in a log, and a small file for `tada status`.
+
+Where they are asked for, TensorBoard's logs are written beside these.
+"""
 
 import sys
 import time
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -14,6 +17,9 @@ from rich.progress import Progress as RichProgress
 
 from tada.base import typed_json
 from tada.base.files import DiskError
+
+if TYPE_CHECKING:
+    from tada.base.tensorboard import TensorBoard
 
 STATUS_SECONDS = 5.0
 """Least time from one state of the status file to the next."""
@@ -23,11 +29,20 @@ LINE_SECONDS = 30.0
 
 
 class Progress:
-    """Shows one run's progress on a terminal or in a log, and writes it to `status` (a JSON file) if given."""
+    """Shows one run's progress on a terminal or in a log, and writes it to `status` (a JSON file) if given.
 
-    def __init__(self, title: str, log: TextIO | None = None, status: Path | None = None) -> None:
+    `board` gets the figures of all steps and epochs.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        log: TextIO | None = None,
+        status: Path | None = None,
+        board: "TensorBoard | None" = None,
+    ) -> None:
         """Write lines beginning with `title` to `log` and, where stderr is no terminal, to stderr."""
-        self.title, self.log, self.status = title, log, status
+        self.title, self.log, self.status, self.board = title, log, status, board
         self.phase, self.total, self.first, self.began = "", 0, 0, time.monotonic()
         self.facts: dict[str, Any] = {}
         self._printed = self._noted = 0.0
@@ -53,6 +68,8 @@ class Progress:
         """A phase of `total` units begins, `done` of which an earlier attempt did."""
         self.phase, self.total, self.first, self.began = phase, total, done, time.monotonic()
         self._printed = self._noted = self.began
+        if self.board:
+            self.board.start(done)
         self.say(f"{phase}: {total - done} {unit}s" + (f", {done} done before" if done else ""))
         if self._bar:
             self._bar.update(self._task, description=f"{self.title} {phase}", total=total, completed=done)
@@ -60,6 +77,8 @@ class Progress:
     def step(self, done: int, **facts: float) -> None:
         """`done` units are finished; `facts` (loss, epoch, ...) are shown and noted."""
         self.facts.update(facts)
+        if self.board:
+            self.board.step(done, facts)
         now = time.monotonic()
         if self._bar:
             self._bar.update(self._task, completed=done)
@@ -79,11 +98,20 @@ class Progress:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "lr"))
         self.say(f"epoch {epoch}/{epochs}: {shown}")
         self._printed = time.monotonic()
+        if self.board:
+            self.board.epoch(row)
+
+    def sync(self) -> None:
+        """A state is about to be saved, from which a later attempt may go on: what led to it is on disk first."""
+        if self.board:
+            self.board.sync()
 
     def close(self) -> None:
         """The bar goes; the status file stays as it was."""
         if self._bar:
             self._bar.stop()
+        if self.board:
+            self.board.close()
 
     def _left(self, done: int, now: float) -> float:
         return (now - self.began) / max(done - self.first, 1) * (self.total - done)
@@ -132,13 +160,18 @@ class Silent(Progress):
     def say(self, message: str) -> None:
         """Nothing."""
 
+    def sync(self) -> None:
+        """Nothing."""
+
 
 @contextmanager
-def reporting(title: str, log_file: Path, status: Path | None = None) -> Iterator[Progress]:
+def reporting(
+    title: str, log_file: Path, status: Path | None = None, board: "TensorBoard | None" = None
+) -> Iterator[Progress]:
     """A `Progress` that appends to `log_file` while in use."""
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("a", encoding="utf-8") as log:
-        progress = Progress(title, log, status)
+        progress = Progress(title, log, status, board)
         try:
             yield progress
         finally:

@@ -202,6 +202,9 @@ def run(
     cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
     attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
     record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log the training in the run's folder: tensorboard --logdir results.")
+    ] = False,
 ) -> None:
     """Train and test one network, continuing where an interrupted attempt stopped."""
     from tada.cluster.launch import launch
@@ -211,7 +214,7 @@ def run(
     if this.scale.renders and not data:
         data = f"data/mini/{this.recipe.videos}"
     settings = Path(cluster) if cluster else None
-    outcome = launch(this, data, attempt, processes, settings, weights)
+    outcome = launch(this, data, attempt, processes, settings, weights, tensorboard)
     if outcome.failed and not record_failure:
         raise SystemExit(1)
 

@@ -21,6 +21,7 @@ from filelock import FileLock
 from tada.base import TadaError
 from tada.base.files import Tail
 from tada.base.processes import INTERRUPTED
+from tada.base.tensorboard import require_tensorboard
 from tada.cluster.jobs import (
     ClusterSettings,
     JobRecord,
@@ -54,6 +55,7 @@ def launch(
     processes: int = 0,
     cluster: Path | None = None,
     weights: str = "",
+    tensorboard: bool = False,
 ) -> Outcome:
     """Have `run` trained and tested unless it is, wait for it, and return its outcome.
 
@@ -65,19 +67,23 @@ def launch(
         cluster: settings of the cluster that is to train it; None: this machine does.
         weights: local file of torchvision's ResNet-50 (empty: torchvision downloads it where it is needed), or the
             released checkpoint that is tested.
+        tensorboard: whether the training is logged for TensorBoard.
 
     Raises:
-        TadaError: unknown scale, dataset or model, or a fault in the cluster's settings.
+        TadaError: unknown scale, dataset or model, a fault in the cluster's settings, or no package tensorboard where
+            its logs are asked for.
         SystemExit: this process was asked to stop. On this machine (status 130) the run has saved its state, and the
             next launch goes on; on a cluster the job goes on, and the next launch attaches to it.
     """
     expected = run.signature  # fails here, with a clear message, before anything is started
+    if tensorboard:
+        require_tensorboard()
     if is_finished(run):
         print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
         return record_outcome(run, attempt)
     run.file(OUTCOME).unlink(missing_ok=True)
     place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
-    inputs = {"data_root": data_root, "weights": weights}
+    inputs = {"data_root": data_root, "weights": weights, "tensorboard": tensorboard}
     arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
     if cluster:
         problem = train_on_cluster(run, arguments, load_cluster(cluster))

@@ -198,8 +198,7 @@ def train(
     trained = group.wrap(model)
     batches = _batches(objective, range(state.step, total), group, workers, progress.say)
     loader = _Supply(batches, state, objective.supply, group.device, progress.say)
-    mark = time.monotonic()
-    saved = mark
+    mark = saved = time.monotonic()
 
     def account_time() -> None:
         nonlocal mark
@@ -234,6 +233,7 @@ def train(
             saved = mark
             whole = replace(state, running=group.sum(state.running))
             if group.is_main:
+                progress.sync()
                 save_state(checkpoint, identity, model, optimizer, whole)
         if stopping and state.step < total:
             raise Interrupted(f"stopped at step {state.step} of {total}; the state is saved in {checkpoint}")

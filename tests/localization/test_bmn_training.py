@@ -9,11 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
-from tada.base.progress import Silent
+from tada.base.progress import Progress, Silent
+from tada.base.tensorboard import TensorBoard
 from tada.localization.bmn_training import BmnObjective, build_bmn
 from tada.localization.windows import Window
 from tada.runs.checkpoints import load_state
@@ -156,6 +158,34 @@ def test_crashed_at_a_step_it_goes_on_from_the_last_epoch(tmp_path, undisturbed,
     model, state = run(tmp_path)
     assert same(model, undisturbed[0])
     assert curves(state) == curves(undisturbed[1])
+
+
+class CrashWithLogs(Progress):
+    """Progress with logs that fails after a step is logged, before any state can be saved."""
+
+    def __init__(self, folder, at):
+        super().__init__("test", board=TensorBoard(folder))
+        self.at = at
+
+    def step(self, done, **facts):
+        super().step(done, **facts)
+        if done == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("last", [1, 5, 6, 9])
+def test_a_log_for_tensorboard_has_each_step_once(tmp_path, undisturbed, last):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, progress=CrashWithLogs(tmp_path / "logs", last))
+    progress = Progress("test", board=TensorBoard(tmp_path / "logs"))
+    model, _ = run(tmp_path, progress=progress)
+    progress.close()
+    reader = EventAccumulator(str(tmp_path / "logs"))
+    reader.Reload()
+    assert [event.step for event in reader.Scalars("step/loss")] == list(range(1, 10))
+    rows = {event.step: event.value for event in reader.Scalars("epoch/loss")}
+    assert rows == pytest.approx({3 * row["epoch"]: row["loss"] for row in undisturbed[1].curves}, rel=1e-6)
+    assert same(model, undisturbed[0])
 
 
 KILLED = """

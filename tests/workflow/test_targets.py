@@ -10,6 +10,7 @@ import pytest
 import targets
 from planting import ENVIRONMENT, plant_record
 
+from tada.base import tensorboard
 from tada.base.files import PROJECT, write_json
 from tada.base.typed_json import to_json
 from tada.runs.record import RecordedFile, record_outcome
@@ -56,6 +57,15 @@ def test_every_run_is_that_of_all_tables_figures_and_claims():
     of_pages += [targets.figure_inputs(wildcards(name=name)) for name in targets.names("figures")]
     assert wanted == {file for files in of_pages for file in files} | set(targets.claims_inputs(wildcards()))
     assert any("seed1" in file for file in wanted) and not any("tables/" in file for file in wanted)
+
+
+def test_logs_for_tensorboard_where_they_are_asked_for(monkeypatch):
+    assert targets.tensorboard(wildcards()) == ""
+    targets.check_config({**CONFIG, "tensorboard": True})
+    assert targets.tensorboard(wildcards()) == "--tensorboard"
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="Error: TensorBoard's logs need the package tensorboard: pip install"):
+        targets.check_config({**CONFIG, "tensorboard": True})
 
 
 def test_scale_moves_runs_and_needs_no_rendering():

@@ -13,6 +13,8 @@ rule run:
         # Where the data lies changes no number, so it is no parameter.
         data_root=targets.data_root,
         weights=targets.weights,
+        # Nor does what is logged beside it.
+        tensorboard=targets.tensorboard,
         # Nor does where it trains. On a cluster (profiles/slurm) this command only submits a job, or finds the one
         # there is, and waits.
         cluster="",
@@ -25,7 +27,7 @@ rule run:
     shell:
         "python -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
         "--seed {wildcards.seed} --data={resources.data_root:q} --weights={resources.weights:q} "
-        "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure"
+        "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure {resources.tensorboard}"
 
 
 rule runs:
