@@ -242,7 +242,7 @@ class _RunJobs:
                 gone_since = time.monotonic()
             elif time.monotonic() - gone_since > self.settings.latency_seconds:
                 vanished = JobState(record.id, record.name, Phase.ENDED, "VANISHED")
-                return state or self.scheduler.final_state(record.id) or vanished
+                return self.scheduler.final_state(record.id, state) or vanished
             time.sleep(LOOK_SECONDS)
 
     def post_mortem(self, record: JobRecord, end: JobState) -> str:

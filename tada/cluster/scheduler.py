@@ -162,9 +162,9 @@ class Scheduler(Protocol):
         restarts = int(environment["TADA_RESTARTS"] or 0)
         return JobProcess(environment["TADA_JOB_ID"], rank, max(size, 1), local_rank, restarts)
 
-    def final_state(self, job_id: str) -> JobState | None:
-        """How a job ended that `states` no longer lists, if the scheduler keeps accounts."""
-        return None
+    def final_state(self, job_id: str, listed: JobState | None) -> JobState | None:
+        """How a job ended of which `states` last said `listed`, or that it no longer lists; None: nobody knows."""
+        return listed
 
     def adopt(self, request: JobRequest, job_id: str) -> None:
         """Complete the files of a job whose submitter died before it could note the job's id."""

@@ -3,11 +3,13 @@
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import submitit
@@ -36,6 +38,13 @@ _PHASES = {
     "OUT_OF_MEMORY": Phase.ENDED,
 }
 """Phases by SLURM's words; a job in any other state waits."""
+
+
+_WARNED = tuple(f"{128 + number}:0" for number in (signal.SIGUSR2, signal.SIGTERM))
+"""Exit codes, `status:signal`, of a job with a process that was warned before Python could hold the signal back.
+
+A process that trains takes a warning as a request to save its state, and ends in another way.
+"""
 
 
 _BUSY = (
@@ -115,14 +124,23 @@ class SlurmScheduler(Scheduler):
             address="127.0.0.1" if one_node else os.environ.get("SLURMD_NODENAME", socket.gethostname()),
         )
 
-    def final_state(self, job_id: str) -> JobState | None:
-        """Of sacct, where SLURM keeps accounts."""
-        arguments = ("--allocations", "--noheader", "--parsable2", "--format=State", f"--jobs={job_id}")
+    def final_state(self, job_id: str, listed: JobState | None) -> JobState | None:
+        """What SLURM noted of its end: in the queue while it lists the job, else in the accounts, where it keeps them.
+
+        SLURM calls a job failed that a warning has ended; it was interrupted, and another one goes on.
+        """
+        accounts = ("--allocations", "--noheader", "--parsable2", "--format=State,ExitCode", f"--jobs={job_id}")
         try:
-            words = run_command("sacct", *arguments).split()
+            if listed:
+                status = run_command("scontrol", "show", "job", job_id).partition(" ExitCode=")[2]
+            else:
+                words, _, status = run_command("sacct", *accounts).partition("|")
+                listed = _job_state(job_id, words.split()[0]) if words else None  # e.g. of "CANCELLED by 1000"
         except (Busy, TadaError):
-            return None
-        return _job_state(job_id, words[0]) if words else None
+            return listed
+        if listed and listed.word == "FAILED" and status.startswith(_WARNED):
+            return replace(listed, phase=Phase.INTERRUPTED, word="WARNED")
+        return listed
 
     def adopt(self, request: JobRequest, job_id: str) -> None:
         """Put the task where the job looks for it: submitit moves it there only after sbatch has answered."""

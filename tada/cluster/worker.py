@@ -98,7 +98,8 @@ class _Job:
     def set_alarm(self, number: int) -> None:
         """Work that does not come to a stop in time is given up; it goes on from where it was last saved."""
         if number == signal.SIGUSR2 and self.process.rank == 0:
-            signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0 if self._requeue() else 1))
+            # A job that cannot go back to the queue ends as if the warning had ended it: another one goes on.
+            signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0 if self._requeue() else 128 + number))
             signal.alarm(max(int(self.signal_seconds * 0.75), 1))
 
     def leave(self, number: int | None) -> str:

@@ -9,7 +9,7 @@ import pytest
 from tada.base import TadaError
 from tada.cluster import scheduler, slurm
 from tada.cluster.jobs import ClusterSettings
-from tada.cluster.scheduler import Busy, JobQueue
+from tada.cluster.scheduler import Busy, JobQueue, JobState, Phase
 
 SLURM = slurm.SlurmScheduler(ClusterSettings(), Path())
 BUSY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
@@ -135,11 +135,30 @@ def test_messages_that_ask_for_patience(message, kind):
 
 
 def test_how_a_job_ended_that_squeue_has_forgotten(answer):
-    answer("sacct", "CANCELLED by 1000\\n")
-    state = SLURM.final_state("7")
+    answer("sacct", "CANCELLED by 1000|0:15\\n")
+    state = SLURM.final_state("7", None)
     assert state.word == "CANCELLED" and not state.active
+    answer("sacct", "")
+    assert SLURM.final_state("7", None) is None
     answer("sacct", error="Slurm accounting storage is disabled", status=1)
-    assert SLURM.final_state("7") is None
+    assert SLURM.final_state("7", None) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "phase"),
+    [("140:0", "interrupted"), ("143:0", "interrupted"), ("1:0", "ended"), ("137:0", "ended"), ("0:9", "ended")],
+)
+def test_a_job_that_a_warning_has_ended_did_not_fail(code, phase, answer):
+    """128 and the number of the signal, USR2 or TERM, is what srun ends with when a process dies of it."""
+    failed = JobState("7", "tada-x", Phase.ENDED, "FAILED")
+    answer(
+        "scontrol", f"JobId=7 JobName=tada-x\\n   JobState=FAILED Reason=NonZeroExitCode\\n   ExitCode={code} X=1:0\\n"
+    )
+    assert SLURM.final_state("7", failed).phase == phase
+    answer("sacct", f"FAILED|{code}\\n")
+    assert SLURM.final_state("7", None).phase == phase
+    answer("scontrol", error="slurm_load_jobs error: Invalid job id specified", status=1)
+    assert SLURM.final_state("7", failed) == failed
 
 
 def test_a_machine_without_slurm_is_told_apart(tmp_path, monkeypatch):

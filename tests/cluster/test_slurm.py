@@ -1,13 +1,15 @@
 """Runs as jobs of a real SLURM, disturbed in the ways of clusters."""
 
-import shutil
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from background import assert_same_numbers, curves, read, wait_until
+from background import assert_same_numbers, curves, read, training_process
 
 RUN = Path("results/mini/ssv2/tsn/seed0")
 
@@ -68,30 +70,42 @@ def test_two_processes_stop_at_the_same_step_and_go_on_together(train, settings,
     assert_same_numbers(run, tmp_path / "here" / RUN)
 
 
-def test_a_run_longer_than_the_time_limit_goes_through_several_jobs(
-    train, settings, undisturbed, long_config, run, tmp_path, slurm
+def test_a_run_that_comes_to_its_time_limit_goes_on_in_the_next_job(
+    train, settings, undisturbed, long_config, run, slurm
 ):
-    # SLURM looks at time limits every 30 s: with a minute's limit and 29 s of warning a job trains for 27 s at most.
-    seconds = pd.read_csv(undisturbed(long_config) / "curves.csv")["seconds"].iloc[-1]
-    config = shutil.copytree(long_config, tmp_path / "config")
-    recipes = yaml.safe_load((config / "recipes/mini.yaml").read_text())
-    recipes["ssv2"]["train"] |= {"epochs": int(80 * 50 / seconds), "validate_every": 200}
-    (config / "recipes/mini.yaml").write_text(yaml.safe_dump(recipes))
-    (tmp_path / "here").mkdir()
-    here = train(config=config, folder=tmp_path / "here")
-    command = train(cluster=settings(hours=1 / 60, signal_seconds=29), config=config)
+    """SLURM looks at time limits every 30 s: with a minute's limit and 29 s of warning a job trains for 30 s at most.
 
-    def done() -> bool:
-        for job, state in slurm.jobs().items():
-            if state == "PENDING":
+    Its process sleeps until SLURM wakes it, which it does before it warns: the limit comes too early for any machine.
+    """
+    command = train(cluster=settings(hours=1 / 60, signal_seconds=29), config=long_config)
+
+    def queued_again_until(condition: Callable[[], object]) -> None:
+        def holds() -> object:
+            for job in (job for job, state in slurm.jobs().items() if state == "PENDING"):
                 slurm.start_now(job)
-        return command.process.poll() is not None
+            return condition()
 
-    wait_until(done, 300)
+        command.until(holds, 300)
+
+    queued_again_until((run / "checkpoint.pt").exists)
+    with suppress(AssertionError, ProcessLookupError):  # it may have been warned already
+        os.kill(training_process(run), signal.SIGSTOP)
+    queued_again_until(lambda: command.process.poll() is not None)
     assert command.wait(0) == 0, command.output
-    assert read(run, "metrics.json")["cost"]["requeues"] >= 2 and len(slurm.jobs()) == 1
-    assert here.wait(100) == 0, here.output
-    assert_same_numbers(run, tmp_path / "here" / RUN)
+    cost = read(run, "metrics.json")["cost"]
+    assert cost["requeues"] + len(slurm.jobs()) >= 2 and cost["resumes"] >= 1
+    assert_same_numbers(run, undisturbed(long_config))
+
+
+def test_a_job_that_a_warning_ends_while_it_starts_is_followed_by_another(train, settings, undisturbed, run, slurm):
+    """Python dies of a signal until it has come to hold it back; here a shell does, since that moment is short."""
+    dies = 'until [ -e warned ]; do touch warned; sh -c "kill -USR2 \\$\\$"; exit $?; done'
+    command = train(cluster=settings(setup=[dies]))
+    assert command.wait(120) == 0, command.output
+    first, _second = slurm.jobs().values()
+    assert first == "FAILED"
+    assert "has ended (warned); another one goes on" in command.output
+    assert_same_numbers(run, undisturbed())
 
 
 def test_whoever_asks_again_attaches_to_the_job(train, settings, run, slurm):
