@@ -207,6 +207,7 @@ SLOW_FILES = {
     *("docs/test_site.py", "localization/test_released.py"),
     *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),
     *("report/pages/test_collect.py", "report/pages/test_compare.py", "report/pages/test_footer.py"),
+    "report/pages/test_latex.py",
     "report/pages/test_overview.py",
     *(
         "report/pages/test_pages.py",

@@ -1,12 +1,9 @@
-"""What stands on the Markdown and LaTeX pages: layout, signs, footer."""
+"""What stands on the Markdown pages: layout, headings, footer."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
 
-from tada.report.pages.markup import PACKAGES, escaped
 from tada.report.paper.tables import TABLES, load_table, table_names
 
 
@@ -57,48 +54,6 @@ def test_every_table_can_be_built_from_nothing(plant, name):
     assert bool(problems) == bool(load_table(name).runs or load_table(name).complexities)
     reported = {cell["reported"] for cell in plant.cells(name).values()}
     assert {cell.reported for _, cell in load_table(name).cells() if cell.kind != "blank"} == reported
-
-
-def test_latex_signs():
-    assert escaped("a_b & 5% $x$ #1 {y} ~ ^ \\") == (
-        r"a\_b \& 5\% \$x\$ \#1 \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
-    )
-    assert escaped("✗ ✓ Δ ± × −") == r"\ding{55} \ding{51} $\Delta$ $\pm$ $\times$ $-$"
-
-
-def test_no_sign_of_any_table_is_left_to_chance(plant):
-    for name in table_names():
-        plant.build(name, specs=TABLES)
-        assert plant.text(name, "tex").isascii(), name
-
-
-def test_latex_layout(small):
-    small.done("tsn", top1=40.0)
-    small.failed("tada2d", "50% of {x} & _y_ ^ ~ \\ gone")
-    small.build()
-    page = small.text(kind="tex")
-    assert r"\multicolumn{4}{c}{Top-1}" in page
-    assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-9} \cmidrule(lr){10-13}" in page
-    assert r"Small \& hand-made\_." in page
-    assert r"50\% of \{x\} \& \_y\_" in page
-    assert page.count(r"\\") >= 5
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
-def test_latex_compiles(plant, small):
-    small.failed("tada2d", "50% of {x} & _y_ ^ ~ \\ [gone] <a|b>")
-    small.build()
-    names = ["small", "table2", "tableA1", "complexity", "table8"]
-    for name in names[1:]:
-        plant.build(name, specs=TABLES)
-    inputs = "\n".join(rf"\input{{{name}.tex}} \clearpage" for name in names)
-    packages = ",".join(PACKAGES)
-    document = rf"\documentclass{{article}}\usepackage{{{packages}}}\begin{{document}}{inputs}\end{{document}}"
-    (plant.out / "all.tex").write_text(document)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=plant.out, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
 
 
 def test_footer_names_data_time_and_versions(small):

@@ -1,0 +1,267 @@
+r"""A page as LaTeX, for an appendix: `\input` it into any document that loads the packages it names.
+
+Tables are never shrunk: the print is that of footnotes. What is too wide for a line gives its long texts several lines,
+then the page is turned, then the columns are split into parts that each begin with the columns that name the lines.
+How wide a text is, is known roughly, from the widths of signs in Computer Modern. A line has to be as long as in
+LaTeX's own class `article`; a longer one is filled.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from tada.report.pages import ColumnHead, Grid, Page, Piece
+
+PACKAGES = ("array", "longtable", "lscape")
+"""Part of every LaTeX. Where a document loads booktabs as well, it draws the rules."""
+
+
+UPRIGHT, TURNED = 345.0, 550.0
+"""Points that a line of the class `article` has on an upright and on a turned page."""
+
+
+GAP = 6.0
+"""Points between two columns."""
+
+
+LONG = 64.0
+"""Points from which on a text may have several lines."""
+
+
+FEW = 5
+"""Lines of a text beyond which a table is set on a turned page, where lines are longer."""
+
+
+TOGETHER = 4
+"""Lines between two rules, at most, that are kept on one page."""
+
+
+_WIDTHS = {
+    **dict.fromkeys("ijlf.,:;'!| ", 2.9),
+    **dict.fromkeys("rstI()[]-", 3.4),
+    **dict.fromkeys("mwMWGOQ%+=<>×±−≤≥∼“”", 7.2),
+}
+"""Points of signs in footnotes' print that are narrower or wider than most."""
+
+
+_CUTS = re.compile(r"(?<=\S{12}[/_+=&,;.-])(?=\S{6})")
+"""Where a long word, such as a path, may be broken."""
+
+
+_RULES = r"""
+\providecommand{\toprule}{\hline}\providecommand{\midrule}{\hline}\providecommand{\bottomrule}{\hline}%
+\providecommand{\addlinespace}{\noalign{\vskip 3pt}}\ifdefined\cmidrule\else\def\cmidrule(#1)#2{\cline{#2}}\fi%
+""".strip()
+
+
+_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the start of a line it would be an option of the line before
+    "✗": r"$\times$",
+    "✓": r"$\surd$",
+    "Δ": r"$\Delta$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "√": r"$\surd$",
+    "−": "$-$",
+    "–": "--",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "∼": r"$\sim$",
+    "“": "``",
+    "”": "''",
+    "⋆": r"$^\star$",
+    "↑": r"$\uparrow$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "α": r"$\alpha$",
+}
+
+
+def escaped(text: str) -> str:
+    """`text` with every sign that LaTeX would take for a command, or would not find in its fonts, written out."""
+    return "".join(_SIGNS.get(sign, sign) for sign in text)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Points that a column's widest text takes in one line, and those that it needs if long texts have several."""
+
+    natural: float
+    least: float
+    left: bool
+
+    @property
+    def long(self) -> bool:
+        """Whether it may become narrower than its texts."""
+        return self.least < self.natural
+
+
+def to_latex(page: Page) -> str:
+    """The table, its notes, what is said of the order of its rows, and its footer; all may be broken over pages."""
+    title = f"{page.title}, reproduced at {page.source}" if page.source else f"{page.title}, reproduced"
+    caption = rf"\caption{{{_words(f'{title}. {page.caption}')}}}\label{{tab:{page.name}}}\\"
+    tables = [_table(grid, "" if number else caption) for number, grid in enumerate(_split(page.grid))]
+    about = [f"$^{{{number}}}$ {_words(note)}" for number, note in enumerate(page.notes, start=1)]
+    about += [rf"\textbf{{Order of rows}}: {_words(sentence)}" for sentence in page.order]
+    about += [rf"\textbf{{{escaped(label)}}}: {_words(text)}" for label, text in page.footer]
+    needs = f"% Needs the packages {', '.join(PACKAGES)}."
+    below = [rf"\noindent {line}\par" for line in about]
+    return "\n".join([needs, _RULES, r"{\footnotesize\raggedright", *tables, *below, "}"]) + "\n"
+
+
+def _table(grid: Grid, caption: str) -> str:
+    """A longtable, on turned pages if it is too wide for upright ones."""
+    columns = _columns(grid)
+    turned = not _fits(columns, UPRIGHT, FEW)
+    head = [r"\toprule", *_heading(grid.heads, columns), r"\midrule"]
+    lines = [
+        rf"\setlength{{\LTcapwidth}}{{\linewidth}}\setlength{{\tabcolsep}}{{{GAP / 2:g}pt}}%",
+        rf"\begin{{longtable}}{{@{{}}{_alignment(columns, TURNED if turned else UPRIGHT)}@{{}}}}",
+        *([caption] if caption else []),
+        *head,
+        r"\endfirsthead",
+        *head,
+        r"\endhead",
+        *_body(grid, columns),
+        r"\bottomrule",
+        r"\end{longtable}",
+    ]
+    return "\n".join([r"\begin{landscape}", *lines, r"\end{landscape}"] if turned else lines)
+
+
+def _split(grid: Grid) -> list[Grid]:
+    """The grid, or parts of it that a turned page holds; columns under a shared heading stay together.
+
+    Each part begins with the columns before the first number.
+    """
+    columns = _columns(grid)
+    first = next((place for place, column in enumerate(columns) if not column.left), 0)
+    named = list(range(first))
+    parts: list[list[int]] = [[]]
+    for _, places in groupby(range(first, len(columns)), lambda place: grid.heads[place].over or grid.heads[place]):
+        group = list(places)
+        if parts[-1] and not _fits([columns[place] for place in [*named, *parts[-1], *group]], TURNED):
+            parts.append([])
+        parts[-1] += group
+    return [_only(grid, [*named, *part]) for part in parts]
+
+
+def _only(grid: Grid, places: Sequence[int]) -> Grid:
+    """The columns at these places."""
+    lines = tuple(tuple(line[place] for place in places) for line in grid.lines)
+    return Grid(tuple(grid.heads[place] for place in places), lines, grid.rules)
+
+
+def _columns(grid: Grid) -> list[_Column]:
+    return [_column(head, [line[place] for line in grid.lines]) for place, head in enumerate(grid.heads)]
+
+
+def _column(head: ColumnHead, cells: Sequence[Piece]) -> _Column:
+    """Notes' numbers count; the words of a column's own heading may stand one below the other."""
+    texts = [piece.text + "1" * (piece.note > 0) for piece in cells]
+    heading = max((_width(word) for word in (head.sub or head.header).split()), default=0.0)
+    natural = max([heading, *map(_width, texts)])
+    word = max([heading, *(_width(word) for text in texts for part in _parts(text) for word in part.split())])
+    return _Column(natural, max(word, min(natural, LONG)), head.left)
+
+
+def _width(text: str) -> float:
+    """Points that a text takes in footnotes' print, rather too many than too few."""
+    return sum(_WIDTHS.get(sign, 6.5 if sign.isupper() or not sign.isascii() else 4.7) for sign in text)
+
+
+def _fits(columns: Sequence[_Column], line: float, lines: float = math.inf) -> bool:
+    """Whether a line of so many points holds the columns, if no text may have more than about so many lines."""
+    least = sum(max(column.least, column.natural / lines if column.long else 0.0) for column in columns)
+    return least + GAP * (len(columns) - 1) <= line
+
+
+def _alignment(columns: Sequence[_Column], line: float) -> str:
+    """Of each column, for a line of so many points; long texts share what the other columns leave of the line."""
+    gaps = GAP * (len(columns) - 1)
+    if sum(column.natural for column in columns) + gaps <= line:
+        return "".join("l" if column.left else "r" for column in columns)
+    taken = gaps + sum(column.natural for column in columns if not column.long)
+    more = line - taken - sum(column.least for column in columns if column.long)
+    wanted = sum(column.natural - column.least for column in columns)
+    signs = []
+    for column in columns:
+        if not column.long:
+            signs.append("l" if column.left else "r")
+            continue
+        width = column.least + more * (column.natural - column.least) / wanted
+        share = math.floor(1000 * width / (line - taken)) / 1000
+        side = r"\raggedright" if column.left else r"\raggedleft"
+        size = rf"{share:g}\dimexpr\linewidth-{math.ceil(taken)}pt\relax"
+        signs.append(rf">{{{side}\arraybackslash}}p{{{size}}}")
+    return "".join(signs)
+
+
+def _heading(heads: Sequence[ColumnHead], columns: Sequence[_Column]) -> list[str]:
+    """One to three lines of headings, those shared by neighbours spanning them, with a thin line below."""
+    lines = []
+    if any(head.over for head in heads):
+        lines += _spanning([head.over for head in heads])
+    if any(head.sub for head in heads):
+        lines += _spanning([head.header if head.sub else "" for head in heads])
+    own = [_own(head.sub or head.header, column) for head, column in zip(heads, columns, strict=True)]
+    return [*lines, " & ".join(own) + r" \\"]
+
+
+def _own(text: str, column: _Column) -> str:
+    """A column's own heading, its words one below the other where they would make the column wider."""
+    if _width(text) <= column.natural:
+        return escaped(text)
+    side = "l" if column.left else "r"
+    words = r" \\ ".join(map(escaped, text.split()))
+    return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{words}\end{{tabular}}"
+
+
+def _spanning(texts: list[str]) -> list[str]:
+    cells, rules, place = [], [], 1
+    for text, group in groupby(texts):
+        width = len(list(group))
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(text)}}}")
+        if text:
+            rules.append(rf"\cmidrule(lr){{{place}-{place + width - 1}}}")
+        place += width
+    return [" & ".join(cells) + r" \\", " ".join(rules)]
+
+
+def _body(grid: Grid, columns: Sequence[_Column]) -> list[str]:
+    """Few lines between two rules, as are those of a row that is stacked, have space above them and stay together."""
+    starts = [0, *sorted(grid.rules), len(grid.lines)]
+    together = max(after - before for before, after in pairwise(starts)) <= TOGETHER
+    lines = []
+    for number, line in enumerate(grid.lines):
+        if number in grid.rules:
+            lines.append(r"\addlinespace" if together else r"\midrule")
+        cells = [_piece(piece, column) for piece, column in zip(line, columns, strict=True)]
+        end = r"\\*" if together and number + 1 not in starts else r"\\"
+        lines.append(f"{' & '.join(cells)} {end}")
+    return lines
+
+
+def _piece(piece: Piece, column: _Column) -> str:
+    text = _words(piece.text) if column.long else escaped(piece.text)
+    return text + (f"$^{{{piece.note}}}$" if piece.note else "")
+
+
+def _words(text: str) -> str:
+    """A text of several lines: what has no spaces, as paths have none, may be broken all the same."""
+    return r"\allowbreak ".join(escaped(part) for part in _parts(text))
+
+
+def _parts(text: str) -> list[str]:
+    """The text cut after slashes and the like in its longest words."""
+    return _CUTS.split(text)

@@ -1,0 +1,153 @@
+"""The pages as LaTeX: signs, and a layout that fits the page, as LaTeX itself says of pages full of planted results."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from tada.report.pages import ColumnHead, Grid, Page, Piece
+from tada.report.pages.latex import PACKAGES, TURNED, UPRIGHT, escaped, to_latex
+from tada.report.pages.sentences import build_audit, build_claims
+from tada.report.pages.settings import build_settings
+from tada.report.pages.tables import build_table
+from tada.report.paper.quantities import Metric
+from tada.report.paper.tables import TABLES, load_table, table_names
+from tada.runs.recipes import is_runnable
+from tada.runs.settings import Scale
+
+
+def test_signs():
+    assert escaped("a_b & 5% $x$ #1 {y} ~ ^ \\") == (
+        r"a\_b \& 5\% \$x\$ \#1 \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    )
+    assert escaped("✗ ✓ Δ ± × −") == r"$\times$ $\surd$ $\Delta$ $\pm$ $\times$ $-$"
+
+
+def test_no_sign_of_any_table_is_left_to_chance(plant):
+    for name in table_names():
+        plant.build(name, specs=TABLES)
+        assert plant.text(name, "tex").isascii(), name
+
+
+def test_layout(small):
+    small.done("tsn", top1=40.0)
+    small.failed("tada2d", "50% of {x} & _y_ ^ ~ \\ gone")
+    small.build()
+    page = small.text(kind="tex")
+    assert r"\multicolumn{4}{c}{Top-1}" in page
+    assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-9} \cmidrule(lr){10-13}" in page
+    assert r"Small \& hand-made\_." in page
+    assert r"50\% of \{x\} \& \_y\_" in page
+
+
+def test_shared_headings_stand_once(plant):
+    plant.build("table6", specs=TABLES)
+    assert r"\multicolumn{3}{c}{Top-1} & \multicolumn{3}{c}{Top-5}" in plant.text("table6", "tex")
+
+
+def page_of(*texts, lines=1, rules=frozenset(), left=True):
+    heads = tuple(ColumnHead("ab", left=left) for _ in texts)
+    return Page("t", "Table 0", "Small.", "here", Grid(heads, (tuple(map(Piece, texts)),) * lines, rules))
+
+
+def test_narrow_tables_stand_upright_and_wide_ones_are_turned():
+    assert r"\begin{longtable}{@{}ll@{}}" in to_latex(page_of("x", "y"))
+    narrow, wide, long = to_latex(page_of("x", "y")), to_latex(page_of(*["w" * 9] * 7)), to_latex(page_of("so " * 999))
+    assert [r"\begin{landscape}" in text for text in (narrow, wide, long)] == [False, True, True]
+
+
+def test_long_texts_share_what_others_leave_of_the_line():
+    text = to_latex(page_of("few words here " * 9, "x", "some more words " * 18))
+    taken = float(re.search(r"\\dimexpr\\linewidth-(\d+)pt", text)[1])
+    assert 16 < taken < 30  # two gaps of six points, and the heading "ab"
+    shares = [float(share) for share in re.findall(r"p\{([.\d]+)\\dimexpr", text)]
+    assert len(shares) == 2 and shares[0] < shares[1] and 0.99 < sum(shares) <= 1
+    assert r"{\raggedright\arraybackslash}" in text and "l" in text
+
+
+def test_what_no_page_holds_is_split_with_the_first_columns_in_each_part():
+    heads = (ColumnHead("name", left=True), *(ColumnHead(f"n{place}", f"over{place // 2}") for place in range(12)))
+    line = (Piece("row"), *(Piece("1" * 16) for _ in range(12)))
+    text = to_latex(Page("t", "Table 0", "Small.", "here", Grid(heads, (line,))))
+    parts = text.split(r"\begin{longtable}")[1:]
+    assert 2 == len(parts) == text.count("{landscape}") / 2
+    assert all(part.count(r"\\") and "row & 1" in part for part in parts)
+    assert text.count(r"\caption{") == 1
+    for number in range(6):  # under one heading, in one part
+        assert sum(f"n{2 * number} & n{2 * number + 1}" in part for part in parts) == 1
+
+
+def test_lines_of_a_row_stay_on_one_page_and_long_groups_do_not():
+    assert to_latex(page_of("x", lines=6, rules=frozenset([3]))).count(r"x \\*") == 4
+    text = to_latex(page_of("x", lines=60, rules=frozenset([30])))
+    assert r"\\*" not in text and text.count(r"\midrule") > 2
+
+
+def full(plant, scale, seeds):
+    """Runs of everything that tables show, with all their metrics, and with videos where accuracies are of videos."""
+    generator = np.random.default_rng(0)
+    metrics = {}
+    for name in table_names():
+        for one in load_table(name).quantities:
+            if isinstance(one, Metric):
+                for model in one.models:
+                    metrics.setdefault((one.dataset, model), set()).add(one.name)
+    for (dataset, model), names in metrics.items():
+        for seed in range(seeds) if is_runnable(scale, dataset, model) else ():
+            run = plant.done(model, seed, scale, dataset, **{name: generator.uniform(30, 90) for name in names})
+            if "top1" in names:
+                plant.scores(run, generator.random((60, 12)), np.arange(60) % 12)
+
+
+def compiled(folder, names, packages=PACKAGES):
+    """What LaTeX says of the pages: each in turn, in a document of the class `article`."""
+    inputs = "\n".join(rf"\typeout{{PAGE {name}}}\input{{{name}.tex}}\clearpage" for name in names)
+    packages = ",".join(packages)
+    document = rf"\documentclass{{article}}\usepackage{{{packages}}}\begin{{document}}{inputs}\end{{document}}"
+    (folder / "all.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    for _ in range(2):  # a longtable knows its widths from the run before
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+    return (folder / "all.log").read_text(encoding="latin-1")
+
+
+def too_wide(log):
+    """Boxes that stick out of the page by more than a point, with the page that they are of."""
+    boxes = re.findall(r"Overfull \\[hv]box \(([\d.]+)pt.*", log)
+    return [box for box in boxes if float(box) > 1] + re.findall(
+        r".*(?:Float too large|Column widths have changed).*", log
+    )
+
+
+needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
+
+
+@needs_latex
+@pytest.mark.parametrize(("scale", "seeds"), [("mini", 1), ("mini", 5), ("paper", 2)])
+def test_latex_compiles(plant, small, scale, seeds):
+    small.failed("tada2d", "50% of {x} & _y_ ^ ~ \\ [gone] <a|b>")
+    small.build()
+    full(plant, Scale(scale), seeds)
+    for name in table_names():
+        build_table(name, Scale(scale), seeds, plant.results, plant.out)
+    build_claims(Scale(scale), seeds, plant.results, plant.out)
+    build_audit(plant.out)
+    build_settings(plant.out)
+    names = ["small", *table_names(), "claims", "audit", "settings"]
+    assert too_wide(compiled(plant.out, names)) == []
+
+
+@needs_latex
+def test_what_is_too_wide_is_seen(tmp_path):
+    (tmp_path / "t.tex").write_text(to_latex(page_of("x", "w" * 90)))
+    assert len(too_wide(compiled(tmp_path, ["t"]))) >= 1
+
+
+@needs_latex
+def test_the_line_of_an_article_is_as_long_as_is_assumed(tmp_path):
+    (tmp_path / "t.tex").write_text(r"\typeout{LINES \the\textwidth\space\the\textheight}")
+    width, height = re.search(r"LINES ([\d.]+)pt ([\d.]+)pt", compiled(tmp_path, ["t"])).groups()
+    assert (float(width), float(height)) == (UPRIGHT, TURNED)
