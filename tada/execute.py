@@ -67,7 +67,7 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "", tensorb
             return
         for fault in remove_damage(run) if group.is_main else ():
             progress.say(fault)
-        if run.scale.renders:
+        if run.scale.on_one_core:
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
         began = time.monotonic()
         try:

@@ -163,11 +163,11 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
 
 
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
-    """What has to be there before a run: in mini, the rendered videos; and the run whose weights it starts from, or
-    whose network gives the features, unless these are given."""
+    """What has to be there before a run: the videos, where they are rendered; and the run whose weights it starts from,
+    or whose network gives the features, unless these are given."""
     run = _run(wildcards)
     _requested.add(run.file(OUTCOME))  # whatever target this run is for
-    rendered = [f"data/mini/{_videos(run)}/manifest.json"] if run.scale.renders else []
+    rendered = [f"{run.scale.rendered_in}/{_videos(run)}/manifest.json"] if run.scale.renders else []
     first = None if _released(run) else _checked(lambda: run.initial)
     return rendered + ([str(first.file("outcome.json"))] if first else [])
 
@@ -216,13 +216,14 @@ def processors(wildcards: SimpleNamespace) -> int:
 
 
 def run_threads(wildcards: SimpleNamespace) -> int:
-    """All processors for a run of full size, which uses all GPUs of this machine: such runs take turns."""
-    return 1 if Scale(wildcards.scale).renders else processors(wildcards)
+    """All processors for a run that uses all GPUs of this machine: such runs take turns."""
+    return 1 if Scale(wildcards.scale).on_one_core else processors(wildcards)
 
 
 def render_spec(wildcards: SimpleNamespace) -> str:
-    """What the mini videos show, as one string that changes when any of it does."""
-    return json.dumps(_checked(lambda: recipes.render_spec(wildcards.dataset)), sort_keys=True)
+    """What the rendered videos of a scale show, as one string that changes when any of it does."""
+    spec = _checked(lambda: recipes.render_spec(wildcards.dataset, wildcards.scale))
+    return json.dumps(spec, sort_keys=True)
 
 
 def model_definition(wildcards: SimpleNamespace) -> str:
@@ -278,7 +279,7 @@ def _is_runnable(dataset: str, model: str) -> bool:
 
 def _data_root(scale: Scale, dataset: str, released: Mapping[str, str] | None = None) -> str:
     if scale.renders:
-        return f"data/mini/{dataset}"
+        return f"{scale.rendered_in}/{dataset}"
     place = _settings["data"].get(dataset) or ""
     if not isinstance(place, dict):
         return place

@@ -309,7 +309,7 @@ def predict(trained: TrainedNetwork, videos: Sequence[Path], progress: Progress)
         videos: video files.
         progress: receives every video.
     """
-    if Scale.named(trained.scale).renders:
+    if Scale.named(trained.scale).on_one_core:
         torch.set_num_threads(1)  # as it was tested
     group, test = ProcessGroup.single(), trained.test
     classes = trained.network.head.classes

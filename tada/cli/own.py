@@ -106,7 +106,8 @@ def _place_of(dataset: str, scale: str) -> str:
     from tada.data.catalog import Place
 
     if Scale.named(scale).renders:
-        return f"data/mini/{dataset}" if Path(f"data/mini/{dataset}").is_dir() else ""
+        rendered = Path(Scale.named(scale).rendered_in, dataset)
+        return str(rendered) if rendered.is_dir() else ""
     file = config_file()
     place = (read_yaml(file).get("data") or {}).get(dataset) or "" if file.exists() else ""
     if isinstance(place, dict):

@@ -108,7 +108,7 @@ def claims(
     results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for claims.md, .tex, .html and .csv.")] = Path("tables"),
 ) -> None:
-    """Judge the paper's sentences by the results that are there, at either scale."""
+    """Judge the paper's sentences by the results that are there, at each scale."""
     from tada.report.pages.sentences import build_claims
 
     problems = build_claims(scale, seeds, results, out)

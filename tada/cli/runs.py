@@ -13,7 +13,10 @@ from tada.cli import completion
 from tada.data.catalog import DATASETS, OWN, RECIPES
 from tada.runs.settings import GROUP, Scale
 
-_SCALES = "mini: rendered data, small networks; paper: the real ones; others: the authors' released networks"
+_SCALES = (
+    "mini: rendered data, small networks; gpu: rendered data, the paper's networks; paper: the real ones; others: the "
+    "authors' released networks"
+)
 
 
 def _scale_of_pages(name: str) -> Scale:
@@ -39,6 +42,11 @@ RunScaleOption = Annotated[
         autocompletion=completion.scales,
         metavar="<str>",
     ),
+]
+
+
+RenderedScaleOption = Annotated[
+    Scale, typer.Option(help="mini or gpu.", parser=Scale.named, autocompletion=completion.scales, metavar="<str>")
 ]
 
 
@@ -104,14 +112,15 @@ def init(
 
 def render(
     dataset: DatasetArgument,
-    out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/mini/DATASET.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/SCALE/DATASET.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+    scale: RenderedScaleOption = Scale.MINI,
 ) -> None:
-    """Render the video files of a mini dataset."""
+    """Render the video files of a dataset, in the layout of the real one."""
     from tada.data import mini
     from tada.runs.recipes import render_spec
 
-    mini.render(out or Path("data/mini") / dataset, render_spec(dataset), workers, dataset)
+    mini.render(out or Path(scale.rendered_in, dataset), render_spec(dataset, scale), workers, dataset)
 
 
 def check_data(
@@ -195,7 +204,7 @@ def run(
     model: ModelArgument,
     scale: RunScaleOption = Scale.MINI,
     seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
-    data: Annotated[str, typer.Option(help="Folder of videos and annotations; by default data/mini/DATASET.")] = "",
+    data: Annotated[str, typer.Option(help="Folder of videos and annotations; rendered: data/SCALE/DATASET.")] = "",
     weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",
     results: ResultsOption = Path("results"),
     processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
@@ -212,7 +221,7 @@ def run(
 
     this = Run(scale, dataset, model, seed, results)
     if this.scale.renders and not data:
-        data = f"data/mini/{this.recipe.videos}"
+        data = f"{this.scale.rendered_in}/{this.recipe.videos}"
     settings = Path(cluster) if cluster else None
     outcome = launch(this, data, attempt, processes, settings, weights, tensorboard)
     if outcome.failed and not record_failure:

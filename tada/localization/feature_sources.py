@@ -421,7 +421,7 @@ def write_features(
     names = [file.stem for file in files]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise TadaError(f"{twice}: two of the videos have this name; write their features to folders of their own")
-    if Scale.named(trained.scale).renders:
+    if Scale.named(trained.scale).on_one_core:
         torch.set_num_threads(1)  # as runs of its scale compute
     about = json.dumps({"network": as_json(trained), "clips": settings.identity()})
     result = Extraction()

@@ -310,7 +310,7 @@ def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFI
     """The recipe of a dataset at a scale, with what differs for networks of the model's number of frames.
 
     Args:
-        scale: "mini", "paper", "first-release" or "later-release".
+        scale: the value of a `Scale`, e.g. "mini".
         dataset: name of the recipe, e.g. "ssv2" or "hacs-localization".
         model: a name of `config/models.yaml`; only its number of frames matters here.
         folder: where `recipes/` and `models.yaml` lie.
@@ -398,21 +398,23 @@ def describe_classes(classes: int | dict[str, int]) -> str:
     return " and ".join(f"{count} {task}" for task, count in classes.items())
 
 
-def render_spec(dataset: str, folder: Path = files.CONFIG) -> dict[str, Any]:
-    """What the mini version of a dataset shows: `data.render` of its recipe, checked.
+def render_spec(dataset: str, scale: str = Scale.MINI, folder: Path = files.CONFIG) -> dict[str, Any]:
+    """What the rendered version of a dataset shows at a scale: `data.render` of its recipe, checked.
 
     Raises:
-        TadaError: unknown dataset, one that has no mini version, or videos that cannot be rendered.
+        TadaError: a scale that renders nothing, an unknown dataset, one that is not rendered, or videos that cannot be.
     """
     from tada.data.mini.rendering import RenderSpec  # PyAV, which other plans need not wait for
 
-    recipes = _load_scale(Scale.MINI, folder)
+    if scale not in (rendered := [one for one in Scale if one.renders]):
+        raise unknown("scale", scale, rendered)
+    recipes, where = _load_scale(scale, folder), f"config/recipes/{scale}.yaml"
     if dataset not in recipes:
-        raise unknown("dataset", dataset, recipes, where="config/recipes/mini.yaml")
+        raise unknown("dataset", dataset, recipes, where=where)
     spec: dict[str, Any] | None = recipes[dataset].get("data", {}).get("render")
     if spec is None:
-        raise TadaError(f"config/recipes/mini.yaml: {dataset}: no data.render, which says what its videos show")
-    RenderSpec.of(spec, where=f"config/recipes/mini.yaml: {dataset}.data.render")
+        raise TadaError(f"{where}: {dataset}: no data.render, which says what its videos show")
+    RenderSpec.of(spec, where=f"{where}: {dataset}.data.render")
     return spec
 
 

@@ -18,10 +18,11 @@ RELEASES = ("first", "later")
 
 
 class Scale(StrEnum):
-    """How large runs are: small networks on rendered videos, the paper's setting, or a release's checkpoints in it; and
-    runs on videos of one's own, of which the paper says nothing."""
+    """How large runs are: small networks on rendered videos, the paper's networks on rendered videos, the paper's
+    setting, or a release's checkpoints in it; and runs on videos of one's own, of which the paper says nothing."""
 
     MINI = "mini"
+    GPU = "gpu"
     PAPER = "paper"
     FIRST_RELEASE = "first-release"
     LATER_RELEASE = "later-release"
@@ -58,8 +59,24 @@ class Scale(StrEnum):
 
     @property
     def renders(self) -> bool:
-        """Whether the videos are rendered here and small: no download, no GPU, and one core a run."""
+        """Whether the videos are rendered here, below `rendered_in`, so that there is nothing to download."""
+        return self in (Scale.MINI, Scale.GPU)
+
+    @property
+    def rendered_in(self) -> str:
+        """Folder of the rendered datasets, relative to where runs are started; a dataset's is below, by its name."""
+        return f"data/{self}"
+
+    @property
+    def on_one_core(self) -> bool:
+        """Whether a run computes on one processor core and no GPU, so that a machine trains as many as it has cores."""
         return self is Scale.MINI
+
+    @property
+    def shown(self) -> str:
+        """What stands over a picture: the scale and, where it is not the paper's own setting, what differs."""
+        differs = {Scale.MINI: "rendered videos, small networks", Scale.GPU: "rendered videos, the paper's networks"}
+        return f"{self} scale ({differs[self]})" if self in differs else f"{Scale.PAPER} scale"
 
     @property
     def gives_verdicts(self) -> bool:

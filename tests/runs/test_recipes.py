@@ -65,6 +65,7 @@ SIGNATURES = {
 
 ALL_SIGNATURES = {
     Scale.MINI: (270, "aef1c8cbaea3e6c10c118561450654945b984192aebe68d216698f0b8077bc8a"),
+    Scale.GPU: (270, "e2fb9c16c6e322065b016fe197deac046a964e13fbef702248884eae1f6cfccc"),
     Scale.PAPER: (270, "f2b927bb2d88944d259d54f4775af10bac5f00cb5cb2d80d0b1dfa9959bd28cc"),
     Scale.FIRST_RELEASE: (5, "d42e7904830e197904237dbd8e45cad7225e14ea3ddd4a8d1631c6610e9b3437"),
     Scale.LATER_RELEASE: (5, "9e121410c6e703ba0f0ea0cccb04b77d15cff10415020eabf67464e67227913f"),
@@ -122,7 +123,7 @@ def test_a_recipe_that_shows_nothing_is_named(dataset, tmp_path):
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/mini.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(TadaError, match=f"mini.yaml: {dataset}: no data.render"):
-        recipes.render_spec(dataset, tmp_path)
+        recipes.render_spec(dataset, folder=tmp_path)
 
 
 CONTRADICTIONS = [
@@ -162,5 +163,24 @@ def test_videos_that_cannot_be_rendered_are_named_when_planned(tmp_path, values,
     content["ssv2"]["data"]["render"].update(values)
     (folder / "recipes/mini.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(TadaError) as error:
-        recipes.render_spec("ssv2", folder)
+        recipes.render_spec("ssv2", folder=folder)
     assert message in str(error.value) and "mini.yaml: ssv2.data.render" in str(error.value)
+
+
+@pytest.mark.parametrize("model", ["tsn", "tada2d-16f", "slowfast-8x8+tada"])
+@pytest.mark.parametrize("dataset", ["ssv2", "k400", "ek100", "hacs"])
+def test_the_gpu_scale_trains_the_papers_networks_as_the_paper_does(dataset, model):
+    here, paper = (recipes.load_recipe(scale, dataset, model) for scale in ("gpu", "paper"))
+    assert here.network == paper.network == {}
+    train, full = here.train, paper.train
+    assert (train.batch_per_device, train.optimizer, train.momentum) == (
+        full.batch_per_device,
+        full.optimizer,
+        full.momentum,
+    )
+    assert train.warmup_epochs / train.epochs == pytest.approx(full.warmup_epochs / full.epochs)
+    if dataset != "hacs":  # AdamW's rate is that of another batch
+        assert train.base_lr / train.batch == pytest.approx(full.base_lr / full.batch)
+    sizes = [(one.train.scale, one.train.crop, one.test.short_side, one.test.crop) for one in (here, paper)]
+    assert sizes == [((128, 160), 112, 128, 128), ((256, 320), 224, 256, 256)]
+    assert train.initial in ("scratch", full.initial) and train.initial != "imagenet"

@@ -248,7 +248,7 @@ def test_table_8_is_planned_from_the_videos_on(project, scale):
     assert code == 0, output
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
     # Of two networks: Kinetics-400, the two datasets that start from it, and localization in either.
-    expected = {"run": "10", "table": "1"} | ({"render_mini": "3"} if scale == "mini" else {})
+    expected = {"run": "10", "table": "1"} | ({"render": "3"} if scale == "mini" else {})
     assert jobs == expected | {"total": str(sum(map(int, expected.values())))}, output
 
 

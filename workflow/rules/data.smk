@@ -1,9 +1,11 @@
-rule render_mini:
-    """Render the small video files of a mini dataset, in the layout of the real one."""
+rule render:
+    """Render the video files of a dataset at a scale without real videos, in the layout of the real one."""
     output:
-        manifest="data/mini/{dataset}/manifest.json",
+        manifest="data/{scale}/{dataset}/manifest.json",
     log:
-        "data/mini/{dataset}.log",
+        "data/{scale}/{dataset}.log",
+    wildcard_constraints:
+        scale="mini|gpu",
     conda:
         "../../environment.yml"
     threads: targets.processors
@@ -12,5 +14,5 @@ rule render_mini:
     params:
         spec=targets.render_spec,
     shell:
-        "python -m tada render {wildcards.dataset} --workers {threads} --out data/mini/{wildcards.dataset} "
-        "2>&1 | tee {log}"
+        "python -m tada render {wildcards.dataset} --scale {wildcards.scale} --workers {threads} "
+        "--out data/{wildcards.scale}/{wildcards.dataset} 2>&1 | tee {log}"

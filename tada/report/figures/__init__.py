@@ -31,7 +31,7 @@ def build_figure(
         results: the folder `results`.
         out: folder of the files.
         data: folder of the figure's dataset (or more about it, see `Place.parse`), whose videos and classes'
-            names some figures show; by default, in mini, the rendered one.
+            names some figures show; by default the rendered one, where there is one.
         specs: folder of the specs.
 
     Returns:
@@ -43,7 +43,7 @@ def build_figure(
     figure = load_figure(name, specs)
     available = Results(results, scale, seeds)
     if not data and available.scale.renders and isinstance(figure, Categories | ActivationMaps):
-        data = f"data/mini/{figure.dataset}"
+        data = f"{scale.rendered_in}/{figure.dataset}"
     with mpl.rc_context(STYLE):
         drawing = _draw(figure, available, data)
         _save(drawing.canvas, out / name, figure, available)

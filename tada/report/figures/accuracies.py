@@ -82,19 +82,19 @@ def _half(value: Value, training: Training) -> float:
 
 
 def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: Scale) -> Canvas:
-    """The picture: one panel, or, in mini, one of what was reproduced and one of what was reported."""
-    mini = scale.renders
-    canvas = Canvas(figsize=(COLUMN_WIDTH, 4.1 if mini else 3.1), layout="constrained")
-    if mini:
+    """The picture: one panel, or, of rendered videos, one of what was reproduced and one of what was reported."""
+    apart = scale.renders
+    canvas = Canvas(figsize=(COLUMN_WIDTH, 4.1 if apart else 3.1), layout="constrained")
+    if apart:
         here, paper = canvas.subplots(2, 1, height_ratios=(2, 1))
-        here.set_title("here: mini scale (rendered videos, small networks)", fontsize="medium", loc="left")
+        here.set_title(f"here: {scale.shown}", fontsize="medium", loc="left")
         paper.set_title("paper: the points that its text reports", fontsize="medium", loc="left")
     else:
         here = paper = canvas.subplots()
     _x_axes(here, drawn)
     handles = _reproduced(here, figure, drawn, baseline)
-    handles[_reported(paper, figure, drawn, label=mini)] = "reported in the paper"
-    if mini:
+    handles[_reported(paper, figure, drawn, label=apart)] = "reported in the paper"
+    if apart:
         _x_axes(paper, drawn, top=False)
         if figure.baseline.reported is not None:
             paper.axhline(float(figure.baseline.reported), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9)

@@ -129,10 +129,10 @@ def _reproduced(
     rows = -(-len(gains) // columns)
     mean = float(np.mean([gain.value for gain in gains]))
     ends = [end for gain in gains for end in (gain.value - gain.half, gain.value + gain.half)]
-    where = "here: mini scale (rendered videos, small networks)"
+    where = f"here: {scale.shown}"
     if scale.gives_verdicts:
         ends += [float(value) for value in (figure.mean, *figure.reported.values())]
-        where = "here: paper scale; ◇ reported in the paper's text"
+        where += "; ◇ reported in the paper's text"
     part.suptitle(where, fontsize="medium", x=0.01, ha="left")
     for column, axes in enumerate(np.atleast_1d(part.subplots(1, columns))):
         shown = gains[column * rows : (column + 1) * rows]

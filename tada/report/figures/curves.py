@@ -70,8 +70,7 @@ def _canvas(figure: Curves, curves: Sequence[Curve], scale: Scale) -> Canvas:
     shown = there or list(figure.datasets)[-1:]
     canvas = Canvas(figsize=(COLUMN_WIDTH, 0.65 + 1.75 * len(shown)), layout="constrained")
     notes = [f"{title}: not there yet" for name, title in figure.datasets.items() if name not in shown]
-    where = "mini scale (rendered videos, small networks)" if scale.renders else "paper scale"
-    canvas.suptitle("; ".join([where, *notes]), fontsize="small", x=0.01, ha="left")
+    canvas.suptitle("; ".join([scale.shown, *notes]), fontsize="small", x=0.01, ha="left")
     for dataset, axes in zip(shown, canvas.subplots(len(shown), 1, squeeze=False)[:, 0], strict=True):
         axes.set_title(figure.datasets[dataset], fontsize="medium", loc="left")
         axes.spines["top"].set_visible(False)

@@ -166,7 +166,6 @@ def _networks(
 def _canvas(
     figure: ActivationMaps, shown: Sequence[ShownVideo], names: Sequence[str], scale: Scale, problems: Sequence[str]
 ) -> Canvas:
-    where = "mini scale (rendered videos, small networks)" if scale.renders else "paper scale"
     if not shown:
         canvas = Canvas(figsize=(PAGE_WIDTH, 1.6), layout="constrained")
         axes = canvas.subplots()
@@ -180,7 +179,7 @@ def _canvas(
     canvas = Canvas(figsize=(PAGE_WIDTH, 0.3 + block * len(shown)))
     total = canvas.get_figheight()
     about = f"Grad-CAM of {figure.layers[scale]} for the right category; beside it, what is predicted over all views"
-    canvas.text(0.005, 1 - 0.12 / total, f"{where}; {about}", va="center")
+    canvas.text(0.005, 1 - 0.12 / total, f"{scale.shown}; {about}", va="center")
     top = total - 0.25
     for one in shown:
         canvas.text(TEXT / PAGE_WIDTH, (top - 0.1) / total, _title(one, names), va="center", fontsize="medium")

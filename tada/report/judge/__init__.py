@@ -32,6 +32,7 @@ class Verdict(StrEnum):
     OFF = "off", "bad", "another number: in other digits, or beyond the noise"
     UNCLEAR = "unclear", "open", "inside the noise, and it may be another number: more seeds are needed"
     MINI = "mini", "", "an accuracy of a mini run, which gets no verdict"
+    GPU = "gpu", "", "an accuracy of a run at gpu scale, which gets no verdict"
     LIBRARY = "library", "", "a peer's network as a library builds it, which gets no verdict"
 
     # of cells and claims without a measurement
@@ -69,7 +70,10 @@ class Verdict(StrEnum):
     ADDS_UP = "adds up", "good", "the printed digits give the printed number, or order of numbers."
 
 
-OF_CELLS = (Verdict.MATCH, Verdict.OFF, Verdict.UNCLEAR, Verdict.MINI, Verdict.LIBRARY, Verdict.FAILED, Verdict.PENDING)
+OF_CELLS = (
+    *(Verdict.MATCH, Verdict.OFF, Verdict.UNCLEAR, Verdict.MINI, Verdict.GPU),
+    *(Verdict.LIBRARY, Verdict.FAILED, Verdict.PENDING),
+)
 
 
 OF_CLAIMS = (

@@ -2,7 +2,7 @@
 
 The paper's accuracy is that of a single training, so the difference to it has the noise of trainings here and there.
 Its 90% interval within the points that count as the same is a match (two tests of 5% each), its 95% interval beside
-zero is not, and else it is unclear. Accuracies are judged at the paper's scale alone: the mini datasets have levels of
+zero is not, and else it is unclear. Accuracies are judged at the paper's scale alone: rendered datasets have levels of
 their own. A parameter or FLOP count matches if it rounds to the printed digits.
 """
 
@@ -118,7 +118,7 @@ def _accuracy(filled: Filled, value: Value, printed: Printed, spreads: SeedSprea
     """
     quantity, tolerance = filled.cell.quantity, filled.cell.tolerance
     if not spreads.scale.gives_verdicts or quantity is None:
-        return replace(filled, verdict=Verdict.MINI)
+        return replace(filled, verdict=Verdict(spreads.scale))
     if tolerance is not None:
         near = abs(float(filled.difference or 0.0)) <= tolerance.value + _ROUNDING
         return replace(filled, verdict=Verdict.MATCH if near else Verdict.OFF)

@@ -197,6 +197,10 @@ SCALE_MEANINGS = {
         "mini: rendered videos and small networks. It can show orderings of rows and signs of differences, never "
         "levels: an accuracy's difference to the paper's says nothing here, so accuracies carry no verdict."
     ),
+    Scale.GPU: (
+        "gpu: rendered videos and the paper's networks at full depth and width, on pictures of half the paper's sides. "
+        "Like mini it can show orderings of rows and signs of differences, never levels; accuracies carry no verdict."
+    ),
     Scale.PAPER: "paper: the paper's datasets, networks and schedules; accuracies carry verdicts.",
     Scale.FIRST_RELEASE: (
         "first-release: the checkpoints of the authors' first release, tested and not trained. A verdict compares with "

@@ -100,7 +100,8 @@ def _provenance(snapshot: Snapshot) -> str:
     about, done = snapshot.about, snapshot.done
     text = f"Measured at **{snapshot.scale} scale**"
     if snapshot.scale.renders:
-        text += " (rendered videos and small networks: orders of rows and signs of differences, never levels)"
+        networks = "small" if snapshot.scale.on_one_core else "the paper's"
+        text += f" (rendered videos and {networks} networks: orders of rows and signs of differences, never levels)"
     if not done:
         return f"{text}; no run is finished yet."
     size = ", ".join(f"{_bytes(count)} of {what}" for what, count in about.bytes.items() if count)
@@ -161,25 +162,27 @@ _CAPTION = (
 
 def _targets(snapshot: Snapshot) -> str:
     scale = snapshot.scale
-    lines = [_target(target) for target in snapshot.read_targets()]
-    heads = ("", "", f"reproduced at {scale}", "match", "off", "unclear", "mini", "time of its runs")
+    unjudged = Verdict(scale) if scale.renders else Verdict.MINI
+    verdicts = (Verdict.MATCH, Verdict.OFF, Verdict.UNCLEAR, unjudged)
+    lines = [_target(target, verdicts) for target in snapshot.read_targets()]
+    heads = ("", "", f"reproduced at {scale}", *verdicts, "time of its runs")
     shown = [place for place in range(len(heads)) if place != (5 if scale.renders else 6)]
     if scale.renders:
-        meaning = "`match`: the paper's count to its digits; `off`: another count; `mini`: an accuracy at mini scale, "
-        meaning += "which gets no verdict"
+        meaning = "`match`: the paper's count to its digits; `off`: another count; "
+        meaning += f"`{unjudged}`: an accuracy at {scale} scale, which gets no verdict"
     else:
         meaning = "`match`: the paper's number; `off`: another; `unclear`: inside the noise, so that it may be either"
     table = _table([heads[place] for place in shown], [[line[place] for place in shown] for line in lines], left=3)
     return f"{table}\n\n{meaning}. Tables share runs, so their times do not add up."
 
 
-def _target(target: Target) -> tuple[str, ...]:
+def _target(target: Target, verdicts: Iterable[Verdict]) -> tuple[str, ...]:
     counts = Counter(target.verdicts)
     return (
         target.title,
         textwrap.shorten(target.about, 75, placeholder=" ..."),
         _reproduced(counts, target.runs, target.done),
-        *(str(counts[verdict] or "") for verdict in (Verdict.MATCH, Verdict.OFF, Verdict.UNCLEAR, Verdict.MINI)),
+        *(str(counts[verdict] or "") for verdict in verdicts),
         rounded_time(target.seconds) if target.done else "",
     )
 

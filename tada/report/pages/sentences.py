@@ -1,6 +1,6 @@
 """The two pages on the paper's sentences.
 
-The claims: sentences as statements on measurements, each with the paper's own numbers, and its verdict at either scale.
+The claims: sentences as statements on measurements, each with the paper's own numbers, and its verdict at each scale.
 The audit: numbers that follow from others of the paper's numbers, recomputed; what does not add up line by line, then,
 a line for each column or sentence, what does.
 """
@@ -41,12 +41,13 @@ CLAIMS_METHOD: tuple[Line, ...] = (
     ),
     (
         "Scales",
-        "mini and paper scale are apart: mini says whether an order of networks shows in a controlled setting.",
+        "mini, gpu and paper scale are apart: mini and gpu say whether an order of networks shows in a controlled "
+        "setting, of small networks and of the paper's.",
     ),
     (
         "By construction",
         "how networks start and what they cost follows from how they are built and counted, at full size and the same "
-        "at both scales. No training can change such a verdict, so these claims are counted apart: an equal start "
+        "at all scales. No training can change such a verdict, so these claims are counted apart: an equal start "
         "tests this suite, and costs test the paper's arithmetic.",
     ),
 )
@@ -66,10 +67,10 @@ AUDITED = {
 
 
 def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
-    """Write `<out>/claims.md`, `.tex`, `.html` and `.csv` from what is under `results`, of both scales.
+    """Write `<out>/claims.md`, `.tex`, `.html` and `.csv` from what is under `results`, of all scales.
 
     Args:
-        scale: the scale whose missing runs are returned; judged are both, mini and paper.
+        scale: the scale whose missing runs are returned; judged are all at which the paper's networks are trained.
         seeds: runs used of each (dataset, model): seeds 0 to seeds - 1.
         results: the folder `results`.
         out: folder of the files.
@@ -112,15 +113,15 @@ def claims_page(
     rules: set[int] = set()
     notes: list[str] = []
     sections = [claim.place.split(",")[0] for claim in claims.claims]
-    for number, (claim, mini, full) in enumerate(zip(claims.claims, *judged.values(), strict=True)):
+    for number, (claim, *found) in enumerate(zip(claims.claims, *judged.values(), strict=True)):
         if number and sections[number] != sections[number - 1]:
             rules.add(number)
-        notes.append(_note(claim, mini, full, paper))
+        notes.append(_note(claim, dict(zip(judged, found, strict=True)), paper))
         own = [margin for statement in claim.holds if (margin := papers_margin(statement, paper)) is not None]
         least = min((margin.value for margin in own), default=None) if len(own) == len(claim.holds) else None
         pieces = [Piece(claim.says, note=number + 1), Piece(claim.place)]
         pieces.append(Piece(EMPTY if least is None else _points(float(least), claim.holds[0])))
-        for one in (mini, full):
+        for one in found:
             pieces += [Piece(margin_text(one.weakest) if one.weakest else ""), Piece(one.verdict)]
         lines.append(tuple(pieces))
     heads = [ColumnHead("Claim", left=True), ColumnHead("Place", left=True), ColumnHead("paper's own margin")]
@@ -195,22 +196,24 @@ def _orders(claims: Claims, available: Mapping[Scale, Results]) -> list[str]:
     return sentences
 
 
-def _note(claim: Claim, mini: Judged, full: Judged, paper: Paper) -> str:
-    """The paper's words, and each statement with its margins."""
+def _note(claim: Claim, judged: Mapping[Scale, Judged], paper: Paper) -> str:
+    """The paper's words, and each statement with its margins; those that no training can change stand once."""
+    by_name = {str(scale) if scale.renders else f"{scale} scale": one for scale, one in judged.items()}
+    if not claim.runs:
+        by_name = {"here": next(iter(judged.values()))}
     parts = [claim.words]
     for number, statement in enumerate(claim.holds):
         text = statement.comparison.shown(_short(statement))
         found = []
         if (own := papers_margin(statement, paper)) is not None:
             found.append(f"paper {_points(float(own.value), statement)}")
-        exact = not claim.runs
-        for name, one in (("here", mini),) if exact else (("mini", mini), ("paper scale", full)):
+        for name, one in by_name.items():
             if one.margins:
                 margin = one.margins[number]
                 found.append(f"{name} {margin_text(margin)}{_seeds(margin)}")
         parts.append(f"{text}" + (f": {'; '.join(found)}" if found else ""))
     text = ". ".join([parts[0], "; ".join(parts[1:])]) + "."
-    power = [f"at {name} scale {_power(one)}" for name, one in (("mini", mini), ("paper", full)) if _power(one)]
+    power = [f"at {scale} scale {_power(one)}" for scale, one in judged.items() if _power(one)]
     return " ".join([text, *(f"Undecided {one}." for one in power), claim.note]).strip()
 
 

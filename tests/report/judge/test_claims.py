@@ -384,4 +384,4 @@ def test_page(plant, monkeypatch):
     assert (overall["seeds"], float(overall["freedom"]) > 20) == ("1", True)
     undecided = frame[(frame["verdict"] == "undecided") & (frame["noise"] == "videos and training")]
     assert (undecided["detectable"].astype(float) > 5).all() and len(undecided)
-    assert set(frame["scale"]) == {"any", "mini", "paper"}
+    assert set(frame["scale"]) == {"any", "mini", "gpu", "paper"}
