@@ -8,14 +8,14 @@ the same expressions are evaluated on what was measured.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import combinations
 from pathlib import Path
 
-from tada.report.judge import Verdict
+from tada.report.judge import Verdict, among_others
 from tada.report.judge.cells import Filled, Key
-from tada.report.judge.noise import UNKNOWN, Estimate, Training, holm, ranked, weighted_sum
+from tada.report.judge.noise import LEVEL, UNKNOWN, Estimate, Training, holm, ranked, weighted_sum
 from tada.report.judge.training import SeedSpreads, seed_spreads
 from tada.report.measure.results import Line
 from tada.report.measure.values import Value
@@ -30,7 +30,7 @@ ENOUGH = 4
 
 
 SHOWN = 10
-"""How many pairs of rows in another order are named, first those that are furthest apart in the paper."""
+"""How many pairs of rows in another order are named where there is no room for all, first those that are decided."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,25 @@ class Compared:
         """Mean over the seeds; of a value that is there."""
         return float(self.value.mean or 0.0)
 
+    @property
+    def name(self) -> str:
+        """Its networks' names, by which claims name it, too."""
+        metric = self.filled.cell.quantity
+        return " & ".join(metric.models) if isinstance(metric, Metric) else self.row
+
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows of which the paper has `better` above `worse`, and by how much it is above here, with its noise."""
+    """Two rows of which the paper has `better` above `worse`, and by how much it is above here, with its noise.
+
+    `verdict` says whether it holds here, decided together with all `among` pairs of the column.
+    """
 
     better: Compared
     worse: Compared
     estimate: Estimate
+    verdict: Verdict = Verdict.UNDECIDED
+    among: int = 1
 
     @property
     def reported(self) -> float:
@@ -72,18 +83,101 @@ class Pair:
         """How probable so large a difference here, either way, is between equal networks."""
         return min(1.0, 2 * min(self.estimate.p_above, self.estimate.p_below))
 
-    def __str__(self) -> str:
-        reported, here = (show(number, 1, signed=True) for number in (self.reported, self.estimate.value))
+    @property
+    def turned(self) -> bool:
+        """Whether `better` is not above `worse` here, be it by chance."""
+        return self.estimate.value <= 0
+
+    @property
+    def speaks_for(self) -> Verdict:
+        """What it says if it is no chance."""
+        return Verdict.FAILS if self.turned else Verdict.HOLDS
+
+    @property
+    def alone(self) -> Verdict:
+        """What it would be, were it the only pair."""
+        return self.speaks_for if self.chance <= LEVEL else Verdict.UNDECIDED
+
+    @property
+    def said(self) -> str:
+        """The verdict and, where the other pairs change it, what it would be without them."""
+        return among_others(self.verdict, self.alone, f"{self.among} pairs")
+
+    @property
+    def name(self) -> str:
+        """As the paper has it, in the words of a claim, e.g. "tada2d > tsn"."""
+        return f"{self.better.name} > {self.worse.name}"
+
+    @property
+    def margin(self) -> str:
+        """By how much it is so here and its interval, e.g. "−10.0 [−13.0, −7.0]"."""
+        here = show(self.estimate.value, 1, signed=True)
         if self.estimate.noise == UNKNOWN:
-            return f"{self.better.row} above {self.worse.row} (paper {reported}, here {here}, noise unknown)"
+            return f"{here}, noise unknown"
         low, high = (show(end, 1, signed=True) for end in self.estimate.interval())
-        return f"{self.better.row} above {self.worse.row} (paper {reported}, here {here} [{low}, {high}])"
+        return f"{here} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        return f"{self.name} (paper {show(self.reported, 1, signed=True)}, here {self.margin}) {self.said}"
 
 
-def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> list[str]:
-    """Sentences on the order of each accuracy column's rows and on the signs of the differences."""
+DECIDED_TOGETHER: Line = (
+    "Pairs of rows",
+    "holds: as in the paper, beyond the noise; fails: turned around, beyond the noise; undecided: inside it. All pairs "
+    "of a column are decided together (Holm's procedure), so any of them is wrong with a probability of 5% at most. "
+    "Of many pairs of equal networks some intervals lie beside zero by chance, so more is asked of each: a pair whose "
+    "interval is beside zero can be undecided, and then the page says what it would be alone. A claim on the same pair "
+    "has the same name and margin; it is decided among the claims instead, and its verdict may be another one.",
+)
+"""What a reader has to know of the verdicts on pairs."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How the rows of a column stand, or those of several columns with few rows.
+
+    `pairs` are all to which the paper gives different numbers. `rows` are those of one column, the paper's best first,
+    and `correlation` says in words how their ranks agree with the paper's.
+    """
+
+    column: str
+    pairs: tuple[Pair, ...]
+    rows: tuple[Compared, ...] = ()
+    correlation: str = ""
+
+    @property
+    def turned(self) -> list[Pair]:
+        """The pairs that do not stand as in the paper, first those that are decided, then by the paper's difference."""
+        found = [pair for pair in self.pairs if pair.turned]
+        return sorted(found, key=lambda pair: (pair.verdict != Verdict.FAILS, -pair.reported))
+
+    @property
+    def counted(self) -> str:
+        """How many pairs stand as in the paper, and how many of them beyond the noise."""
+        held = sum(pair.verdict == Verdict.HOLDS for pair in self.pairs)
+        right = f"{len(self.pairs) - len(self.turned)} of {len(self.pairs)} pairs of rows stand in the paper's order"
+        return f"{self.column}: {right}{self.correlation}, {held} of them beyond the noise."
+
+    @property
+    def counted_turned(self) -> str:
+        """How many do not, without naming them; empty if all do."""
+        against = sum(pair.verdict == Verdict.FAILS for pair in self.pairs)
+        count = len(self.turned)
+        not_so = "1 pair does" if count == 1 else f"{count} pairs do"
+        return f"{not_so} not, {against} beyond the noise" if count else ""
+
+    def __str__(self) -> str:
+        if not self.turned:
+            return self.counted
+        named = "; ".join(map(str, self.turned[:SHOWN]))
+        more = f"; and {len(self.turned) - SHOWN} more" if len(self.turned) > SHOWN else ""
+        return f"{self.counted} {self.counted_turned}: {named}{more}."
+
+
+def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> list[Order]:
+    """The order of each accuracy column's rows."""
     spreads = _spreads(cells, scale)
-    sentences, rest = [], []
+    orders, rest = [], []
     for column in table.columns:
         by_metric: dict[str, list[Compared]] = defaultdict(list)
         for row in table.rows:
@@ -96,10 +190,11 @@ def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> li
                 continue
             header = f"{column.over} {column.header}".strip()
             correlation = f" (rank correlation {_correlation(rows, spreads)}, {len(rows)} rows)"
-            sentences.append(_order(header, _pairs(rows, spreads), correlation))
+            best_first = sorted(rows, key=lambda one: -one.reported)
+            orders.append(Order(header, _decided(_pairs(rows, spreads)), tuple(best_first), correlation))
     if rest:
-        sentences.append(_order("Columns of fewer than four measured rows", rest, ""))
-    return sentences + _signs(table, cells)
+        orders.append(Order("Columns of fewer than four measured rows", _decided(rest)))
+    return orders
 
 
 def _spreads(cells: Mapping[Key, Filled], scale: Scale) -> SeedSpreads:
@@ -159,25 +254,17 @@ def _correlation(rows: Sequence[Compared], spreads: SeedSpreads) -> str:
     return f"{found.value:.2f}, {interval}"
 
 
-def _order(header: str, found: Sequence[Pair], correlation: str) -> str:
-    """How many pairs stand as in the paper; those that do not, first those whose turn is no chance.
-
-    All pairs of a column are decided together.
-    """
-    beyond = holm([pair.chance for pair in found])
-    turned = [(pair, sure) for pair, sure in zip(found, beyond, strict=True) if pair.estimate.value <= 0]
-    turned.sort(key=lambda one: (not one[1], -one[0].reported))
-    against = sum(sure for _, sure in turned)
-    text = f"{header}: {len(found) - len(turned)} of {len(found)} pairs of rows stand in the paper's order{correlation}"
-    text += f", {sum(beyond) - against} of them beyond the noise."
-    if not turned:
-        return text
-    said = [f"{pair}{'' if sure else ' within noise'}" for pair, sure in turned[:SHOWN]]
-    more = f"; and {len(turned) - SHOWN} more" if len(turned) > SHOWN else ""
-    return f"{text} The paper has, and it is not so here, {against} of them beyond the noise: {'; '.join(said)}{more}."
+def _decided(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs with their verdicts, decided together by Holm's procedure."""
+    sure = holm([pair.chance for pair in pairs])
+    return tuple(
+        replace(pair, verdict=pair.speaks_for if decided else Verdict.UNDECIDED, among=len(pairs))
+        for pair, decided in zip(pairs, sure, strict=True)
+    )
 
 
-def _signs(table: Table, cells: Mapping[Key, Filled]) -> list[str]:
+def signs_of_differences(table: Table, cells: Mapping[Key, Filled]) -> list[str]:
+    """A sentence for each column of differences: how many have the paper's sign."""
     headers = {column.name: column.header for column in table.columns}
     by_column: dict[str, list[Compared]] = defaultdict(list)
     for row, cell in table.cells():

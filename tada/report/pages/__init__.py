@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tada.report.judge.remarks import Order
 from tada.report.measure.results import Line
 from tada.runs.settings import Scale
 
@@ -33,11 +34,15 @@ class ColumnHead:
 
 @dataclass(frozen=True)
 class Grid:
-    """Lines of cells, one cell under each heading; a rule stands above the lines whose numbers are in `rules`."""
+    """Lines of cells, one cell under each heading; a rule stands above the lines whose numbers are in `rules`.
+
+    `stacked`: the lines between two rules are one row of the paper, and stay together.
+    """
 
     heads: tuple[ColumnHead, ...]
     lines: tuple[tuple[Piece, ...], ...]
     rules: frozenset[int] = frozenset()
+    stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,9 @@ class Page:
     """A page ready to be written.
 
     `name` is that of its files. `scale` is None if it holds results of no run, or of both scales. `notes` are numbered
-    from 1, as cells refer to them. `order` says how rows stand, `footer` what a reader needs to judge the numbers, each
-    line with what it is about. `data` has one line for each number or statement, in full precision.
+    from 1, as cells refer to them. `orders` say how rows stand, `remarks` what else there is to say of that, `footer`
+    what a reader needs to judge the numbers, each line with what it is about. `data` has one line for each number or
+    statement, in full precision.
     """
 
     name: str
@@ -56,9 +62,15 @@ class Page:
     grid: Grid
     scale: Scale | None = None
     notes: tuple[str, ...] = ()
-    order: tuple[str, ...] = ()
+    orders: tuple[Order, ...] = ()
+    remarks: tuple[str, ...] = ()
     footer: tuple[Line, ...] = ()
     data: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """How rows stand in sentences alone, which name few of the pairs that are turned."""
+        return (*map(str, self.orders), *self.remarks)
 
     @property
     def source(self) -> str:

@@ -17,8 +17,10 @@ from tabulate import tabulate
 
 from tada.base.files import remove_leftovers, write_text
 from tada.report.judge import Verdict
+from tada.report.judge.remarks import Order
 from tada.report.pages import ColumnHead, Page, Piece
 from tada.report.pages.latex import to_latex
+from tada.report.paper.printed import show
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -36,8 +38,14 @@ def to_markdown(page: Page, folder: Path) -> str:
     parts = [f"# {page.heading}", f"{_escaped(page.caption)} ({_escaped(page.place)})", table]
     if page.notes:
         parts.append("\n".join(f"{_raised(n)} {_escaped(note)}  " for n, note in enumerate(page.notes, start=1)))
-    if page.order:
-        parts.append("**Order of rows**\n\n" + "\n".join(f"- {_escaped(sentence)}" for sentence in page.order))
+    if page.orders or page.remarks:
+        parts.append("**Order of rows**")
+    for order in page.orders:
+        parts.append(_escaped(f"{order.counted} {order.counted_turned}:" if order.turned else order.counted))
+        if order.turned:
+            parts.append(_turned(order))
+    if page.remarks:
+        parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in page.remarks))
     if page.footer:
         parts.append("\n".join(f"- **{label}**: {_escaped(text)}" for label, text in page.footer))
     targets = {
@@ -46,6 +54,17 @@ def to_markdown(page: Page, folder: Path) -> str:
     if targets:  # by reference, so that a link does not widen its column
         parts.append("\n".join(f"{name}: {target}" for name, target in targets.items()))
     return "\n\n".join(parts) + "\n"
+
+
+def _turned(order: Order) -> str:
+    """The pairs that do not stand as in the paper."""
+    lines = [
+        [_escaped(text) for text in (pair.name, show(pair.reported, 1, signed=True), pair.margin, pair.said)]
+        for pair in order.turned
+    ]
+    heads = ("in the paper", "paper", "here, 95% interval", "verdict")
+    align = ("left", "right", "right", "left")
+    return tabulate(lines, headers=heads, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
 def _heading(heads: tuple[ColumnHead, ...], place: int) -> str:

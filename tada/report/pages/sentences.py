@@ -7,6 +7,7 @@ a line for each column or sentence, what does.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -15,7 +16,7 @@ import pandas as pd
 from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict, count_verdicts
 from tada.report.judge.cells import fill
 from tada.report.judge.noise import EXACT, UNKNOWN
-from tada.report.judge.remarks import order_of_rows
+from tada.report.judge.remarks import Order, order_of_rows, signs_of_differences
 from tada.report.judge.sentences import Judged, Margin, Recomputed, judge_claims, papers_margin, recompute
 from tada.report.measure.results import DONE, Line, Results, provenance
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
@@ -129,6 +130,7 @@ def claims_page(
         heads += [ColumnHead("margin", over=f"{name} scale"), ColumnHead("verdict", over=f"{name} scale", left=True)]
     counted = [f"At {name} scale: {count_trained(found)}." for name, found in judged.items() if _any_trained(found)]
     counted += [f"By construction: {text}." for text in {count_built(found) for found in judged.values()} if text]
+    orders, remarks = _orders(claims, available)
     return Page(
         name="claims",
         title=claims.title,
@@ -136,7 +138,8 @@ def claims_page(
         place=claims.place,
         grid=Grid(tuple(heads), tuple(lines), frozenset(rules)),
         notes=tuple(notes),
-        order=tuple(_orders(claims, available)),
+        orders=tuple(orders),
+        remarks=tuple(remarks),
         footer=(
             *CLAIMS_METHOD,
             *_sources(judged),
@@ -185,15 +188,21 @@ def _about(claims: Claims, available: Mapping[Scale, Results]) -> list[Line]:
     return lines
 
 
-def _orders(claims: Claims, available: Mapping[Scale, Results]) -> list[str]:
-    """How the rows of the tables that the spec names stand, at each scale that has runs."""
-    sentences = []
+def _orders(claims: Claims, available: Mapping[Scale, Results]) -> tuple[list[Order], list[str]]:
+    """How the rows of the tables that the spec names stand, at each scale that has runs, and what else to say of it."""
+    orders: list[Order] = []
+    remarks: list[str] = []
     for name in claims.correlations:
         table = load_table(name)
-        found = {scale: order_of_rows(table, fill(table, results), scale) for scale, results in available.items()}
-        orders = [f"{table.title}, {scale} scale: {text}" for scale, texts in found.items() for text in texts]
-        sentences += orders or [f"{table.title}: no row is measured yet."]
-    return sentences
+        before = len(orders)
+        for scale, results in available.items():
+            cells = fill(table, results)
+            at = f"{table.title}, {scale} scale"
+            orders += [replace(one, column=f"{at}: {one.column}") for one in order_of_rows(table, cells, scale)]
+            remarks += [f"{at}: {text}" for text in signs_of_differences(table, cells)]
+        if len(orders) == before:
+            remarks.append(f"{table.title}: no row is measured yet.")
+    return orders, remarks
 
 
 def _note(claim: Claim, judged: Mapping[Scale, Judged], paper: Paper) -> str:

@@ -415,11 +415,10 @@ def _size(folder: Path) -> int:
 def _orders(wanted: Wanted, cells: Mapping[str, Mapping[Key, Filled]], scale: Scale) -> pd.DataFrame:
     """What is said first of the order of the rows of those tables whose order is compared."""
     lines = [
-        (table.name, table.title, sentence.partition(" The paper has")[0])
+        (table.name, table.title, order.counted)
         for table in wanted.tables
         if table.name in wanted.claims.correlations
-        for sentence in order_of_rows(table, cells[table.name], scale)
-        if not sentence.startswith("Δ")
+        for order in order_of_rows(table, cells[table.name], scale)
     ]
     return pd.DataFrame(lines, columns=["table", "title", "sentence"])
 

@@ -11,9 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from tada.report.judge import Verdict
 from tada.report.judge.cells import Filled, Key, fill, problems
 from tada.report.judge.noise import UNKNOWN, weighted_sum
-from tada.report.judge.remarks import noise_of_accuracies, numbers_of_text, order_of_rows
+from tada.report.judge.remarks import (
+    DECIDED_TOGETHER,
+    noise_of_accuracies,
+    numbers_of_text,
+    order_of_rows,
+    signs_of_differences,
+)
 from tada.report.judge.training import metrics_of, seed_spreads
 from tada.report.measure.results import Results
 from tada.report.measure.values import Value, measure
@@ -68,6 +75,7 @@ def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> P
     """The page of a table whose cells are filled from `results`."""
     notes = Notes()
     grid = _grid(table, cells, notes)
+    orders = order_of_rows(table, cells, results.scale)
     return Page(
         name=table.name,
         title=table.title,
@@ -76,9 +84,11 @@ def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> P
         grid=grid,
         scale=results.scale if table.runs else None,
         notes=notes.texts,
-        order=tuple(order_of_rows(table, cells, results.scale)),
+        orders=tuple(orders),
+        remarks=tuple(signs_of_differences(table, cells)),
         footer=(
             *([("Reading", table.reading)] if table.reading else []),
+            *([DECIDED_TOGETHER] if orders else []),
             *numbers_of_text(table, cells, results.scale),
             *noise_of_accuracies(cells, results.scale),
             *footer(table, results),
@@ -103,7 +113,7 @@ def _grid(table: Table, cells: Mapping[Key, Filled], notes: Notes) -> Grid:
             new = [(*line, name) for line, name in zip(new, names, strict=True)]
         lines += new
     heads = _heads(table.columns, stacked) + ((ColumnHead("model", left=True),) if table.runs else ())
-    return Grid(heads, tuple(lines), frozenset(rules))
+    return Grid(heads, tuple(lines), frozenset(rules), stacked)
 
 
 def _heads(columns: tuple[Column, ...], stacked: bool) -> tuple[ColumnHead, ...]:
@@ -134,7 +144,7 @@ def _beside(table: Table, filled: dict[str, Filled], notes: Notes) -> tuple[Piec
             pieces.append(_text(cell, notes))
         elif cell.verdict:
             pieces += [Piece(cell.reported), _here(cell, notes)]
-            pieces += [Piece(cell.shown_difference or EMPTY), Piece(cell.verdict)]
+            pieces += [Piece(_difference(cell) or EMPTY), Piece(cell.verdict)]
         else:
             state = "cited" if cell.kind == "cited" else ""
             pieces += [_text(cell, notes), Piece(), Piece(), Piece(state)]
@@ -188,7 +198,12 @@ def _here(cell: Filled, notes: Notes) -> Piece:
 
 def _judged(cell: Filled) -> str:
     """Verdict and difference in one piece, e.g. "match −0.3"; a text or an unfinished run has a verdict only."""
-    return f"{cell.verdict} {cell.shown_difference}".strip() if cell.difference else str(cell.verdict)
+    return f"{cell.verdict} {_difference(cell)}".strip() if cell.difference else str(cell.verdict)
+
+
+def _difference(cell: Filled) -> str:
+    """The difference to the paper; nothing where levels are not the paper's, so that it would say nothing."""
+    return "" if cell.verdict in (Verdict.MINI, Verdict.GPU) else cell.shown_difference
 
 
 COLUMNS = (

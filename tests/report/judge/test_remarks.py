@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tada.report.judge import Verdict
 from tada.report.judge.cells import fill
-from tada.report.judge.remarks import order_of_rows
+from tada.report.judge.remarks import order_of_rows, signs_of_differences
 from tada.report.measure.results import Results
 from tada.report.paper.tables import TABLES, load_table
 from tada.runs.settings import Scale
@@ -26,8 +27,8 @@ SPEC = """\
 """
 
 
-def sentences(plant, by_seed, samples=False):
-    """What is said of rows with these accuracies; with `samples`, the first of 400 videos are right."""
+def filled(plant, by_seed, samples=False):
+    """The table of rows with these accuracies; with `samples`, the first of 400 videos are right."""
     plant.spec(SPEC)
     for seed, values in enumerate(by_seed):
         for model, value in zip(MODELS, values, strict=True):
@@ -36,7 +37,13 @@ def sentences(plant, by_seed, samples=False):
             elif value is not None:
                 plant.done(model, seed, top1=value)
     table = load_table("small", plant.specs)
-    return order_of_rows(table, fill(table, Results(plant.results, Scale.MINI, len(by_seed))), Scale.MINI)
+    return table, fill(table, Results(plant.results, Scale.MINI, len(by_seed)))
+
+
+def sentences(plant, by_seed, samples=False):
+    """What is said of them in sentences alone."""
+    table, cells = filled(plant, by_seed, samples)
+    return [*map(str, order_of_rows(table, cells, Scale.MINI)), *signs_of_differences(table, cells)]
 
 
 def test_the_papers_order(plant):
@@ -52,10 +59,10 @@ def test_what_is_turned_around_is_named(plant, steady):
     order, signs = sentences(plant, [(40.0, 30.0, 95.0, 94.0)], samples=True)
     # Ranks 2 1 4 3 against 1 2 3 4: 1 - 6 * 4 / (4 * 15)
     assert "4 of 6 pairs of rows stand in the paper's order (rank correlation 0.60, 95% interval 0.60 to " in order
-    assert "4 of them beyond the noise. The paper has, and it is not so here, 1 of them beyond the noise: " in order
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −10.0 [−13.0, −7.0])" in order
+    assert "4 of them beyond the noise. 2 pairs do not, 1 beyond the noise: " in order
+    assert "tsn+lin-k1 > tsn (paper +5.5, here −10.0 [−13.0, −7.0]) fails" in order
     # 4 of 400 videos to 0: as with McNemar's exact test, no decision
-    assert "tsn+tada above tsn+lin-k3 (paper +2.7, here −1.0 [−2.2, +0.2]) within noise" in order
+    assert "tsn+tada > tsn+lin-k3 (paper +2.7, here −1.0 [−2.2, +0.2]) undecided." in order
     assert "2 of 3" in signs
     assert "not: tsn+lin-k1 (paper +5.5, here −10.0)" in signs
 
@@ -63,26 +70,38 @@ def test_what_is_turned_around_is_named(plant, steady):
 def test_noise_of_training(plant):
     """Eight points of 400 videos are beyond the videos' noise, and inside that of two single trainings."""
     order, _ = sentences(plant, [(40.0, 32.0, 95.0, 96.0)], samples=True)
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −8.0 [−15.8, −0.2]) within noise" in order
+    assert "tsn+lin-k1 > tsn (paper +5.5, here −8.0 [−15.8, −0.2]) undecided among 6 pairs (alone: fails)" in order
     seeds = [(40.0, 32.0, 95.0, 96.0), (41.0, 33.0, 95.5, 96.0), (40.5, 31.5, 95.0, 96.0)]
     order, _ = sentences(plant, seeds, samples=True)
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −8.3 [" in order
-    assert "1 of them beyond the noise: tsn+lin-k1 above tsn" in order
+    assert "tsn+lin-k1 > tsn (paper +5.5, here −8.3 [" in order
+    assert "1 pair does not, 1 beyond the noise: tsn+lin-k1 > tsn" in order
 
 
 @pytest.mark.parametrize(("others", "decided"), [((39.0, 39.5), False), ((None, None), True)])
 def test_pairs_are_decided_together(plant, steady, others, decided):
     """Six videos to none decide alone, as McNemar's test says (p = 0.03), and not among six pairs."""
-    order, *_ = sentences(plant, [(40.0, 38.5, *others)], samples=True)
-    said = "tsn+lin-k1 above tsn (paper +5.5, here −1.5 [−2.9, −0.1])"
-    assert said in order
-    assert (f"{said} within noise" in order) != decided
+    order, *_ = order_of_rows(*filled(plant, [(40.0, 38.5, *others)], samples=True), Scale.MINI)
+    pair = next(one for one in order.pairs if one.name == "tsn+lin-k1 > tsn")
+    assert (pair.margin, pair.alone) == ("−1.5 [−2.9, −0.1]", Verdict.FAILS)
+    assert pair.said == ("fails" if decided else "undecided among 6 pairs (alone: fails)")
+
+
+def test_an_order_has_its_rows_and_all_their_pairs(plant, steady):
+    (order,) = order_of_rows(*filled(plant, [(40.0, 30.0, 95.0, 94.0)], samples=True), Scale.MINI)
+    assert [row.row for row in order.rows] == ["tsn+tada", "tsn+lin-k3", "tsn+lin-k1", "tsn"]
+    verdicts = {pair.name: str(pair.verdict) for pair in order.pairs}
+    clear = {f"{better} > {worse}" for better in ("tsn+lin-k3", "tsn+tada") for worse in ("tsn", "tsn+lin-k1")}
+    assert verdicts == dict.fromkeys(clear, "holds") | {
+        "tsn+lin-k1 > tsn": "fails",
+        "tsn+tada > tsn+lin-k3": "undecided",
+    }
+    assert [pair.name for pair in order.turned] == ["tsn+lin-k1 > tsn", "tsn+tada > tsn+lin-k3"]
 
 
 def test_noise_that_nothing_tells_is_said_to_be_unknown(plant):
     order, _ = sentences(plant, [(40.0, 30.0, 95.0, 96.0)])
     assert "(rank correlation 0.80, noise unknown, 4 rows)" in order
-    assert "tsn+lin-k1 above tsn (paper +5.5, here −10.0, noise unknown) within noise" in order
+    assert "tsn+lin-k1 > tsn (paper +5.5, here −10.0, noise unknown) undecided" in order
 
 
 @pytest.mark.parametrize("equal", [50.0])

@@ -24,7 +24,7 @@ def example(**changes):
     )
     grid = Grid(heads, lines, frozenset([1]))
     values = {"name": "t", "title": "Table 0", "scale": Scale.MINI, "caption": "Small.", "place": "here", "grid": grid}
-    values |= {"notes": ("why <so>",), "order": ("One.",), "footer": (("Code", "commit 1"),)}
+    values |= {"notes": ("why <so>",), "remarks": ("One.",), "footer": (("Code", "commit 1"),)}
     return Page(**{**values, **changes})
 
 
@@ -54,7 +54,7 @@ def test_notes_are_linked_and_told_apart_on_a_page_of_several_tables():
 
 
 def test_parts_that_a_page_lacks_are_left_out():
-    text = to_html(example(notes=(), order=(), footer=(), scale=None))
+    text = to_html(example(notes=(), remarks=(), footer=(), scale=None))
     assert "<h1>Table 0</h1>" in text
     assert not {"<dl>", "<ul>", "<ol"} & {part for part in ("<dl>", "<ul>", "<ol") if part in text}
 

@@ -28,7 +28,7 @@ def test_markdown_has_the_papers_rows_and_columns(small):
         "match",
         "32.0",
         "40.0",
-        "+8.0",
+        "–",
         "mini",
         "-",
         "",
@@ -36,7 +36,7 @@ def test_markdown_has_the_papers_rows_and_columns(small):
         "",
         "tsn",
     ]
-    assert tada2d[5:] == ["63.8", "90.3", "+26.5", "mini", "+31.8", "+50.3", "+18.5", "mini", "tada2d"]
+    assert tada2d[5:] == ["63.8", "90.3", "–", "mini", "+31.8", "+50.3", "–", "mini", "tada2d"]
     assert peer == ["Peer (2020)", "10M", "", "", "cited", "60.0", "", "", "cited", "+1.0", "", "", "cited", ""]
 
 
