@@ -6,6 +6,7 @@ A process that works alone is a group of one, and every exchange is the identity
 import os
 import platform
 import resource
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tada.base import TadaError
@@ -101,6 +102,43 @@ class ProcessGroup:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, precision))
 
+    def place(self, model: nn.Module) -> None:
+        """Move a model to this process's device; on a GPU in the memory format in which it convolves fastest."""
+        model.to(self.device)
+        if self.device.type == "cuda":
+            for weight in (parameter for parameter in model.parameters() if parameter.dim() == 5):
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+
+    def moved(self, batches: Iterator[T]) -> Iterator[T]:
+        """Batches (see `move`) on this process's device; a GPU gets one while it computes with the one before."""
+        if self.device.type != "cuda":
+            yield from map(self.move, batches)
+            return
+        beside = torch.cuda.Stream(self.device)
+        for batch in batches:
+            with torch.cuda.stream(beside):
+                there = self.move(batch)
+            now = torch.cuda.current_stream(self.device)
+            now.wait_stream(beside)
+            for tensor in _tensors(there):
+                tensor.record_stream(now)  # whose memory may serve again once this stream is done with it
+            yield there
+
+    def mark(self) -> Any:
+        """A point in time of what this process's device computes, for `seconds_between`."""
+        if self.device.type != "cuda":
+            return time.monotonic()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def seconds_between(self, first: Any, second: Any) -> float:
+        """Seconds from one `mark` to a later one; waits until the device has come there."""
+        if self.device.type != "cuda":
+            return second - first
+        second.synchronize()
+        return first.elapsed_time(second) / 1e3
+
     def move(self, value: Any) -> Any:
         """A tensor, or tensors in a dict, list or tuple, on this process's device."""
         if isinstance(value, dict):
@@ -173,6 +211,15 @@ class ProcessGroup:
         if self.any(stopped is not None)[0]:
             raise stopped or Interrupted("stopped with the main process, which has saved its state")
         return result
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Those in nested dicts, lists and tuples."""
+    if isinstance(value, Tensor):
+        yield value
+        return
+    for part in value.values() if isinstance(value, dict) else value:
+        yield from _tensors(part)
 
 
 def environment() -> Environment:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, SupportsFloat, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -74,20 +74,23 @@ class Progress:
         if self._bar:
             self._bar.update(self._task, description=f"{self.title} {phase}", total=total, completed=done)
 
-    def step(self, done: int, **facts: float) -> None:
-        """`done` units are finished; `facts` (loss, epoch, ...) are shown and noted."""
-        self.facts.update(facts)
+    def step(self, done: int, **facts: SupportsFloat) -> None:
+        """`done` units are finished; `facts` (loss, epoch, ...) are shown and noted now and then.
+
+        They are read only then, or at every step for TensorBoard: a fact may be a scalar that a GPU is still computing.
+        """
         if self.board:
-            self.board.step(done, facts)
+            self.board.step(done, {name: float(value) for name, value in facts.items()})
         now = time.monotonic()
         if self._bar:
             self._bar.update(self._task, completed=done)
         elif now - self._printed > LINE_SECONDS:
             self._printed = now
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+            shown = ", ".join(f"{name} {float(value):.4g}" for name, value in facts.items())
             self.say(f"{self.phase} {done}/{self.total}, {hours_and_minutes(self._left(done, now))} left; {shown}")
         if self.status and now - self._noted > STATUS_SECONDS:
             self._noted = now
+            self.facts.update({name: float(value) for name, value in facts.items()})
             note = ProgressNote(self.phase, done, self.total, self._left(done, now), time.time(), dict(self.facts))
             with suppress(DiskError):
                 typed_json.save(self.status, note)
@@ -151,7 +154,7 @@ class Silent(Progress):
     def start(self, total: int, done: int = 0, unit: str = "step", phase: str = "training") -> None:
         """Nothing."""
 
-    def step(self, done: int, **facts: float) -> None:
+    def step(self, done: int, **facts: SupportsFloat) -> None:
         """Nothing."""
 
     def epoch(self, epoch: int, epochs: int, row: dict[str, float]) -> None:

@@ -109,6 +109,7 @@ def load_state(
         if optimizer is not None:
             optimizer.load_state_dict(content["optimizer"])
             _check_shapes(optimizer)
+            _lay_out(optimizer)
     except Exception as error:  # of another network, it shows as one of many kinds of error
         model.load_state_dict(before[0])
         if optimizer is not None:
@@ -157,6 +158,14 @@ def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
         for name, value in memory.items():
             if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
                 raise ValueError(f"{name} is of shape {list(value.shape)} for weights {list(parameter.shape)}")
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's memory the layout of the parameters, where it was saved on another kind of device."""
+    for parameter, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                memory[name] = torch.empty_like(parameter).copy_(value)
 
 
 def set_initial_weights(model: Network, run: Run, imagenet: Path | None) -> Initial:

@@ -13,7 +13,6 @@ What differs from network to network, its data, its loss and its curves, is an `
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,17 +26,14 @@ from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted, loader_fault
 from tada.base.progress import Progress
 from tada.runs.checkpoints import TrainingState, resume, save_state
+from tada.runs.step import Figures, Supply, TrainingStep, check_weights
 
 CHECKPOINT_SECONDS = 600.0
 """Longest work that a crash can cost; the state is saved at every epoch's end besides."""
 
 
-WAIT_SHARE = 0.2
-"""Share of its time from which a GPU that waits for data is worth a line."""
-
-
-WAIT_STEPS = 100
-"""Steps after which that share is judged: until then, what was prepared beforehand is used up."""
+AGREE_STEPS = 8
+"""Steps after which the processes of a group agree on whether to stop or to save; they do at an epoch's end besides."""
 
 
 WORKER_DEATHS = 3
@@ -186,18 +182,16 @@ def train(
             f"{objective.section}.batch_per_device) cannot be spread evenly over {group.size} processes; choose a "
             "number of devices that divides them"
         )
-    model.to(group.device)
+    group.place(model)
     optimizer = objective.optimizer(model)
     state = resume(checkpoint, identity, model, optimizer, progress.say) or TrainingState()
     # What was saved is the sum over all processes; here it belongs to the main one.
-    saved_sums = state.running if group.is_main else {}
-    state.running = {name: saved_sums.get(name, 0.0) for name in objective.sums}
+    figures = Figures(objective.sums, state.running if group.is_main else {}, group.device)
     schedule, steps_per_epoch = objective.schedule, objective.steps_per_epoch
-    epochs = epochs or schedule.epochs
-    total = epochs * steps_per_epoch
-    trained = group.wrap(model)
+    total = (epochs := epochs or schedule.epochs) * steps_per_epoch
     batches = _batches(objective, range(state.step, total), group, workers, progress.say)
-    loader = _Supply(batches, state, objective.supply, group.device, progress.say)
+    supply = Supply(batches, state, objective.supply, group, progress.say)
+    take_step = TrainingStep(model, objective, optimizer, supply, figures, seed, group)
     mark = saved = time.monotonic()
 
     def account_time() -> None:
@@ -210,69 +204,37 @@ def train(
     model.train()
     while state.step < total:
         rate = learning_rate(state.step, steps_per_epoch, schedule)
-        for parameters in optimizer.param_groups:
-            parameters["lr"] = rate
-        loss = _step(trained, objective, optimizer, loader, seed, state, group)
+        take_step(state.step, rate)
         state.step += 1
         epoch, within = divmod(state.step, steps_per_epoch)
         progress.step(
-            state.step, epoch=state.step / steps_per_epoch, loss=loss, lr=rate, data_wait=state.data_wait or 0.0
+            state.step, epoch=state.step / steps_per_epoch, loss=figures.loss, lr=rate, data_wait=state.data_wait or 0.0
         )
-        stopping, due = group.any(stop(), time.monotonic() - saved > CHECKPOINT_SECONDS)
+        wanted = (stop(), time.monotonic() - saved > CHECKPOINT_SECONDS)
+        # Processes that asked each other at every step would wait for each other at every step.
+        stopping, due = group.any(*wanted) if group.size == 1 or within % AGREE_STEPS == 0 else (False, False)
+        saving = within == 0 or stopping or due
+        figures.check(objective.section, at_once=saving)
         if within == 0:
-            _check_weights(model, state.step, objective.section)
-            row = {"epoch": epoch, "lr": rate} | objective.curves(group.sum(state.running))
-            state.running = dict.fromkeys(objective.sums, 0.0)
+            check_weights(model, state.step, objective.section)
+            row = {"epoch": epoch, "lr": rate} | objective.curves(group.sum(figures.read()))
+            figures.clear()
             row |= objective.validate(model, epoch)
             model.train()
             account_time()
             state.curves.append(row | {"seconds": state.seconds})
             progress.epoch(epoch, epochs, row)
-        if within == 0 or stopping or due:
+        if saving:
             account_time()
             saved = mark
-            whole = replace(state, running=group.sum(state.running))
+            state.running = group.sum(figures.read())
             if group.is_main:
                 progress.sync()
-                save_state(checkpoint, identity, model, optimizer, whole)
+                save_state(checkpoint, identity, model, optimizer, state)
         if stopping and state.step < total:
             raise Interrupted(f"stopped at step {state.step} of {total}; the state is saved in {checkpoint}")
     account_time()
     return state
-
-
-class _Supply(Iterator[Any]):
-    """A process's micro-batches; how long each step waits for them goes into the training's state.
-
-    The first step is left out: nobody could prepare its batches beforehand. A GPU that waits long is worth a line.
-    """
-
-    def __init__(
-        self,
-        batches: Iterator[Any],
-        state: TrainingState,
-        advice: str,
-        device: torch.device,
-        say: Callable[[str], None],
-    ) -> None:
-        self._batches, self._state = batches, state
-        self._advice, self._say = (advice if device.type == "cuda" else ""), say
-        self._steps, self._waited = 0, 0.0
-
-    def __next__(self) -> Any:
-        begun = time.monotonic()
-        batch = next(self._batches)
-        self._waited += time.monotonic() - begun
-        return batch
-
-    def end_step(self, begun: float) -> None:
-        """A step is done that began at that time of the monotonic clock."""
-        if self._steps:
-            self._state.stepped += time.monotonic() - begun
-            self._state.waited += self._waited
-        self._steps, self._waited = self._steps + 1, 0.0
-        if self._steps == WAIT_STEPS and self._advice and (share := self._state.data_wait or 0.0) > WAIT_SHARE:
-            self._say(f"the GPU waits for data in {share:.0%} of its time: {self._advice}")
 
 
 def _micro_batches(objective: Objective, steps: range, group: ProcessGroup) -> Iterator[list[Any]]:
@@ -310,52 +272,3 @@ def _batches(
             if deaths == WORKER_DEATHS:
                 raise fault from None
             say(f"{fault}; {workers} new ones go on")
-
-
-def _check_weights(model: nn.Module, step: int, section: str) -> None:
-    """Raise a TadaError where a parameter or statistic is not finite, which a finite loss may hide."""
-    for name, values in model.state_dict().items():
-        if values.is_floating_point() and not bool(values.isfinite().all()):
-            raise TadaError(
-                f"{name} is not finite after step {step}, although the loss is; lower {section}.base_lr or lengthen "
-                "the warm-up"
-            )
-
-
-def _step(
-    model: nn.Module,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    loader: _Supply,
-    seed: int,
-    state: TrainingState,
-    group: ProcessGroup,
-) -> float:
-    """One optimizer step; returns the mean loss of this process's micro-batches."""
-    begun = time.monotonic()
-    optimizer.zero_grad(set_to_none=True)
-    total = torch.zeros((), device=group.device)
-    turns = objective.accumulation // group.size
-    for turn in range(turns):
-        batch = group.move(next(loader))
-        torch.manual_seed(_dropout_seed(seed, state.step, turn * group.size + group.rank))
-        with group.synchronised(model, last=turn == turns - 1), group.autocast(objective.precision):
-            loss, figures = objective.loss(model, batch, state.step)
-            (loss / turns).backward()
-        total += loss.detach()
-        # Read in one go: each read waits for the device.
-        values = torch.stack([figures[name].double() for name in objective.sums]).tolist()
-        for name, value in zip(objective.sums, values, strict=True):
-            state.running[name] += value
-    mean = float(total) / turns
-    if not math.isfinite(mean):
-        raise TadaError(
-            f"the loss is {mean} at step {state.step}; lower {objective.section}.base_lr or lengthen the warm-up"
-        )
-    optimizer.step()
-    loader.end_step(begun)
-    return mean
-
-
-def _dropout_seed(seed: int, step: int, micro_batch: int) -> int:
-    return int(np.random.SeedSequence((seed, step, micro_batch)).generate_state(1, np.uint64)[0] >> 1)

@@ -9,16 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from tada.base import TadaError
+from tada.base import TadaError, devices
 from tada.base.devices import ProcessGroup
 from tada.base.files import DamagedFile
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress, Silent
 from tada.classification.training import ClassificationObjective
-from tada.runs import trainer
+from tada.runs import step, trainer
 from tada.runs.checkpoints import TrainingState, load_state
 from tada.runs.settings import TrainSettings
-from tada.runs.trainer import WAIT_STEPS, _micro_batches, _Supply, epoch_batch, learning_rate, train
+from tada.runs.step import WAIT_STEPS, Supply
+from tada.runs.trainer import _micro_batches, epoch_batch, learning_rate, train
 
 RECIPE = TrainSettings(
     epochs=3,
@@ -341,7 +342,8 @@ class SlowObjective(ClassificationObjective):
 
 def test_the_share_of_time_that_waits_for_data_is_told_and_kept(tmp_path, monkeypatch):
     clock, told = Clock(), []
-    monkeypatch.setattr(trainer, "time", clock)
+    for module in (trainer, step, devices):
+        monkeypatch.setattr(module, "time", clock)
     progress = Silent()
     monkeypatch.setattr(progress, "step", lambda done, **facts: told.append(facts["data_wait"]))
     objective = SlowObjective(SlowBlinks(clock), RECIPE, 0, lambda _: {})
@@ -357,14 +359,18 @@ def test_the_share_of_time_that_waits_for_data_is_told_and_kept(tmp_path, monkey
 @pytest.mark.parametrize("device, seconds, told", [("cuda", 3, True), ("cuda", 2, False), ("cpu", 3, False)])
 def test_a_gpu_that_waits_long_is_told_what_helps(monkeypatch, device, seconds, told):
     clock, said = Clock(), []
-    monkeypatch.setattr(trainer, "time", clock)
+    monkeypatch.setattr(step, "time", clock)
+    monkeypatch.setattr(ProcessGroup, "mark", lambda _: clock.now)
+    monkeypatch.setattr(ProcessGroup, "seconds_between", lambda _, first, second: second - first)
+    monkeypatch.setattr(ProcessGroup, "moved", lambda _, batches: batches)
 
     def batches():
         while True:
             clock.now += seconds
             yield 0
 
-    supply = _Supply(batches(), TrainingState(), "raise data.workers", torch.device(device), said.append)
+    group = ProcessGroup(0, 1, torch.device(device))
+    supply = Supply(batches(), TrainingState(), "raise data.workers", group, said.append)
     for _ in range(2 * WAIT_STEPS):
         begun = clock.now
         next(supply)
@@ -375,3 +381,61 @@ def test_a_gpu_that_waits_long_is_told_what_helps(monkeypatch, device, seconds, 
 
 def test_nothing_is_known_of_waiting_before_the_second_step():
     assert TrainingState().data_wait is None
+
+
+class Reads(torch.utils._python_dispatch.TorchDispatchMode):
+    """Counts the numbers and arrays that are read from tensors, for which a GPU would have to be waited for."""
+
+    def __init__(self, monkeypatch) -> None:
+        super().__init__()
+        self.count = 0
+        for name in ("tolist", "cpu", "numpy"):
+            monkeypatch.setattr(torch.Tensor, name, self._counted(getattr(torch.Tensor, name)))
+
+    def _counted(self, method):
+        def call(*arguments, **options):
+            self.count += 1
+            return method(*arguments, **options)
+
+        return call
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        kinds = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        self.count += function in kinds  # float(), int(), bool(), .item(), and selection by a mask
+        return function(*arguments, **(options or {}))
+
+
+def test_a_step_reads_nothing_from_the_device(tmp_path, monkeypatch):
+    """An epoch of many steps reads as many numbers, at its end, as one of few."""
+    reads = Reads(monkeypatch)
+    with reads:
+        for read in (float, bool, torch.Tensor.item, torch.Tensor.tolist):
+            before = reads.count
+            read(torch.ones(()))
+            assert reads.count > before  # it sees what it is to see
+    counts = []
+    for batch in (10, 2):
+        recipe = replace(RECIPE, batch=batch, batch_per_device=1, epochs=2)
+        learned = ClassificationObjective(Blinks(), recipe, 0, lambda _: {})
+        before = reads.count
+        with reads:
+            train(network(), learned, seed=0, checkpoint=tmp_path / f"{batch}.pt", identity=IDENTITY, progress=Silent())
+        counts.append((learned.steps_per_epoch, reads.count - before))
+    assert counts[0][0] == 3 and counts[1][0] == 15
+    assert 0 < counts[0][1] == counts[1][1]
+
+
+@pytest.mark.parametrize("bad", [1, 4, 9])
+def test_a_loss_that_is_not_finite_is_told_with_its_step_and_nothing_is_saved(tmp_path, bad):
+    """It is looked at now and then; the step is that of the first, counted from 1."""
+
+    class Failing(ClassificationObjective):
+        def loss(self, model, batch, step):
+            loss, figures = super().loss(model, batch, step)
+            return (loss * float("inf") if step == bad - 1 else loss * float("nan") if step >= bad else loss), figures
+
+    options = {"seed": 0, "checkpoint": tmp_path / "checkpoint.pt", "identity": IDENTITY, "progress": Silent()}
+    with pytest.raises(TadaError, match=rf"the loss is inf at step {bad}; lower train\.base_lr"):
+        train(network(), Failing(Blinks(), RECIPE, 0, lambda _: {}), **options)
+    state = load_state(tmp_path / "checkpoint.pt", IDENTITY, network())
+    assert (state.step if state else 0) == 3 * ((bad - 1) // 3)

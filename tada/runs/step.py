@@ -1,0 +1,205 @@
+"""The training step: micro-batches forward and backward, gradients exchanged between processes, weights changed.
+
+Nothing in it waits for a GPU. Losses and figures are summed where they are computed, and are read when somebody is told
+of them; a loss that is not finite is found then, and the step at which it came is known.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tada.base import TadaError
+from tada.base.devices import ProcessGroup
+from tada.runs.checkpoints import TrainingState
+
+if TYPE_CHECKING:
+    from tada.runs.trainer import Objective
+
+CHECK_SECONDS = 5.0
+"""Longest time for which a loss that is not finite goes unnoticed; nothing is saved in the meantime."""
+
+
+WAIT_SHARE = 0.2
+"""Share of its time from which a GPU that waits for data is worth a line."""
+
+
+WAIT_STEPS = 100
+"""Steps after which that share is judged: until then, what was prepared beforehand is used up."""
+
+
+class Figures:
+    """What a training sums over the micro-batches of an epoch, held on the device that computes it until it is read.
+
+    Attributes:
+        loss: mean loss of the last step's micro-batches, a scalar on the device.
+
+    Args:
+        names: of the figures.
+        sums: their values so far, where a training goes on.
+        device: where they are computed.
+    """
+
+    def __init__(self, names: Sequence[str], sums: Mapping[str, float], device: torch.device) -> None:
+        self._names = names
+        self._sums = torch.tensor([sums.get(name, 0.0) for name in names], dtype=torch.float64, device=device)
+        self.loss = torch.zeros((), device=device)
+        self._fault = torch.zeros((), device=device)  # the first loss that is not finite
+        self._fault_step = torch.zeros((), dtype=torch.int64, device=device)  # when it came, from 1
+        self._checked = time.monotonic()
+
+    def add(self, figures: Mapping[str, Tensor]) -> None:
+        """Add those of a micro-batch (scalars)."""
+        self._sums += torch.stack([figures[name].double() for name in self._names])
+
+    def end_step(self, loss: Tensor, step: int) -> None:
+        """Step number `step`, from 1, had this mean loss (a scalar)."""
+        self.loss = loss
+        first = ~loss.isfinite() & (self._fault_step == 0)
+        self._fault = torch.where(first, loss, self._fault)
+        self._fault_step = torch.where(first, step, self._fault_step)
+
+    def check(self, section: str, at_once: bool) -> None:
+        """Raise a TadaError, which names `section` of the recipe, where the loss of any step was not finite.
+
+        A look at it waits for the device: it is taken every few seconds, unless it has to be `at_once`.
+        """
+        if not at_once and time.monotonic() - self._checked < CHECK_SECONDS:
+            return
+        self._checked = time.monotonic()
+        if step := int(self._fault_step):
+            raise TadaError(
+                f"the loss is {float(self._fault)} at step {step}; lower {section}.base_lr or lengthen the warm-up"
+            )
+
+    def read(self) -> dict[str, float]:
+        """The sums."""
+        return dict(zip(self._names, self._sums.tolist(), strict=True))
+
+    def clear(self) -> None:
+        """Begin anew, as an epoch does."""
+        self._sums.zero_()
+
+
+class Supply(Iterator[Any]):
+    """A process's micro-batches on its device; how long these let it wait goes into the training's state.
+
+    A GPU gets the next one while it computes with the last; it waits where that comes too late. The first step is left
+    out: nobody could prepare its batches beforehand. A GPU that waits long is worth a line.
+
+    Args:
+        batches: micro-batches on the CPU.
+        state: receives `stepped` and `waited`.
+        advice: what a user can do to have data come faster.
+        group: whose device computes.
+        say: receives the line.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Any],
+        state: TrainingState,
+        advice: str,
+        group: ProcessGroup,
+        say: Callable[[str], None],
+    ) -> None:
+        self._batches, self._state, self._group = group.moved(batches), state, group
+        self._advice, self._say = (advice if group.device.type == "cuda" else ""), say
+        self._steps, self._waited = 0, 0.0
+        self._wait: tuple[Any, Any] | None = None
+
+    def __next__(self) -> Any:
+        self._note_wait()  # a GPU is at most one micro-batch behind
+        idle = self._group.mark()
+        batch = next(self._batches)
+        self._wait = (idle, self._group.mark())
+        return batch
+
+    def end_step(self, begun: float) -> None:
+        """A step is done that began at that time of the monotonic clock."""
+        self._note_wait()
+        if self._steps:
+            self._state.stepped += time.monotonic() - begun
+            self._state.waited += self._waited
+        self._steps, self._waited = self._steps + 1, 0.0
+        if self._steps == WAIT_STEPS and self._advice and (share := self._state.data_wait or 0.0) > WAIT_SHARE:
+            self._say(f"the GPU waits for data in {share:.0%} of its time: {self._advice}")
+
+    def _note_wait(self) -> None:
+        if self._wait is not None:
+            self._waited += self._group.seconds_between(*self._wait)
+            self._wait = None
+
+
+class TrainingStep:
+    """Takes the optimizer steps of a training.
+
+    Args:
+        model: on the group's device, in training mode.
+        objective: its data and loss.
+        optimizer: of its parameters.
+        supply: this process's micro-batches, in the order of training.
+        figures: receives losses and figures.
+        seed: of dropout.
+        group: the processes that train together.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: "Objective",
+        optimizer: torch.optim.Optimizer,
+        supply: Supply,
+        figures: Figures,
+        seed: int,
+        group: ProcessGroup,
+    ) -> None:
+        self._objective, self._optimizer, self._group = objective, optimizer, group
+        self._supply, self._figures, self._seed = supply, figures, seed
+        self._model = group.wrap(model)
+        self._turns = objective.accumulation // group.size
+
+    def __call__(self, step: int, rate: float) -> None:
+        """Take step number `step`, from 0, at this learning rate."""
+        begun = time.monotonic()
+        for parameters in self._optimizer.param_groups:
+            parameters["lr"] = rate
+        group = self._group
+        self._optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=group.device)
+        for turn in range(self._turns):
+            batch = next(self._supply)
+            torch.manual_seed(_dropout_seed(self._seed, step, turn * group.size + group.rank))
+            last = turn == self._turns - 1
+            with group.synchronised(self._model, last), group.autocast(self._objective.precision):
+                loss, figures = self._objective.loss(self._model, batch, step)
+                (loss / self._turns).backward()
+            total += loss.detach()
+            self._figures.add(figures)
+        self._optimizer.step()
+        self._figures.end_step(total / self._turns, step + 1)
+        self._supply.end_step(begun)
+
+
+def fused_on_gpu(parameters: Sequence[nn.Parameter]) -> bool | None:
+    """The optimizers' argument `fused`: one kernel for many parameters on a GPU; torch's own choice on a processor."""
+    return True if parameters and parameters[0].is_cuda else None
+
+
+def check_weights(model: nn.Module, step: int, section: str) -> None:
+    """Raise a TadaError where a parameter or statistic is not finite after `step` steps, which a loss may hide."""
+    values = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    finite = torch.stack([value.isfinite().all() for value in values.values()]).tolist()
+    for name, whole in zip(values, finite, strict=True):
+        if not whole:
+            raise TadaError(
+                f"{name} is not finite after step {step}, although the loss is; lower {section}.base_lr or lengthen "
+                "the warm-up"
+            )
+
+
+def _dropout_seed(seed: int, step: int, micro_batch: int) -> int:
+    return int(np.random.SeedSequence((seed, step, micro_batch)).generate_state(1, np.uint64)[0] >> 1)
