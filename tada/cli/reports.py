@@ -71,7 +71,7 @@ def figure(
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
     results: ExistingResultsOption = Path("results"),
-    out: Annotated[Path, typer.Option(help="Folder for the .svg, .png and .csv files.")] = Path("figures"),
+    out: Annotated[Path, typer.Option(help="Folder for the .svg, .pdf, .png and .csv files.")] = Path("figures"),
     data: Annotated[str, typer.Option(help="Folder of the figure's dataset, where it shows videos or names.")] = "",
 ) -> None:
     """Draw a figure of the paper from the results that are there."""
@@ -79,7 +79,7 @@ def figure(
 
     for problem in build_figure(name, scale, seeds, results, out, data=data):
         print(f"{name}: {problem}", file=sys.stderr)
-    print(f"wrote {out / name}.svg, .png, .csv")
+    print(f"wrote {out / name}.svg, .pdf, .png, .csv")
 
 
 def audit(

@@ -75,6 +75,7 @@ class Dataset:
         clips: annotated clips of each split as published; empty where only whole videos are counted.
         layouts: forms of the dataset that its reader tells apart, and that a user can name.
         renderer: "module:function" that renders the mini version (see `Renderer`); None: there is none.
+        finder: "module:function" that says where the object of a video of the mini version is; None: nobody knows.
         rendering: raised whenever the renderer makes other videos of the same spec.
         localization: facts about it where actions are located in its videos; None: clips are classified only.
     """
@@ -86,6 +87,7 @@ class Dataset:
     clips: Mapping[str, int] = field(default_factory=dict)
     layouts: tuple[str, ...] = ()
     renderer: str | None = None
+    finder: str | None = None
     rendering: int = 1
     localization: Localization | None = None
 
@@ -125,6 +127,14 @@ class Dataset:
         renderer: Renderer = getattr(import_module(module), function)
         return renderer
 
+    def load_finder(self) -> Callable[[str, Any], Any] | None:
+        """The function that finds the object in its mini videos: video's name, `RenderSpec` -> `Track` or None."""
+        if self.finder is None:
+            return None
+        module, _, function = self.finder.partition(":")
+        finder: Callable[[str, Any], Any] = getattr(import_module(module), function)
+        return finder
+
 
 _ENTRIES = (
     Dataset(
@@ -134,6 +144,7 @@ _ENTRIES = (
         reader="tada.data.readers.ssv2",
         clips={"train": 168_913, "validation": 24_777},
         renderer="tada.data.mini.trimmed:write_ssv2",
+        finder="tada.data.mini.trimmed:find_ssv2",
     ),
     Dataset(
         name="k400",

@@ -1,10 +1,11 @@
 rule figure:
-    """One figure of the paper as SVG and PNG, with its data as CSV."""
+    """One figure of the paper as SVG, PDF and PNG, with its data as CSV."""
     input:
         spec=targets.specs("figures/{name}.yaml"),
         files=targets.figure_inputs,
     output:
         svg=report("figures/{name}.svg", category="Figures", labels=targets.about_figure),
+        pdf="figures/{name}.pdf",
         png="figures/{name}.png",
         csv="figures/{name}.csv",
     log:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from tada.base import TadaError
@@ -140,6 +141,28 @@ def _progress(frames: int, rng: np.random.Generator) -> np.ndarray:
     begin, end = rng.uniform(0, 0.25), rng.uniform(0.75, 1)
     time = ((np.arange(frames) / (frames - 1) - begin) / (end - begin)).clip(0, 1)
     return time * time * (3 - 2 * time) - 0.5
+
+
+SEEN = 0.1
+"""Opacity from which on an object is said to be seen."""
+
+
+def object_masks(track: Track, frames: npt.NDArray[np.integer], short_side: int, crop: int) -> npt.NDArray[np.bool_]:
+    """Whether the object, in whatever way it is turned, may reach a pixel: a disc as wide as it is high.
+
+    Args:
+        track: of the whole video.
+        frames: numbers of the frames that are looked at, [T].
+        short_side: pixels to which the short side of the video's frames is resized.
+        crop: pixels of the square that is cut out of their centre.
+
+    Returns:
+        [T, crop, crop].
+    """
+    centres = np.arange(crop) + 0.5 - crop / 2
+    x, y, size, opacity = (getattr(track, name)[frames, None, None] for name in ("x", "y", "size", "opacity"))
+    distance = np.hypot(centres - short_side * x, centres[:, None] - short_side * y)
+    return (distance <= short_side * size / 2) & (opacity >= SEEN)
 
 
 @cache

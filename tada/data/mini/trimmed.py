@@ -14,7 +14,7 @@ import numpy as np
 from tada.base.files import write_json
 from tada.base.processes import ordered_map
 from tada.data.mini.rendering import SPLITS, RenderSpec, write_csv, write_video
-from tada.data.mini.scenes import MOTIONS, draw_digit, draw_track, draw_video
+from tada.data.mini.scenes import MOTIONS, Track, draw_digit, draw_track, draw_video
 
 
 def _ssv2_class(template: str) -> str:
@@ -66,8 +66,7 @@ def write_ssv2(folder: Path, spec: RenderSpec, workers: int) -> dict[str, Any]:
         counts for the manifest: videos per split, classes.
     """
     (folder / _SSV2_FOLDER).mkdir(parents=True)
-    numbers = np.random.default_rng(spec.seed).permutation(spec.train + spec.validation) + 1
-    videos = list(zip(numbers.tolist(), spec.places(), strict=True))
+    videos = _ssv2_videos(spec)
     rows = list(ordered_map(partial(_render_ssv2, folder / _SSV2_FOLDER, spec), videos, workers))
     for split in SPLITS:
         annotated = [row for row, (_, (part, _)) in zip(rows, videos, strict=True) if part == split]
@@ -81,12 +80,32 @@ def _render_ssv2(folder: Path, spec: RenderSpec, video: tuple[int, tuple[str, in
     """Render the video of a number and a place; returns its row of the annotations."""
     number, (split, place) = video
     rng = spec.rng(split, place)
-    template = TEMPLATES[place % len(TEMPLATES)]
-    digit = int(rng.integers(10))
+    template, digit = _draw_ssv2(place, rng)
     write_video(folder / f"{number}.webm", _draw_action(template, digit, spec, rng), spec.fps)
     thing = f"a {DIGITS[digit]}" if DIGITS[digit] != "eight" else "an eight"
     label = template.replace("[something]", thing)
     return {"id": str(number), "label": label.lower(), "template": template, "placeholders": [thing]}
+
+
+def _ssv2_videos(spec: RenderSpec) -> list[tuple[int, tuple[str, int]]]:
+    """The number of every video, by which its file is called, with its split and its place in it."""
+    numbers = np.random.default_rng(spec.seed).permutation(spec.train + spec.validation) + 1
+    return list(zip(numbers.tolist(), spec.places(), strict=True))
+
+
+def _draw_ssv2(place: int, rng: np.random.Generator) -> tuple[str, int]:
+    """The motion of the video at a place, and the digit that moves."""
+    return TEMPLATES[place % len(TEMPLATES)], int(rng.integers(10))
+
+
+def find_ssv2(video: str, spec: RenderSpec) -> Track | None:
+    """Where the object of a video is in each of its frames, drawn as when it was rendered; None of an unknown video."""
+    split, place = dict(_ssv2_videos(spec)).get(int(video) if video.isdecimal() else 0, ("", 0))
+    if not split:
+        return None
+    rng = spec.rng(split, place)
+    template, _ = _draw_ssv2(place, rng)
+    return _draw_track(template, spec, rng)
 
 
 def write_k400(folder: Path, spec: RenderSpec, workers: int) -> dict[str, Any]:
@@ -127,6 +146,10 @@ def draw_identifier(rng: np.random.Generator) -> str:
 
 def _draw_action(template: str, digit: int, spec: RenderSpec, rng: np.random.Generator) -> np.ndarray:
     """A digit that moves by a template, in a video of random length; uint8 RGB [T, height, width, 3]."""
-    length = int(rng.integers(spec.frames[0], spec.frames[1] + 1))
-    track = draw_track(template, length, spec.strength, rng, spec.weak)
+    track = _draw_track(template, spec, rng)
     return draw_video(draw_digit(digit, rng), track, spec.size, spec.texture, rng)
+
+
+def _draw_track(template: str, spec: RenderSpec, rng: np.random.Generator) -> Track:
+    length = int(rng.integers(spec.frames[0], spec.frames[1] + 1))
+    return draw_track(template, length, spec.strength, rng, spec.weak)

@@ -1,4 +1,4 @@
-"""Figures of the paper as SVG, PNG and CSV, and the README's picture; one module for each kind of figure.
+"""Figures of the paper as SVG, PDF, PNG and CSV, and the README's picture; one module for each kind of figure.
 
 A kind's module is imported when a figure of that kind is drawn: some load networks.
 """
@@ -20,7 +20,7 @@ from tada.runs.settings import Scale
 def build_figure(
     name: str, scale: Scale, seeds: int, results: Path, out: Path, *, data: str = "", specs: Path = FIGURES
 ) -> list[str]:
-    """Write `<out>/<name>.svg`, `.png` and `.csv` from what is under `results`.
+    """Write `<out>/<name>.svg`, `.pdf`, `.png` and `.csv` from what is under `results`.
 
     A failed or missing run is a place in the picture that says so.
 
@@ -88,11 +88,16 @@ def _draw(figure: Figure, results: Results, data: str) -> Drawing:
 
 
 def _save(canvas: Canvas, path: Path, figure: Figure, results: Results) -> None:
-    """Write SVG and PNG, which carry caption and provenance as metadata."""
+    """Write SVG, PDF and PNG, which carry caption and provenance as metadata."""
     lines = provenance(results.all_runs(figure.runs), results)
     reading = [("Reading", figure.reading)] if figure.reading else []
     about = "\n".join([figure.caption, *(f"{label}: {text}" for label, text in [*reading, *lines])])
-    with replacing(path.with_suffix(".svg")) as temporary:
-        canvas.savefig(temporary, format="svg", metadata={"Title": figure.title, "Description": about, "Date": None})
-    with replacing(path.with_suffix(".png")) as temporary:
-        canvas.savefig(temporary, format="png", dpi=300, metadata={"Title": figure.title, "Description": about})
+    described = {"Title": figure.title, "Description": about}
+    metadata: dict[str, dict[str, str | None]] = {
+        "svg": {**described, "Date": None},
+        "pdf": {"Title": figure.title, "Subject": about, "CreationDate": None},
+        "png": {**described},
+    }
+    for form, about_file in metadata.items():
+        with replacing(path.with_suffix(f".{form}")) as temporary:
+            canvas.savefig(temporary, format=form, dpi=300, metadata=about_file)

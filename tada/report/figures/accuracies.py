@@ -1,7 +1,7 @@
 """Reproduced accuracies beside those that the paper reports: Figure 3, and the README's picture of several tables.
 
 In Figure 3 at the paper's scale the reported points stand among the reproduced ones. The mini datasets have levels of
-their own, so there the reported points get a panel below, with the same x axis and another y axis.
+their own, so there the reported points get a panel beside, with the same y axis.
 
 The README's picture shows, left, each network of Tables 3a, 3b and 4: points rise from left to right where the paper's
 order of networks holds; right, what TAdaConv adds to each backbone of Table 2, reported and reproduced.
@@ -10,12 +10,14 @@ order of networks holds; right, what TAdaConv adds to each backbone of Table 2, 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from tada.base import TadaError
@@ -23,13 +25,16 @@ from tada.report.figures.style import (
     COLOURS,
     COLUMN_WIDTH,
     GREY,
+    INTERVAL,
     MARKERS,
+    MEAN_LINE,
     PAGE_WIDTH,
     REPORTED,
     Drawing,
     Style,
     grid,
     say,
+    say_missing,
 )
 from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.judge.noise import UNKNOWN, Training, weighted_sum
@@ -41,7 +46,7 @@ from tada.report.paper.figures import Accuracies, Point, Series
 from tada.report.paper.quantities import Metric
 from tada.runs.settings import Scale
 
-LEGEND: Style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "frameon": False, "handletextpad": 0.2}
+LEGEND: Style = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "handletextpad": 0.2}
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,13 @@ class Drawn:
         """x of each point; every series spans 0 to 1."""
         return np.linspace(0.0, 1.0, len(self.values))
 
+    def points(self) -> list[tuple[float, Value]]:
+        """x of each point, and its value."""
+        return list(zip(self.positions.tolist(), self.values, strict=True))
+
 
 def draw(figure: Accuracies, results: Results) -> Drawing:
-    """The picture; a failed or missing run is a cross at its foot that says so."""
+    """The picture; a strip at its foot says which runs are failed or missing."""
     metrics = {model: Metric(dataset, (model,), figure.metric) for dataset, model in sorted(figure.runs)}
     values = {model: measure(metric, results) for model, metric in metrics.items()}
     spreads = seed_spreads(results.scale, {metric: values[model] for model, metric in metrics.items()})
@@ -82,34 +91,30 @@ def _half(value: Value, training: Training) -> float:
 
 
 def _canvas(figure: Accuracies, drawn: Sequence[Drawn], baseline: Value, scale: Scale) -> Canvas:
-    """The picture: one panel, or, of rendered videos, one of what was reproduced and one of what was reported."""
+    """The picture: one panel, or, of rendered videos, beside it one of what was reported, with the same y axis."""
     apart = scale.renders
-    canvas = Canvas(figsize=(COLUMN_WIDTH, 4.1 if apart else 3.1), layout="constrained")
+    canvas = Canvas(figsize=(PAGE_WIDTH if apart else COLUMN_WIDTH, 3.3), layout="constrained")
     if apart:
-        here, paper = canvas.subplots(2, 1, height_ratios=(2, 1))
-        here.set_title(f"here: {scale.shown}", fontsize="medium", loc="left")
-        paper.set_title("paper: the points that its text reports", fontsize="medium", loc="left")
+        here, paper = canvas.subplots(1, 2, width_ratios=(3, 2), sharey=True)
+        paper.set_title("paper: what its text and tables report")
+        paper.tick_params(labelleft=True)
     else:
         here = paper = canvas.subplots()
+    here.set_title(f"here: {scale.shown}")
     _x_axes(here, drawn)
     handles = _reproduced(here, figure, drawn, baseline)
     handles[_reported(paper, figure, drawn, label=apart)] = "reported in the paper"
     if apart:
         _x_axes(paper, drawn, top=False)
         if figure.baseline.reported is not None:
-            paper.axhline(float(figure.baseline.reported), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9)
-        paper.margins(y=0.3)
-    for axes in {here, paper}:
+            paper.axhline(float(figure.baseline.reported), **MEAN_LINE)
+    here.margins(y=0.08)
+    for axes in {here: None, paper: None}:
         axes.set_ylabel(figure.label)
         grid(axes, "y")
-    canvas.legend(
-        list(handles),
-        list(handles.values()),
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-        handlelength=3,
-    )
+    missing = {x: value.status for one in drawn for x, value in one.points() if value.status != DONE}
+    say_missing(here, missing)
+    canvas.legend(list(handles), list(handles.values()), loc="outside lower center", ncols=3 if apart else 2)
     return canvas
 
 
@@ -152,11 +157,12 @@ def _x_axes(axes: Axes, drawn: Sequence[Drawn], top: bool = True) -> None:
         above.set_xlabel(drawn[1].series.axis)
 
 
-def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> dict[Artist, str]:
-    """Draw lines, error bars and crosses of missing points; returns what the legend shows, with its texts."""
-    handles: dict[Artist, str] = {}
+def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline: Value) -> dict[Any, str]:
+    """Draw lines with their intervals; returns what the legend shows, with its texts."""
+    handles: dict[Any, str] = {}
+    bars = None
     if baseline.mean is not None:
-        line = axes.axhline(float(baseline.mean), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9, gid="baseline")
+        line = axes.axhline(float(baseline.mean), gid="baseline", **MEAN_LINE)
         handles[line] = figure.baseline.x
     for number, one in enumerate(drawn):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -164,20 +170,13 @@ def _reproduced(axes: Axes, figure: Accuracies, drawn: Sequence[Drawn], baseline
         line = axes.plot(one.positions, means, linestyle=one.series.line, marker=marker, color=colour, zorder=3)[0]
         line.set_gid(one.series.name)
         handles[line] = one.series.label
-        halves = np.array(one.halves)
-        if np.isfinite(halves).any():
-            bars = axes.errorbar(
-                one.positions, means, halves, fmt="none", ecolor=colour, elinewidth=0.9, capsize=2, zorder=2
-            )
-            if number == 0:
-                handles[bars.lines[2][0]] = "95% interval"
-        foot = axes.get_xaxis_transform()  # x in data, y as a share of the panel's height
-        for x, value in zip(one.positions, one.values, strict=True):
-            if value.status != DONE:
-                axes.plot(x, 0.05, "x", color=colour, transform=foot, gid=f"{one.series.name}-{value.status}")
-                place: Style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": "small"}
-                behind: Style = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-                axes.text(x, 0.1, value.status, color=colour, transform=foot, bbox=behind, **place)
+        if np.isfinite(one.halves).any():
+            found = axes.errorbar(one.positions, means, np.array(one.halves), ecolor=colour, **INTERVAL)
+            bars = bars or found
+    if bars is not None:
+        handles[bars] = "95% interval"
+    elif any(value.status == DONE for one in drawn for value in one.values):
+        handles[Line2D([], [], linestyle="none")] = "no intervals: the noise is unknown"
     return handles
 
 
@@ -221,7 +220,7 @@ def _measured(numbers: pd.DataFrame, table: str) -> dict[str, CellTexts]:
 
 
 def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale, picture: SummaryPicture) -> None:
-    axes.set_title("Ablations: is the paper's order kept?", fontsize="medium", loc="left")
+    axes.set_title("Ablations: is the paper's order kept?")
     places: dict[str, tuple[float, float]] = {}
     for number, (table, title) in enumerate(picture.orders.items()):
         cells = _measured(numbers, table)
@@ -249,7 +248,7 @@ def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale, picture: SummaryPic
 
 
 def _gains(axes: Axes, numbers: pd.DataFrame, scale: Scale, shown: Gains) -> None:
-    axes.set_title(shown.title, fontsize="medium", loc="left")
+    axes.set_title(shown.title)
     gains = {(one.row, one.column): one for one in read_cells(numbers, shown.table) if one.column in shown.columns}
     if not any(one.reproduced for one in gains.values()):
         say(axes, "not there yet")

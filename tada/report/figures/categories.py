@@ -1,25 +1,38 @@
 """The gain of one network over another in each category, sorted (Figure A1).
 
-Where names are the paper's own, its reported gains stand among the bars; in mini they get a panel of their own below.
+Where names are the paper's own, its reported gains stand among the bars; in mini they get a panel of their own below,
+with the same zero and scale.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.figure import FigureBase
 
 from tada.data.catalog import class_names
-from tada.report.figures.style import COLOURS, COLUMN_WIDTH, GREY, REPORTED, Drawing, grid, say
+from tada.report.figures.style import (
+    COLOURS,
+    GREY,
+    INTERVAL,
+    MEAN_LINE,
+    PAGE_WIDTH,
+    REPORTED,
+    Drawing,
+    Style,
+    grid,
+    say,
+)
 from tada.report.judge.noise import Training, weighted_sum, within_of
 from tada.report.judge.training import MOST, seed_spreads
 from tada.report.measure.results import FAILED, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits
 from tada.report.measure.values import finished
 from tada.report.paper.figures import Categories
+from tada.report.paper.printed import show
 from tada.report.paper.quantities import Metric
 from tada.runs.settings import Scale
 
@@ -105,75 +118,71 @@ def _of_categories(base: Hits, other: Hits) -> Training | None:
 
 
 def _canvas(figure: Categories, gains: list[Gain], scale: Scale, problems: list[str]) -> Canvas:
+    """The gains here; below them, where the paper's categories are others, what it reports, on the same x axis."""
     columns = max(1, -(-len(gains) // ROWS))
     rows = max(-(-len(gains) // columns), 3)
     below = scale.renders or not gains
     line, size = LARGE if columns == 1 else SMALL
-    heights = [rows * line + 0.55, len(figure.reported) * LARGE[0] + 0.6 if below else 0.0]
-    canvas = Canvas(figsize=(COLUMN_WIDTH * columns, sum(heights) + 0.3), layout="constrained")
-    parts: list[FigureBase] = [canvas]
-    if below:
-        parts = list(canvas.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0])
+    heights = [rows * line + 0.55, *([len(figure.reported) * LARGE[0] + 0.55] if below else [])]
+    canvas = Canvas(figsize=(PAGE_WIDTH, sum(heights) + 0.3), layout="constrained")
+    panels = canvas.subplots(
+        len(heights), columns, height_ratios=heights, squeeze=False, sharex=True, gridspec_kw={"hspace": 0.03}
+    )
     if gains:
-        _reproduced(parts[0], figure, gains, scale, columns, size)
+        _reproduced(panels[0], figure, gains, scale, size)
     else:
-        say(parts[0].subplots(), "\n".join(problem.split(" (log")[0] for problem in problems))
+        say(panels[0, 0], "\n".join(problem.split(" (log")[0] for problem in problems))
     if below:
-        _reported(parts[1], figure)
+        _reported(panels[1, 0], figure)
+        for empty in panels[1, 1:]:
+            empty.remove()
     return canvas
 
 
 def _reproduced(
-    part: FigureBase, figure: Categories, gains: list[Gain], scale: Scale, columns: int, size: float
+    panels: npt.NDArray[np.object_], figure: Categories, gains: list[Gain], scale: Scale, size: float
 ) -> None:
-    rows = -(-len(gains) // columns)
+    rows = -(-len(gains) // len(panels))
     mean = float(np.mean([gain.value for gain in gains]))
-    ends = [end for gain in gains for end in (gain.value - gain.half, gain.value + gain.half)]
-    where = f"here: {scale.shown}"
-    if scale.gives_verdicts:
-        ends += [float(value) for value in (figure.mean, *figure.reported.values())]
-        where += "; ◇ reported in the paper's text"
-    part.suptitle(where, fontsize="medium", x=0.01, ha="left")
-    for column, axes in enumerate(np.atleast_1d(part.subplots(1, columns))):
+    title = f"here: {scale.shown}" + (";  ◇ reported in the paper's text" if scale.gives_verdicts else "")
+    panels[0].set_title(title)
+    for column, axes in enumerate(panels):
         shown = gains[column * rows : (column + 1) * rows]
         places = np.arange(len(shown))
         values = np.array([gain.value for gain in shown])
         colours = [COLOURS[0] if value >= 0 else COLOURS[1] for value in values]
         axes.barh(places, values, 0.72, color=colours, gid=f"gains-{column}")
-        axes.errorbar(values, places, xerr=[gain.half for gain in shown], fmt="none", ecolor=GREY, elinewidth=0.6)
+        axes.errorbar(values, places, xerr=[gain.half for gain in shown], ecolor=GREY, **{**INTERVAL, "capsize": 0})
         if scale.gives_verdicts:
             for place, gain in enumerate(shown):
                 if gain.name in figure.reported:
                     axes.scatter(float(figure.reported[gain.name]), place, **REPORTED, gid=f"reported-{gain.category}")
-            axes.axvline(float(figure.mean), color="black", linestyle="dotted", linewidth=0.9)
-        axes.axvline(mean, color=GREY, linestyle=(0, (5, 3)), linewidth=0.9, gid="mean")
+            axes.axvline(float(figure.mean), **{**MEAN_LINE, "linestyle": "dotted"})
+        axes.axvline(mean, gid="mean", **MEAN_LINE)
+        axes.axvline(0, color="black", linewidth=0.6)
         _names(axes, [gain.name for gain in shown], size)
-        axes.set_xlim(min(*ends, 0.0) - 2, max(*ends, mean) + 2)
         paper = "" if scale.renders else f"; paper {figure.mean} (dotted)"
-        axes.set_xlabel(f"{_axis(figure)}\nmean {mean:.1f} (dashed){paper}", loc="right")
+        _label(axes, figure, f"mean {show(mean, 1)} (dashed){paper}")
 
 
-def _reported(part: FigureBase, figure: Categories) -> None:
+def _reported(axes: Axes, figure: Categories) -> None:
     """The categories that the paper's text names."""
-    part.suptitle("paper: the largest gains, as its text names them", fontsize="medium", x=0.01, ha="left")
-    axes = part.subplots()
+    axes.set_title("paper: the largest gains, as its text names them")
     names = list(figure.reported)
     values = [float(value) for value in figure.reported.values()]
     axes.scatter(values, range(len(names)), **REPORTED, gid="reported")
     for place, value in enumerate(figure.reported.values()):
-        axes.annotate(
-            str(value),
-            (float(value), place),
-            (-6, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize="small",
-        )
-    axes.axvline(float(figure.mean), color=GREY, linestyle=(0, (5, 3)), linewidth=0.9)
+        beside: Style = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": "small"}
+        axes.annotate(str(value), (float(value), place), (-6, 0), **beside)
+    axes.axvline(float(figure.mean), **MEAN_LINE)
+    axes.axvline(0, color="black", linewidth=0.6)
     _names(axes, names, LARGE[1])
-    axes.set_xlim(0, 90)
-    axes.set_xlabel(f"{_axis(figure)}\nmean over all categories {figure.mean} (dashed)", loc="right")
+    _label(axes, figure, f"mean over all categories {figure.mean} (dashed)")
+
+
+def _label(axes: Axes, figure: Categories, mean: str) -> None:
+    axes.set_xlabel(f"top-1 accuracy of {figure.other.label} minus {figure.base.label} (percentage points)\n{mean}")
+    axes.tick_params(labelbottom=True)
 
 
 def _names(axes: Axes, names: Sequence[str], size: float) -> None:
@@ -182,10 +191,6 @@ def _names(axes: Axes, names: Sequence[str], size: float) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["top"].set_visible(False)
     grid(axes, "x")
-
-
-def _axis(figure: Categories) -> str:
-    return f"gain over {figure.base.label} (points)"
 
 
 def _to_csv(figure: Categories, gains: Sequence[Gain]) -> str:

@@ -70,9 +70,9 @@ def _canvas(figure: Curves, curves: Sequence[Curve], scale: Scale) -> Canvas:
     shown = there or list(figure.datasets)[-1:]
     canvas = Canvas(figsize=(COLUMN_WIDTH, 0.65 + 1.75 * len(shown)), layout="constrained")
     notes = [f"{title}: not there yet" for name, title in figure.datasets.items() if name not in shown]
-    canvas.suptitle("; ".join([scale.shown, *notes]), fontsize="small", x=0.01, ha="left")
+    canvas.suptitle("; ".join([f"here: {scale.shown}", *notes]), x=0.01, ha="left")
     for dataset, axes in zip(shown, canvas.subplots(len(shown), 1, squeeze=False)[:, 0], strict=True):
-        axes.set_title(figure.datasets[dataset], fontsize="medium", loc="left")
+        axes.set_title(figure.datasets[dataset])
         axes.spines["top"].set_visible(False)
         _panel(axes, figure, [curve for curve in curves if curve.dataset == dataset])
     _legend(canvas, figure)
@@ -110,7 +110,7 @@ def _legend(canvas: Canvas, figure: Curves) -> None:
         for network, colour in zip(figure.networks, COLOURS, strict=False)
         for name, line in zip(figure.columns.values(), LINES, strict=False)
     ]
-    canvas.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, handlelength=3)
+    canvas.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
 def _to_csv(figure: Curves, curves: Sequence[Curve]) -> str:

@@ -4,6 +4,7 @@ A video is shown by the frames of one clip, and each network by the Grad-CAM (Se
 stages over these frames. A rule selects the videos, never a hand.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import pandas as pd
 import torch
 from captum.attr import LayerGradCam
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
 from torch import Tensor, nn
@@ -28,8 +31,11 @@ from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.clips import Clip
 from tada.data.dataset import TestClips
+from tada.data.mini import find_object
+from tada.data.mini.scenes import Track, object_masks
+from tada.data.video.random_access import FileFrames
 from tada.data.video.timeline import VideoError
-from tada.data.views import TestTransform, normalise
+from tada.data.views import Sampling, TestTransform, normalise
 from tada.models.registry import model_options
 from tada.report.figures.style import PAGE_WIDTH, Drawing, say
 from tada.report.measure.results import DONE, FAILED, Problem, Results
@@ -37,11 +43,19 @@ from tada.report.measure.samples import Hits, Unusable, read_hits, read_scores
 from tada.report.measure.values import finished
 from tada.report.paper.figures import ActivationMaps, DrawnNetwork
 from tada.runs.checkpoints import load_trained
-from tada.runs.settings import Scale
+from tada.runs.settings import Scale, TestSettings
 from tada.runs.trained import TrainedNetwork
 
 TEXT = 1.55
 """Width in inches of the networks' names and what they predict."""
+
+
+BAR = 0.36
+"""Height in inches of the colour bar with its labels."""
+
+
+SAID_OF_BAR = "p: probability. Colours: share of the row's maximum; at 0 the frame shows as it is"
+SAID_OF_OBJECT = "in brackets: share of the pixels that the object covers"
 
 
 GAP = 0.04
@@ -73,12 +87,26 @@ class Activation:
 
 @dataclass(frozen=True)
 class ShownVideo:
-    """A video: its name, category and frames, uint8 [T, H, W, 3], and the activation of each network that is there."""
+    """A video: its name, category and frames, uint8 [T, H, W, 3], and the activation of each network that is there.
+
+    `masks` say where the object is, [T, H, W]; None where nobody knows, or it is nowhere in these frames.
+    """
 
     name: str
     category: int
     frames: npt.NDArray[np.uint8]
     activations: tuple[Activation | None, ...]
+    masks: npt.NDArray[np.bool_] | None = None
+
+    def on_object(self, activation: Activation) -> float | None:
+        """Share of the maps' mass that lies on the object; None where it is not known, or there is no mass."""
+        total = float(activation.maps.sum())
+        return float(activation.maps[self.masks].sum()) / total if self.masks is not None and total > 0 else None
+
+    @property
+    def covered(self) -> float:
+        """Share of all pixels that the object covers: what a map has on it that knows nothing of it."""
+        return float(self.masks.mean()) if self.masks is not None else math.nan
 
 
 def draw(figure: ActivationMaps, results: Results, data: str) -> Drawing:
@@ -94,13 +122,14 @@ def draw(figure: ActivationMaps, results: Results, data: str) -> Drawing:
     try:
         if not data:
             raise TadaError(f"the videos of {figure.dataset} are not at hand: set data.{figure.dataset}")
-        annotations = catalog.read(figure.dataset, Place.parse(data))
+        place = Place.parse(data)
+        annotations = catalog.read(figure.dataset, place)
         if isinstance(annotations.classes, dict):
             raise TadaError(f"{figure.dataset} has classes of several tasks, and a video no single category")
         names = annotations.classes
         deterministic()
         clips = {clip.name: clip for clip in annotations.validation.clips}
-        shown, failed = _show_videos(figure, results, clips)
+        shown, failed = _show_videos(figure, results, clips, place.root)
         problems += failed
     except (TadaError, Unusable, VideoError) as error:
         problems.append(Problem(figure.title, FAILED, str(error).split("\n")[0]))
@@ -109,7 +138,7 @@ def draw(figure: ActivationMaps, results: Results, data: str) -> Drawing:
 
 
 def _show_videos(
-    figure: ActivationMaps, results: Results, clips: Mapping[str, Clip]
+    figure: ActivationMaps, results: Results, clips: Mapping[str, Clip], root: Path
 ) -> tuple[list[ShownVideo], list[Problem]]:
     """The selected videos with all networks' activations, and what keeps some from being there.
 
@@ -142,8 +171,19 @@ def _show_videos(
             Activation(activation_maps(one.network, layer, views[0], category), one.scores[number]) if one else None
             for one in networks
         )
-        shown.append(ShownVideo(name, category, views[0].permute(1, 2, 3, 0).numpy(), activations))
+        masks = _masks(find_object(root, figure.dataset, name), FileFrames(clips[name]), sampling, test)
+        shown.append(ShownVideo(name, category, views[0].permute(1, 2, 3, 0).numpy(), activations, masks))
     return shown, problems
+
+
+def _masks(
+    track: Track | None, video: FileFrames, sampling: Sampling, test: TestSettings
+) -> npt.NDArray[np.bool_] | None:
+    """Where the object is in the frames of a video's only clip, [T, H, W]."""
+    if track is None or len(track.x) != video.length:
+        return None
+    masks = object_masks(track, sampling.test(video.length, video.fps, 0, 1), test.short_side, test.crop)
+    return masks if masks.any() else None
 
 
 def _networks(
@@ -176,10 +216,10 @@ def _canvas(
     ratio = frames.shape[1] / (len(frames) * frames.shape[2] * (1 + GAP))
     height = (PAGE_WIDTH - TEXT) * ratio
     block = rows * (height + 0.03) + 0.2
-    canvas = Canvas(figsize=(PAGE_WIDTH, 0.3 + block * len(shown)))
+    canvas = Canvas(figsize=(PAGE_WIDTH, 0.3 + block * len(shown) + BAR))
     total = canvas.get_figheight()
-    about = f"Grad-CAM of {figure.layers[scale]} for the right category; beside it, what is predicted over all views"
-    canvas.text(0.005, 1 - 0.12 / total, f"{scale.shown}; {about}", va="center")
+    about = f"Grad-CAM of {figure.layers[scale]} for the right category; p: of what is predicted over all views"
+    canvas.text(0.005, 1 - 0.12 / total, f"here: {scale.shown}. {about}", va="center")
     top = total - 0.25
     for one in shown:
         canvas.text(TEXT / PAGE_WIDTH, (top - 0.1) / total, _title(one, names), va="center", fontsize="medium")
@@ -190,6 +230,10 @@ def _canvas(
             text = _row(axes, figure, one, row, names)
             canvas.text(0.005, (bottom + height / 2) / total, text, va="center", fontsize="small", linespacing=1.1)
         top -= block
+    bar = canvas.add_axes((TEXT / PAGE_WIDTH, (BAR - 0.12) / total, 0.3, 0.09 / total))
+    canvas.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
+    about = "\n".join([SAID_OF_BAR, *([SAID_OF_OBJECT] if any(one.masks is not None for one in shown) else [])])
+    canvas.text(TEXT / PAGE_WIDTH + 0.32, (BAR - 0.08) / total, about, va="center", fontsize="small")
     return canvas
 
 
@@ -210,7 +254,17 @@ def _row(axes: Axes, figure: ActivationMaps, one: ShownVideo, row: int, names: S
     predicted = int(activation.scores.argmax())
     right = "✓" if predicted == one.category else "✗"
     said = fill(names[predicted].replace("omething", "th."), 26)
-    return f"{network.label} {right} {activation.scores[predicted]:.2f}\n{said}"
+    text = f"{network.label} {right} p = {activation.scores[predicted]:.2f}\n{said}"
+    return "\n".join([text, *([found] if (found := _said_of_object(one, activation)) else [])])
+
+
+def _said_of_object(one: ShownVideo, activation: Activation) -> str:
+    """How much of a map is on the object, and whether it misses it: has no more on it than any map would."""
+    share = one.on_object(activation)
+    if share is None:
+        return ""
+    text = f"{share:.0%} on the object ({one.covered:.0%})"
+    return text if share > one.covered else f"misses it: {text}"
 
 
 def _overlaid(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -231,7 +285,10 @@ def _title(one: ShownVideo, names: Sequence[str]) -> str:
 
 
 def _to_csv(figure: ActivationMaps, shown: Sequence[ShownVideo], names: Sequence[str]) -> str:
-    """One line for each frame: its share of the whole clip's activation, and where the map is highest."""
+    """One line for each frame: its share of the whole clip's activation, and where the map is highest.
+
+    Where the object is known, also the share of the clip's activation on it, and that of the pixels that it covers.
+    """
     lines = [
         _line(one, network, activation, frame, names)
         for one in shown
@@ -240,6 +297,7 @@ def _to_csv(figure: ActivationMaps, shown: Sequence[ShownVideo], names: Sequence
         for frame in range(len(activation.maps))
     ]
     columns = ["video", "category", "model", "predicted", "score", "frame", "share", "row", "column"]
+    columns += ["on_object", "covered"]
     return pd.DataFrame(lines, columns=columns).to_csv(index=False)
 
 
@@ -259,6 +317,8 @@ def _line(
         "share": f"{heat.sum() / max(activation.maps.sum(), 1e-12):.4f}",
         "row": row,
         "column": column,
+        "on_object": None if (share := one.on_object(activation)) is None else f"{share:.4f}",
+        "covered": None if one.masks is None else f"{one.covered:.4f}",
     }
 
 

@@ -88,7 +88,7 @@ def block(snapshot: Snapshot) -> str:
         _provenance(snapshot),
         *_outdated(snapshot),
         f"![Reproduced against reported accuracies, {scale} scale](snapshot/{PICTURE})",
-        _CAPTION,
+        _caption(snapshot),
         _targets(snapshot),
         _sentences(snapshot),
         _front_table(snapshot),
@@ -153,11 +153,19 @@ def _fewer(snapshot: Snapshot) -> str:
 _NAMED = 5
 
 
-_CAPTION = (
-    "*Left, each network of the ablations: where the paper's order is kept, points rise from left to right. Right, "
-    "what TAdaConv adds to each backbone of Table 2. Lines through points are 95% intervals: what networks may score "
-    "that are trained from other seeds, or on another machine, and tested on other videos.*"
-)
+def _caption(snapshot: Snapshot) -> str:
+    """What the picture shows; its intervals are spoken of where it has any."""
+    shown = (
+        "Left, each network of the ablations: where the paper's order is kept, points rise from left to right. Right, "
+        "what TAdaConv adds to each backbone of Table 2."
+    )
+    noise = (
+        "Lines through points are 95% intervals: what networks may score that are trained from other seeds, or on "
+        "another machine, and tested on other videos."
+        if snapshot.numbers["here_low"].any()
+        else "Points have no intervals, since nothing tells their noise."
+    )
+    return f"*{shown} {noise}*"
 
 
 def _targets(snapshot: Snapshot) -> str:

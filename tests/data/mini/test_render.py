@@ -1,11 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 
 from tada.base import TadaError
 from tada.data import mini
 from tada.data.mini import trimmed
 from tada.data.mini.rendering import RenderSpec
+from tada.data.mini.scenes import object_masks
 from tada.data.readers import ssv2
 from tada.data.video.random_access import Video
 
@@ -113,3 +115,21 @@ def test_other_peoples_files_are_left_alone(tmp_path):
 def test_spec_that_cannot_be_rendered(spec, message):
     with pytest.raises(TadaError, match=message):
         RenderSpec.of(spec)
+
+
+def test_the_object_is_found_again_in_every_video(rendered):
+    root, _ = rendered
+    for number in range(1, SPEC.train + SPEC.validation + 1):
+        track = mini.find_object(root, "ssv2", str(number))
+        frames = Video(root / "20bn-something-something-v2" / f"{number}.webm").read(list(range(len(track.x))))
+        masks = object_masks(track, np.arange(len(frames)), SPEC.height, SPEC.height)
+        bright = frames.max(3) > 0.7 * 255  # brighter than any background
+        assert masks[bright].all() and masks.mean() < 0.5
+
+
+def test_nobody_knows_the_object_of_other_folders_datasets_and_videos(rendered):
+    root, _ = rendered
+    assert mini.find_object(root, "ssv2", str(SPEC.train + SPEC.validation + 1)) is None
+    assert mini.find_object(root, "ssv2", "one") is None
+    assert mini.find_object(root, "k400", "1") is None
+    assert mini.find_object(root.parent, "ssv2", "1") is None

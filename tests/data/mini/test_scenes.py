@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from tada.base import TadaError
 from tada.data.clips import mirror_classes
 from tada.data.mini import scenes
-from tada.data.mini.scenes import MOTIONS, WEAKEST, Track, draw_digit, draw_track, draw_video
+from tada.data.mini.scenes import MOTIONS, WEAKEST, Track, draw_digit, draw_track, draw_video, object_masks
 
 SIZE = (42, 56)
 RIGHT, LEFT = "Pulling [something] from left to right", "Pulling [something] from right to left"
@@ -176,3 +176,24 @@ def test_mirrored_classes():
         ("Turning something to the left", "Turning something to the right"),
         ("Turning something to the right", "Turning something to the left"),
     }
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("template", MOTIONS)
+def test_masks_hold_what_is_painted_and_little_more(template, seed):
+    rng = np.random.default_rng(seed)
+    track = draw_track(template, 12, (0.5, 0.9), rng)
+    frames = np.arange(0, 12, 3)
+    masks = object_masks(track, frames, short_side=SIZE[0], crop=SIZE[0])
+    side = (SIZE[1] - SIZE[0]) // 2
+    brighter = painted(track)[frames][:, :, side : side + SIZE[0]]
+    seen = brighter * (track.opacity >= scenes.SEEN)[frames, None, None]
+    assert seen[masks].sum() > 0.97 * seen.sum()
+    assert (brighter > 30).sum() > 0.1 * masks.sum()
+
+
+def test_masks_of_a_resized_frame_and_of_an_object_that_is_not_there():
+    masks = object_masks(still(2, x=[0.25, 0.25], opacity=[1.0, 0.0]), np.array([0, 1]), short_side=24, crop=16)
+    assert masks.shape == (2, 16, 16) and not masks[1].any()
+    rows, columns = np.nonzero(masks[0])  # 6 pixels to the right of the centre, 12 high; the crop ends at 8
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 13, 8, 15)

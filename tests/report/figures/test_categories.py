@@ -6,12 +6,15 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from scipy import stats
 
-from tada.report.figures import build_figure
+from tada.report.figures import build_figure, categories
 from tada.report.figures.categories import category_gains
 from tada.report.judge.noise import Training
+from tada.report.measure.results import Results
 from tada.report.measure.samples import Hits
+from tada.report.paper.figures import load_figure
 from tada.runs.settings import Scale
 
 NAMES = ("Approaching something with your camera", "Holding something", "Moving something up")
@@ -103,6 +106,35 @@ def test_the_papers_values_stand_apart_in_mini_and_among_the_bars_at_paper_scale
     ids = {element.get("id") for element in ET.parse(plant.out / "figureA1.svg").iter()}
     assert "reported-0" in ids and "reported" not in ids
     assert "mini" not in texts(plant)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_bars_can_be_compared_with_the_papers_values(plant, failed):
+    planted(plant)
+    if failed:
+        plant.failed("tada2d", "loss is NaN")
+    canvas = categories.draw(load_figure("figureA1"), Results(plant.results, Scale.MINI, 1), "nowhere").canvas
+    canvas.draw_without_rendering()
+    here, paper = canvas.axes
+    assert here.get_xlim() == paper.get_xlim()
+    assert here.get_xlim()[0] <= 0 and here.get_xlim()[1] > 78.5
+    assert here.get_position().x0 == pytest.approx(paper.get_position().x0)
+    assert here.get_position().width == pytest.approx(paper.get_position().width)
+    shown = [axes for axes in (here, paper) if axes.get_xlabel()]
+    assert len(shown) == 1 + (not failed) and all("(percentage points)" in axes.get_xlabel() for axes in shown)
+    assert len(paper.get_xticks()) > 3
+
+
+def test_bars_and_intervals_are_drawn_as_the_data_has_them(plant, tmp_path):
+    for seed in range(5):
+        planted(plant, seed=seed)
+    _, frame = build(plant, seeds=5)
+    canvas = categories.draw(load_figure("figureA1"), Results(plant.results, Scale.MINI, 5), "nowhere").canvas
+    here = canvas.axes[0]
+    assert [bar.get_width() for bar in here.patches] == frame["gain"][:3].tolist()
+    (bars,) = [found for found in here.collections if isinstance(found, LineCollection)]
+    halves = [np.ptp(segment[:, 0]) / 2 for segment in bars.get_segments()]
+    np.testing.assert_allclose(halves, frame["half_interval"][:3])
 
 
 def test_numbers_stand_in_for_names_that_are_not_at_hand(plant, tmp_path):

@@ -5,8 +5,11 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 
-from tada.report.figures import build_figure
+from tada.report.figures import accuracies, build_figure
+from tada.report.figures.style import MISSING
+from tada.report.measure.results import Results
 from tada.report.paper.figures import load_figure
 from tada.runs.settings import Scale
 
@@ -36,6 +39,8 @@ def test_all_points(plant):
     assert frame.loc[("stages", "all"), "reproduced"] == 50.0 + MODELS.index("tsn+tada")
     assert frame.loc[("proportions", "1"), "model"] == "tsn+tada"
     assert (plant.out / "figure3.png").read_bytes().startswith(b"\x89PNG")
+    assert (plant.out / "figure3.pdf").read_bytes().startswith(b"%PDF")
+    assert "missing" not in groups(plant)
 
 
 def test_reported_points(plant):
@@ -72,7 +77,7 @@ def test_missing_and_failed_points_are_marked(plant):
     pending, failed = build(plant)
     assert pending == "ssv2/tsn+tada-1of8 seed 0: pending: not run yet"
     assert failed.startswith("ssv2/tsn+tada-res4 seed 0: failed: loss is NaN (log: ")
-    assert {"proportions-pending", "stages-failed"} <= groups(plant)
+    assert {"missing", "missing-pending", "missing-failed"} <= groups(plant)
     assert data(plant).loc[("stages", "Res4"), "status"] == "failed"
 
 
@@ -101,12 +106,64 @@ def test_one_seed_has_a_bar_and_a_run_without_videos_has_none(plant):
 
 def test_nothing_there_is_still_a_picture(plant):
     assert len(build(plant)) == len(MODELS)
-    assert {"stages-pending", "proportions-pending", "reported"} <= groups(plant)
+    assert {"missing-pending", "reported"} <= groups(plant)
 
 
 def test_the_same_results_give_the_same_file(plant):
     plant.done("tsn", top1=60.0)
     build(plant)
-    first = (plant.out / "figure3.svg").read_bytes()
+    first = [(plant.out / f"figure3.{form}").read_bytes() for form in ("svg", "pdf", "png")]
     build(plant)
-    assert (plant.out / "figure3.svg").read_bytes() == first
+    assert [(plant.out / f"figure3.{form}").read_bytes() for form in ("svg", "pdf", "png")] == first
+
+
+def drawn(plant, scale="mini", seeds=1):
+    """Figure 3's panels: what was reproduced, and what was reported where that is apart."""
+    canvas = accuracies.draw(load_figure("figure3"), Results(plant.results, Scale(scale), seeds)).canvas
+    return [axes for axes in canvas.axes if axes.get_ylabel()], canvas
+
+
+def test_panels_that_are_compared_have_equal_scales_and_units(plant):
+    plant.done("tsn", top1=90.0)
+    (here, paper), _ = drawn(plant)
+    assert here.get_ylim() == paper.get_ylim()
+    low, high = here.get_ylim()
+    assert low < 32.0 and high > 90.0
+    assert here.get_position().height == pytest.approx(paper.get_position().height)
+    assert {axes.get_ylabel() for axes in (here, paper)} == {"Top-1 accuracy (%)"}
+
+
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_no_data_lies_in_the_strip_of_what_is_missing(plant, scale):
+    plant.done("tsn", scale=scale, top1=10.0)
+    plant.failed("tsn+tada-res4", "loss is NaN", scale=scale)
+    (here, *_), _ = drawn(plant, scale)
+    low, high = here.get_ylim()
+    assert (10.0 - low) / (high - low) > MISSING
+    states = [text.get_text() for text in here.texts if text.get_transform() == here.get_xaxis_transform()]
+    assert states.count("failed") == 1 and states.count("pending") == 10  # of 12 places, none twice, one is there
+    assert not any(line.get_marker() == "x" for line in here.lines)
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_intervals_are_drawn_as_the_data_has_them(plant, seeds):
+    for seed in range(seeds):
+        for number, model in enumerate(MODELS):
+            plant.hits(model, np.arange(400) < 200 + 10 * number + seed, seed)
+    build(plant, seeds=seeds)
+    frame = data(plant)
+    (here, _), canvas = drawn(plant, seeds=seeds)
+    bars = [bar for bar in here.collections if isinstance(bar, LineCollection)]
+    for name, bar in zip(("stages", "proportions"), bars, strict=True):
+        ends = np.array([segment[:, 1] for segment in bar.get_segments()])
+        wanted = frame.loc[name]
+        np.testing.assert_allclose(ends.mean(1), wanted["reproduced"])
+        np.testing.assert_allclose(np.diff(ends)[:, 0] / 2, wanted["half_interval"])
+    legend = [text.get_text() for text in canvas.legends[0].get_texts()]
+    assert legend.count("95% interval") == 1 and len(set(legend)) == len(legend)
+
+
+def test_a_picture_without_intervals_says_so(plant):
+    plant.done("tsn", top1=60.0)
+    _, canvas = drawn(plant)
+    assert "no intervals: the noise is unknown" in [text.get_text() for text in canvas.legends[0].get_texts()]

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ from planting import plant_record
 
 from tada.base import TadaError
 from tada.base.files import sha256
+from tada.data import catalog
+from tada.data.mini import render
 from tada.data.views import normalise
 from tada.models import build_model
 from tada.report.figures import build_figure
-from tada.report.figures.gradcam import activation_maps, select_videos
+from tada.report.figures.gradcam import Activation, ShownVideo, _said_of_object, activation_maps, select_videos
 from tada.report.measure.samples import Hits
 from tada.runs.checkpoints import TrainingState, load_trained, save_state
 from tada.runs.record import Checkpoint
@@ -102,7 +105,45 @@ def test_pictures(plant, project, name, videos):
         True
     }
     svg = (plant.out / f"{name}.svg").read_text(encoding="utf-8")
-    assert "TSN ✗ 0.80" in svg and "TAda2D ✓ 0.80" in svg and "mini scale" in svg
+    assert "TSN ✗ p = 0.80" in svg and "TAda2D ✓ p = 0.80" in svg and "mini scale" in svg
+    assert "share of the row's maximum" in svg and 'id="axes_' in svg
+    assert "on the object" not in svg and frame["on_object"].isna().all()  # nobody knows where it is
+
+
+def test_share_on_the_object_by_hand():
+    maps = np.zeros((2, 2, 2), np.float32)
+    maps[0] = [[1.0, 0.5], [0.25, 0.25]]
+    masks = np.zeros((2, 2, 2), bool)
+    masks[:, 0, 1] = True
+    video = ShownVideo("1", 0, np.zeros((2, 2, 2, 3), np.uint8), (), masks)
+    activation = Activation(maps, np.ones(3, np.float32))
+    assert (video.on_object(activation), video.covered) == (0.25, 0.25)
+    assert video.on_object(Activation(maps * 0, activation.scores)) is None
+    assert replace(video, masks=None).on_object(activation) is None
+
+
+@pytest.mark.parametrize(
+    ("on", "said"),
+    [(1.0, "67% on the object (50%)"), (0.5, "misses it: 50% on the object (50%)")],
+)
+def test_a_map_that_misses_the_object_is_said_to(on, said):
+    masks = np.array([[[True, False]]])
+    video = ShownVideo("1", 0, np.zeros((1, 1, 2, 3), np.uint8), (), masks)
+    assert _said_of_object(video, Activation(np.array([[[on, 0.5]]], np.float32), np.ones(2, np.float32))) == said
+
+
+def test_pictures_of_rendered_videos_say_what_lies_on_the_object(plant, project, tmp_path):
+    render(tmp_path / "ssv2", {"train": 13, "validation": 13, "seed": 1})
+    annotations = catalog.read("ssv2", catalog.Place(tmp_path / "ssv2"))
+    clips = [clip for clip in annotations.validation.clips if clip.label < 3]
+    videos, labels = [clip.name for clip in clips], np.array([clip.label for clip in clips])
+    for model in ("tsn", "r2plus1d", "tada2d"):
+        right = labels if model == "tada2d" else (labels + 1) % 3
+        plant.scores(Run("mini", "ssv2", model, 0, plant.results), np.eye(3)[right] * 0.8, labels, videos)
+    problems, _, frame = build(plant, "figure4", str(tmp_path / "ssv2"))
+    assert problems == [] and frame["on_object"].between(0, 1).any()
+    assert frame["covered"].between(0.02, 0.5).all()
+    assert "on the object (" in (plant.out / "figure4.svg").read_text(encoding="utf-8")
 
 
 def test_a_missing_network_is_a_row_that_says_so(plant, project):
