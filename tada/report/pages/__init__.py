@@ -7,6 +7,7 @@ import pandas as pd
 
 from tada.report.judge.remarks import Order
 from tada.report.measure.results import Line
+from tada.report.paper.printed import show
 from tada.runs.settings import Scale
 
 EMPTY = "–"
@@ -81,6 +82,18 @@ class Page:
     def heading(self) -> str:
         """The title and where the results are from."""
         return f"{self.title}, {self.source}" if self.source else self.title
+
+
+def turned_pairs(order: Order) -> Grid:
+    """The pairs of rows that do not stand as in the paper: the paper's difference, that here, and the verdict."""
+    heads = (
+        ColumnHead("in the paper", left=True),
+        ColumnHead("paper"),
+        ColumnHead("here, 95% interval"),
+        ColumnHead("verdict", left=True),
+    )
+    lines = ((pair.name, show(pair.reported, 1, signed=True), pair.margin, pair.said) for pair in order.turned)
+    return Grid(heads, tuple(tuple(map(Piece, line)) for line in lines))
 
 
 class Notes:

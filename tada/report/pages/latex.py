@@ -10,9 +10,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 
-from tada.report.pages import ColumnHead, Grid, Page, Piece
+from tada.report.pages import ColumnHead, Grid, Page, Piece, turned_pairs
 
 PACKAGES = ("array", "longtable", "lscape")
 """Part of every LaTeX. Where a document loads booktabs as well, it draws the rules."""
@@ -32,10 +32,6 @@ LONG = 64.0
 
 FEW = 5
 """Lines of a text beyond which a table is set on a turned page, where lines are longer."""
-
-
-TOGETHER = 4
-"""Lines between two rules, at most, that are kept on one page."""
 
 
 _WIDTHS = {
@@ -111,12 +107,19 @@ def to_latex(page: Page) -> str:
     title = f"{page.title}, reproduced at {page.source}" if page.source else f"{page.title}, reproduced"
     caption = rf"\caption{{{_words(f'{title}. {page.caption}')}}}\label{{tab:{page.name}}}\\"
     tables = [_table(grid, "" if number else caption) for number, grid in enumerate(_split(page.grid))]
-    about = [f"$^{{{number}}}$ {_words(note)}" for number, note in enumerate(page.notes, start=1)]
-    about += [rf"\textbf{{Order of rows}}: {_words(sentence)}" for sentence in page.order]
-    about += [rf"\textbf{{{escaped(label)}}}: {_words(text)}" for label, text in page.footer]
+    notes = [f"$^{{{number}}}$ {_words(note)}" for number, note in enumerate(page.notes, start=1)]
+    below = [_paragraph(note) for note in notes]
+    for order in page.orders:
+        below.append(_paragraph(rf"\textbf{{Order of rows}}: {_words(order.counted)} {_words(order.counted_turned)}"))
+        below += [_table(turned_pairs(order), "")] if order.turned else []
+    below += [_paragraph(_words(text)) for text in page.remarks]
+    below += [_paragraph(rf"\textbf{{{escaped(label)}}}: {_words(text)}") for label, text in page.footer]
     needs = f"% Needs the packages {', '.join(PACKAGES)}."
-    below = [rf"\noindent {line}\par" for line in about]
     return "\n".join([needs, _RULES, r"{\footnotesize\raggedright", *tables, *below, "}"]) + "\n"
+
+
+def _paragraph(text: str) -> str:
+    return rf"\noindent {text.strip()}\par"
 
 
 def _table(grid: Grid, caption: str) -> str:
@@ -134,7 +137,7 @@ def _table(grid: Grid, caption: str) -> str:
         r"\endhead",
         *_body(grid, columns),
         r"\bottomrule",
-        r"\end{longtable}",
+        r"\end{longtable}" + ("" if caption else r"\addtocounter{table}{-1}"),
     ]
     return "\n".join([r"\begin{landscape}", *lines, r"\end{landscape}"] if turned else lines)
 
@@ -159,7 +162,7 @@ def _split(grid: Grid) -> list[Grid]:
 def _only(grid: Grid, places: Sequence[int]) -> Grid:
     """The columns at these places."""
     lines = tuple(tuple(line[place] for place in places) for line in grid.lines)
-    return Grid(tuple(grid.heads[place] for place in places), lines, grid.rules)
+    return Grid(tuple(grid.heads[place] for place in places), lines, grid.rules, grid.stacked)
 
 
 def _columns(grid: Grid) -> list[_Column]:
@@ -239,15 +242,14 @@ def _spanning(texts: list[str]) -> list[str]:
 
 
 def _body(grid: Grid, columns: Sequence[_Column]) -> list[str]:
-    """Few lines between two rules, as are those of a row that is stacked, have space above them and stay together."""
-    starts = [0, *sorted(grid.rules), len(grid.lines)]
-    together = max(after - before for before, after in pairwise(starts)) <= TOGETHER
+    """The lines of a row that is stacked have space above them and stay on one page."""
     lines = []
     for number, line in enumerate(grid.lines):
         if number in grid.rules:
-            lines.append(r"\addlinespace" if together else r"\midrule")
+            lines.append(r"\addlinespace" if grid.stacked else r"\midrule")
         cells = [_piece(piece, column) for piece, column in zip(line, columns, strict=True)]
-        end = r"\\*" if together and number + 1 not in starts else r"\\"
+        last = not grid.stacked or number + 1 in grid.rules or number + 1 == len(grid.lines)
+        end = r"\\" if last else r"\\*"
         lines.append(f"{' & '.join(cells)} {end}")
     return lines
 

@@ -17,25 +17,15 @@ from tabulate import tabulate
 
 from tada.base.files import remove_leftovers, write_text
 from tada.report.judge import Verdict
-from tada.report.judge.remarks import Order
-from tada.report.pages import ColumnHead, Page, Piece
+from tada.report.pages import ColumnHead, Grid, Page, Piece, turned_pairs
 from tada.report.pages.latex import to_latex
-from tada.report.paper.printed import show
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def to_markdown(page: Page, folder: Path) -> str:
     """The whole page; links are relative to `folder`, where it will lie."""
-    lines = [[_marked(piece) for piece in line] for line in page.grid.lines]
-    table = tabulate(
-        lines,
-        headers=[_heading(page.grid.heads, place) for place in range(len(page.grid.heads))],
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left" if head.left else "right" for head in page.grid.heads],
-    )
-    parts = [f"# {page.heading}", f"{_escaped(page.caption)} ({_escaped(page.place)})", table]
+    parts = [f"# {page.heading}", f"{_escaped(page.caption)} ({_escaped(page.place)})", _table(page.grid)]
     if page.notes:
         parts.append("\n".join(f"{_raised(n)} {_escaped(note)}  " for n, note in enumerate(page.notes, start=1)))
     if page.orders or page.remarks:
@@ -43,7 +33,7 @@ def to_markdown(page: Page, folder: Path) -> str:
     for order in page.orders:
         parts.append(_escaped(f"{order.counted} {order.counted_turned}:" if order.turned else order.counted))
         if order.turned:
-            parts.append(_turned(order))
+            parts.append(_table(turned_pairs(order)))
     if page.remarks:
         parts.append("\n".join(f"- {_escaped(sentence)}" for sentence in page.remarks))
     if page.footer:
@@ -56,15 +46,14 @@ def to_markdown(page: Page, folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _turned(order: Order) -> str:
-    """The pairs that do not stand as in the paper."""
-    lines = [
-        [_escaped(text) for text in (pair.name, show(pair.reported, 1, signed=True), pair.margin, pair.said)]
-        for pair in order.turned
-    ]
-    heads = ("in the paper", "paper", "here, 95% interval", "verdict")
-    align = ("left", "right", "right", "left")
-    return tabulate(lines, headers=heads, tablefmt="pipe", disable_numparse=True, colalign=align)
+def _table(grid: Grid) -> str:
+    return tabulate(
+        [[_marked(piece) for piece in line] for line in grid.lines],
+        headers=[_heading(grid.heads, place) for place in range(len(grid.heads))],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if head.left else "right" for head in grid.heads],
+    )
 
 
 def _heading(heads: tuple[ColumnHead, ...], place: int) -> str:

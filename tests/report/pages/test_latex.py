@@ -47,9 +47,9 @@ def test_shared_headings_stand_once(plant):
     assert r"\multicolumn{3}{c}{Top-1} & \multicolumn{3}{c}{Top-5}" in plant.text("table6", "tex")
 
 
-def page_of(*texts, lines=1, rules=frozenset(), left=True):
-    heads = tuple(ColumnHead("ab", left=left) for _ in texts)
-    return Page("t", "Table 0", "Small.", "here", Grid(heads, (tuple(map(Piece, texts)),) * lines, rules))
+def page_of(*texts, lines=1, rules=frozenset(), stacked=False):
+    heads = tuple(ColumnHead("ab", left=True) for _ in texts)
+    return Page("t", "Table 0", "Small.", "here", Grid(heads, (tuple(map(Piece, texts)),) * lines, rules, stacked))
 
 
 def test_narrow_tables_stand_upright_and_wide_ones_are_turned():
@@ -79,10 +79,21 @@ def test_what_no_page_holds_is_split_with_the_first_columns_in_each_part():
         assert sum(f"n{2 * number} & n{2 * number + 1}" in part for part in parts) == 1
 
 
-def test_lines_of_a_row_stay_on_one_page_and_long_groups_do_not():
-    assert to_latex(page_of("x", lines=6, rules=frozenset([3]))).count(r"x \\*") == 4
-    text = to_latex(page_of("x", lines=60, rules=frozenset([30])))
-    assert r"\\*" not in text and text.count(r"\midrule") > 2
+def test_the_lines_of_a_row_stay_on_one_page():
+    text = to_latex(page_of("x", lines=6, rules=frozenset([3]), stacked=True))
+    assert re.findall(r"x (\\\\\*?|\\addlinespace)\n", text) == [r"\\*", r"\\*", r"\\"] * 2
+    text = to_latex(page_of("x", lines=6, rules=frozenset([3])))
+    assert r"\\*" not in text and text.count("\n\\midrule") == 3  # below two headings, and one within
+
+
+def test_pairs_that_are_turned_are_a_table_of_its_own(small):
+    small.spec(small.small.replace('"63.8"', '"30.0"'))
+    for model, count in (("tsn", 300), ("tada2d", 100)):
+        small.hits(model, np.arange(400) >= count)
+    small.build()
+    text = small.text(kind="tex")
+    assert text.count(r"\begin{longtable}") == 2 and text.count(r"\addtocounter{table}{-1}") == 1
+    assert re.search(r"tsn \$>\$ tada2d & \+2\.0 & \$-\$50\.0 \{\[\}\$-\$\d", text)
 
 
 def full(plant, scale, seeds):
