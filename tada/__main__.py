@@ -3,6 +3,7 @@
 import sys
 
 from tada.base import TadaError, require_posix
+from tada.base.processes import collect_rarely
 
 
 def main() -> None:
@@ -13,6 +14,7 @@ def main() -> None:
     """
     try:
         require_posix()
+        collect_rarely()
         from tada.cli import app
 
         app()

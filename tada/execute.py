@@ -10,13 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tada.base.processes import INTERRUPTED, Interrupted, StopFlag, collect_rarely, stop_without_parent
+
+if __name__ == "__main__":
+    collect_rarely()
+
 import torch
 from filelock import FileLock
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
 from tada.base.files import disk_error, remove_leftovers, replacing
-from tada.base.processes import INTERRUPTED, Interrupted, StopFlag, stop_without_parent
 from tada.base.progress import Progress, Silent, reporting
 from tada.base.tensorboard import FOLDER, TensorBoard
 from tada.classification.pipeline import classify

@@ -19,7 +19,7 @@ from typing import Any
 
 from tada.base import TadaError
 from tada.base.files import read_json, write_json
-from tada.base.processes import INTERRUPTED, StopFlag, free_port
+from tada.base.processes import INTERRUPTED, MEMORY, StopFlag, free_port
 from tada.cluster.jobs import ClusterSettings, job_folder
 from tada.cluster.scheduler import Busy, JobProcess, JobResult, Phase, Scheduler, load_scheduler, result_file
 from tada.runs.run import Run
@@ -178,7 +178,9 @@ def run_processes(command: Sequence[str], processes: int, signals: Sequence[int]
     started = [
         # Files that were left open for this process's children stay open: a lock that says that the job runs.
         subprocess.Popen(
-            command, env={**os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank)}, close_fds=False
+            command,
+            env={**MEMORY, **os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            close_fds=False,
         )
         for rank in range(processes)
     ]
