@@ -1,10 +1,11 @@
-"""The README's numbers: the part between two markers, made of the snapshot alone."""
+"""The README's numbers, between two markers, and the page of all that was found: made of the snapshot alone."""
 
 import datetime
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -21,6 +22,10 @@ from tada.runs.run import Run
 from tada.runs.settings import Scale
 
 README = files.PROJECT / "README.md"
+
+
+FOUND = Path("docs/found.md")
+"""The page of all that was found, beside the README."""
 
 
 BEGIN = "<!-- Numbers from snapshot/, written by `tada readme`; edit nothing down to the next such line. -->"
@@ -61,12 +66,13 @@ AUDIT = {
 
 
 def build_readme(snapshot: Snapshot, readme: Path = README) -> None:
-    """Write the part between the markers into `readme`.
+    """Write the part between the markers into `readme`, and the page `FOUND` in its folder.
 
     Raises:
         TadaError: the markers are missing.
     """
     write_text(readme, replaced(readme.read_text(encoding="utf-8"), block(snapshot), str(readme)))
+    write_text(readme.parent / FOUND, found(snapshot))
 
 
 def replaced(text: str, new: str, where: str) -> str:
@@ -81,22 +87,47 @@ def replaced(text: str, new: str, where: str) -> str:
 
 
 def block(snapshot: Snapshot) -> str:
-    """The part in Markdown: what was measured and from what, the picture, targets, claims and the front table."""
-    scale = snapshot.scale
+    """The README's part in Markdown: what was measured and from what, picture, claims and the front table."""
     parts = [
         "## What was found",
-        _provenance(snapshot),
-        *_outdated(snapshot),
-        f"![Reproduced against reported accuracies, {scale} scale](snapshot/{PICTURE})",
-        _caption(snapshot),
-        _targets(snapshot),
-        _sentences(snapshot),
+        *_head(snapshot, ""),
+        _claims(snapshot, _FAILING),
+        *_orders(snapshot),
+        f"{_audit(snapshot)} Every table and claim with its interval: [what was found]({FOUND}).",
         _front_table(snapshot),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _provenance(snapshot: Snapshot) -> str:
+def found(snapshot: Snapshot) -> str:
+    """The page of all that was found: tables and figures, every claim with its interval, orders of rows, the audit."""
+    parts = [
+        "# What was found",
+        "<!-- Written by `tada readme` from snapshot/; edit nothing here. -->",
+        *_head(snapshot, "../"),
+        "## Tables and figures",
+        _targets(snapshot),
+        "## Claims",
+        _claims(snapshot),
+        _claims_table(snapshot),
+        *(["## Order of rows", *orders] if (orders := _orders(snapshot)) else []),
+        "## Audit",
+        _audit(snapshot),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_FAILING = 8
+"""So many claims that fail are named in the README."""
+
+
+def _head(snapshot: Snapshot, root: str) -> list[str]:
+    """What was measured and from what, and the picture; `root` leads from the page to the README's folder."""
+    picture = f"![Reproduced against reported accuracies, {snapshot.scale} scale]({root}snapshot/{PICTURE})"
+    return [_provenance(snapshot, root), *_outdated(snapshot), picture, _CAPTION]
+
+
+def _provenance(snapshot: Snapshot, root: str) -> str:
     about, done = snapshot.about, snapshot.done
     text = f"Measured at **{snapshot.scale} scale**"
     if snapshot.scale.renders:
@@ -119,7 +150,7 @@ def _provenance(snapshot: Snapshot) -> str:
         f"{_fewer(snapshot)}"
         f"Training and testing took {rounded_time(sum(one.cost.wall_seconds for one in done))}, summed over runs, on "
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
-        "data, cost, versions and checksum stands in `snapshot/` ([what is there](docs/snapshot.md))."
+        f"data, cost, versions and checksum stands in `snapshot/` ([what is there]({root}docs/snapshot.md))."
     )
 
 
@@ -203,12 +234,14 @@ def _reproduced(counts: Counter[str], runs: int, done: int) -> str:
     return "all" if there == total else "not yet" if not there else f"{there} of {total} {what}"
 
 
-def _sentences(snapshot: Snapshot) -> str:
+def _claims(snapshot: Snapshot, most: int | None = None) -> str:
+    """How many claims hold, what could have been told, and which fail: all, or so many at most."""
     claims = snapshot.claims.drop_duplicates("claim")
     built = claims[claims["scale"] == ANY_SCALE]
     trained = claims.drop(built.index)
-    failing = claims[claims["verdict"] == Verdict.FAILS]
-    lines = [f"- {one['says']} ({one['place']}){_margin(snapshot, one['claim'])}" for one in failing.to_dict("records")]
+    failing = claims[claims["verdict"] == Verdict.FAILS].to_dict("records")
+    lines = [f"- {one['says']} ({one['place']}){_margin(snapshot, one['claim'])}" for one in failing[:most]]
+    lines += [f"- and {len(failing) - len(lines)} more"] if len(failing) > len(lines) else []
     margins = (float(text) for text in trained.loc[trained["verdict"] == Verdict.UNDECIDED, "detectable"] if text)
     claimed = (
         f"**Claims.** Of {len(trained)} sentences of the paper as statements on trained networks, "
@@ -216,17 +249,47 @@ def _sentences(snapshot: Snapshot) -> str:
         f"what they cost, which no training can change, {count_verdicts(built['verdict'], CLAIMS)}."
         + (" It is not so here that:" if lines else "")
     )
+    return "\n\n".join([claimed, *(["\n".join(lines)] if lines else [])])
+
+
+def _claims_table(snapshot: Snapshot) -> str:
+    """A line for each claim, those that fail first."""
+    claims = snapshot.claims.drop_duplicates("claim").to_dict("records")
+    order = [Verdict.FAILS, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.FAILED, Verdict.PENDING, Verdict.ELSEWHERE]
+    claims.sort(key=lambda one: order.index(one["verdict"]))
+    lines = [
+        (one["says"], one["place"], one["verdict"], _margin(snapshot, one["claim"]).removeprefix(": "), _told(one))
+        for one in claims
+    ]
+    heads = ("Claim", "Place", "verdict", "margin [95% interval]", "could have told")
+    meaning = (
+        "Of a claim of several statements, the margin is that of the one which is least so. A margin below zero is on "
+        "the other side of what the paper says. `could have told`: the margin from which on an undecided claim would "
+        "have been decided, in four of five repetitions; nothing there: the noise is not known, or it is decided."
+    )
+    return f"{_table(heads, lines, left=3)}\n\n{meaning}"
+
+
+def _told(claim: Mapping[Any, str]) -> str:
+    undecided = claim["verdict"] == Verdict.UNDECIDED and claim["detectable"]
+    return f"{float(claim['detectable']):.1f} points" if undecided else ""
+
+
+def _orders(snapshot: Snapshot) -> list[str]:
+    """How the rows of tables stand, as one paragraph; nothing where no order is compared."""
     orders = [f"{one['title']}, {one['sentence']}" for one in snapshot.orders.to_dict("records")]
-    ordered = [f"**Order of rows.** {' '.join(orders)}"] if orders else []
-    audited = (
+    return [f"**Order of rows.** {' '.join(orders)}"] if orders else []
+
+
+def _audit(snapshot: Snapshot) -> str:
+    return (
         f"**Audit.** Of {len(snapshot.audit)} numbers and statements that follow from others of the paper's numbers, "
         f"{count_verdicts(snapshot.audit['verdict'], AUDIT)}."
     )
-    return "\n\n".join([claimed, *(["\n".join(lines)] if lines else []), *ordered, audited])
 
 
 def _margin(snapshot: Snapshot, claim: str) -> str:
-    """By how much the clearest of a failing claim's statements fails, e.g. ": −9.1 [−12.6, −5.7] points"."""
+    """The margin of the claim's statement that is least so, e.g. ": −9.1 [−12.6, −5.7] points"; empty of counts."""
     of = snapshot.claims[snapshot.claims["claim"] == claim]
     measured = [one for one in of.to_dict("records") if one["high"] and "videos" in one["noise"]]
     if not measured:

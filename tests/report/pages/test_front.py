@@ -1,4 +1,4 @@
-"""The README's numbers and picture against the committed snapshot, and against changed and unfinished ones."""
+"""README, page of all that was found, and picture against the committed snapshot, and changed and unfinished ones."""
 
 import shutil
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tada.base.files import PROJECT
 from tada.cli import app
 from tada.report.figures import build_agreement
 from tada.report.measure.results import PENDING
-from tada.report.pages.readme import BEGIN, END, README, block, build_readme, replaced
+from tada.report.pages.readme import BEGIN, END, FOUND, README, block, build_readme, found, replaced
 from tada.report.pages.snapshot import PICTURE, SNAPSHOT, load_snapshot
 from tada.runs.run import Run
 
@@ -56,8 +56,9 @@ def front_row(lines):
 
 def test_the_readme_is_up_to_date(committed, picture):
     text = README.read_text(encoding="utf-8")
-    hint = "run `uv run tada readme` and commit README.md and snapshot/"
+    hint = "run `uv run tada readme` and commit README.md, docs/ and snapshot/"
     assert replaced(text, block(committed), "README.md") == text, hint
+    assert (README.parent / FOUND).read_text(encoding="utf-8") == found(committed), hint
     assert (SNAPSHOT / PICTURE).read_text(encoding="utf-8") == picture(committed), hint
 
 
@@ -66,21 +67,48 @@ def test_a_changed_number_is_seen(committed, picture):
     assert block(other) != block(committed) and picture(other) != picture(committed)
     assert "12.3 |" in block(other)
     other = changed(committed, "claims", lambda lines: lines.index == 0, "verdict", "fails")
-    assert block(other) != block(committed)
+    assert block(other) != block(committed) and found(other) != found(committed)
     slower = with_runs(committed, lambda run: with_cost(run, wall_seconds=86400.0))
     assert block(slower) != block(committed)
 
 
-def test_everything_is_labelled(committed):
-    text = block(committed)
+@pytest.mark.parametrize("make", [block, found])
+def test_everything_is_labelled(committed, make):
+    text = make(committed)
     about = committed.about
     assert f"**{about.scale} scale**" in text and "never levels" in text
     for environment in (record.environment for record in committed.done):
         assert environment.git_commit[:10] in text and environment.hardware.cpu in text
     assert f"{about.date[:4]}: " in text and (" min" in text or " h" in text)
+    assert (PROJECT / "snapshot" / PICTURE).exists() and f"snapshot/{PICTURE})" in text
+    assert f"]({'' if make is block else '../'}docs/snapshot.md)" in text
+
+
+def test_every_table_and_claim_has_a_line(committed):
+    text = found(committed)
     for title in ("Table 1", "Table 2", "Table 3a", "Table 8", "Table A3", "Figure 3", "Figure 4", "Figure A3"):
         assert f"| {title} " in text
-    assert (PROJECT / "snapshot" / PICTURE).exists() and f"(snapshot/{PICTURE})" in text
+    claims = committed.claims.drop_duplicates("claim")
+    lines = [line for line in text.partition("## Claims")[2].splitlines() if line.startswith("| ")][1:]
+    assert len(lines) == len(claims)
+    assert all(sum(line.startswith(f"| {says} ") for line in lines) == 1 for says in claims["says"])
+
+
+def test_what_speaks_against_the_paper_comes_first(committed):
+    """The least of the two statements of this claim, as claims.csv has it, before any claim that holds."""
+    lines = [line for line in found(committed).partition("## Claims")[2].splitlines() if line.startswith("| ")][1:]
+    verdicts = [line.split("|")[3].strip() for line in lines]
+    fails = verdicts.count("fails")
+    assert fails and verdicts[:fails] == ["fails"] * fails and "holds" not in verdicts[: verdicts.index("undecided")]
+    [line] = [line for line in lines if "Aggregation with a shortcut" in line]
+    assert "| −7.2 [−11.8, −2.6] points |" in " ".join(line.split())
+
+
+def test_of_many_claims_that_fail_the_readme_names_some(committed):
+    every = changed(committed, "claims", lambda lines: lines.index >= 0, "verdict", "fails")
+    count = len(every.claims.drop_duplicates("claim"))
+    assert f"\n- and {count - 8} more\n" in block(every) and f"{count} fail" not in found(every).partition("more")[2]
+    assert found(every).count("\n- ") == count
 
 
 def test_runs_of_earlier_recipes_are_said_to_be_so(committed):
@@ -114,7 +142,8 @@ def test_nothing_is_there_yet(committed, picture):
     empty = changed(empty, "targets", lambda lines: lines["file"] != "", "done", "0")
     empty = changed(empty, "targets", lambda lines: lines["file"] != "", "verdicts", '{"pending": 3}')
     text = block(empty)
-    assert "no run is finished yet" in text and "not yet" in text and "+31.8 | pending" in " ".join(text.split())
+    assert "| not yet " in found(empty)
+    assert "no run is finished yet" in text and "+31.8 | pending" in " ".join(text.split())
     assert picture(empty).startswith("<?xml")
 
 
@@ -165,6 +194,7 @@ def test_runs_of_several_machines_and_missing_seeds_are_counted(committed):
 
 def test_claims_say_what_could_have_been_told(committed):
     undecided = changed(committed, "claims", lambda lines: lines["verdict"] == "undecided", "detectable", "4.26")
+    assert found(undecided).count("4.3 points |") == 19 and found(committed).count("points |  ") > 0
     assert "Undecided ones would have been told with a margin of 4.3 points (median)." in block(undecided)
     never = changed(committed, "claims", lambda lines: lines["verdict"] == "undecided", "detectable", "")
     assert "would have been told" not in block(never)
@@ -190,6 +220,7 @@ def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(f"before\n\n{BEGIN}\n\n## ") and text.endswith(f"\n{END}\n\nafter\n") and "stale" not in text
     assert (tmp_path / "snapshot" / PICTURE).read_bytes() == (SNAPSHOT / PICTURE).read_bytes()
+    assert (tmp_path / FOUND).read_text(encoding="utf-8") == found(load_snapshot())
     build_readme(load_snapshot(tmp_path / "snapshot"), readme)
     assert readme.read_text(encoding="utf-8") == text
 
