@@ -205,7 +205,7 @@ SLOW_FILES = {
     ),
     "runs/test_step.py",
     *("localization/test_bmn_training.py", "localization/test_feature_sources.py", "localization/test_pipeline.py"),
-    *("docs/test_site.py", "localization/test_released.py"),
+    *("docs/test_site.py", "docs/test_snippets.py", "localization/test_released.py"),
     *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),
     *("report/pages/test_collect.py", "report/pages/test_compare.py", "report/pages/test_footer.py"),
     "report/pages/test_latex.py",
