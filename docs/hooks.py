@@ -29,10 +29,19 @@ _LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
 """The target of a link in Markdown, without the place in it; none of another site."""
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """A page of `docs/` that the navigation does not name stands among the explanations."""
+    named = str(config.nav)
+    [explanation] = (one["Explanation"] for one in config.nav or [] if "Explanation" in one)
+    explanation += [page.name for page in sorted((PROJECT / "docs").glob("*.md")) if f"'{page.name}'" not in named]
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of `PAGES`, that of the commands, and what pages link to and is no page."""
     for source, place in PAGES.items():
-        files.append(File.generated(config, place, content=(PROJECT / source).read_text(encoding="utf-8")))
+        head = "---\nhide: [navigation]\n---\n\n" if place == "index.md" else ""
+        files.append(File.generated(config, place, content=head + (PROJECT / source).read_text(encoding="utf-8")))
     files.append(File.generated(config, "reference/commands.md", content=commands()))
     for page in files.documentation_pages():
         for target in _LINK.findall(page.content_string):
@@ -54,8 +63,11 @@ def commands() -> str:
     """A chapter for each command of `tada`, made of its help texts."""
     group = get_command(app)
     context = group.make_context("tada", [], resilient_parsing=True)
-    text = get_docs_for_click(obj=group, ctx=context, name="tada", title="Commands")
-    return text.replace("```console\n$ ", "```text\n")
+    chapters = [
+        get_docs_for_click(obj=command, ctx=context, indent=1, name=name, call_prefix="tada")
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    ]
+    return "\n".join(["# Commands", "", *chapters]).replace("```console\n$ ", "```text\n")
 
 
 def _source(uri: str, target: str) -> str:

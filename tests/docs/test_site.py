@@ -52,6 +52,7 @@ def test_every_page_is_in_the_navigation_and_links_lead_somewhere(site):
     for name, text in pages.items():
         if name.name == "404.html":
             continue
+        assert not re.search(r"<p>[^<]*\n(?:\d+\.|-) ", text), f"{name}: a list ends where it goes on"
         for link in re.findall(r'(?:href|src)="([^"#:]+)[^":]*"', text):
             assert (site / name).parent.joinpath(unquote(html.unescape(link))).exists(), (name, link)
     home = pages[Path("index.html")]

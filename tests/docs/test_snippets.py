@@ -282,6 +282,14 @@ def test_settings_are_valid(snippet):
         pytest.fail(f"{snippet}: nothing says what these settings are")
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_in_lists_are_indented_for_both_readers(page):
+    """Four spaces: the site's Markdown ends the list where there are fewer, GitHub's takes them, too."""
+    lines = (PROJECT / page).read_text(encoding="utf-8").splitlines()
+    inside = [lines[token.map[0]] for token in tokens(page) if token.type == "fence" and token.level]
+    assert [line for line in inside if not line.startswith("    ```")] == []
+
+
 @pytest.mark.parametrize("snippet", [one for one in BLOCKS if one.language not in ("bash", "python", "yaml")], ids=str)
 def test_what_is_no_code_holds_no_commands(snippet):
     assert snippet.language in ("text", "csv"), f"{snippet}: which language is this?"

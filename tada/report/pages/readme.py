@@ -124,7 +124,7 @@ _FAILING = 8
 def _head(snapshot: Snapshot, root: str) -> list[str]:
     """What was measured and from what, and the picture; `root` leads from the page to the README's folder."""
     picture = f"![Reproduced against reported accuracies, {snapshot.scale} scale]({root}snapshot/{PICTURE})"
-    return [_provenance(snapshot, root), *_outdated(snapshot), picture, _CAPTION]
+    return [_provenance(snapshot, root), *_outdated(snapshot), picture, _caption(snapshot)]
 
 
 def _provenance(snapshot: Snapshot, root: str) -> str:

@@ -174,6 +174,7 @@ def without_noise(snapshot):
 
 def test_a_number_whose_noise_is_not_known_says_so(committed):
     text = " ".join(block(without_noise(committed)).split())
+    assert "Points have no intervals" in text and "Points have no" not in block(with_noise(committed))
     assert "| 93.3 | ? | ? | +31.8 | +46.9 | ? |" in text and "?: nothing tells the noise" in text
 
 
