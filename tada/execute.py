@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from filelock import FileLock
 
 from tada.base import TadaError
+from tada.base.compilation import Compiler
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
 from tada.base.files import disk_error, remove_leftovers, replacing
 from tada.base.progress import Progress, Silent, reporting
@@ -27,6 +29,7 @@ from tada.classification.pipeline import classify
 from tada.data.catalog import Place
 from tada.data.prepared import Preparation, preparation
 from tada.runs.record import (
+    Computation,
     Cost,
     RecordedFile,
     RunName,
@@ -40,7 +43,14 @@ from tada.runs.run import Run
 from tada.runs.verification import is_finished, remove_damage
 
 
-def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "", tensorboard: bool = False) -> None:
+def execute(
+    run: Run,
+    data_root: str,
+    stop: StopFlag,
+    weights: str = "",
+    tensorboard: bool = False,
+    compiles: bool | None = None,
+) -> None:
     """Train and test `run` from where it stands, and write its record, curves.csv and scores.npz.
 
     A run of localization writes detections.json besides, and what each video adds to its metrics in place of scores.
@@ -54,6 +64,7 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "", tensorb
         weights: local file of torchvision's ResNet-50 for runs that start from it (empty: torchvision downloads it), or
             the released checkpoint that is tested.
         tensorboard: whether the training is logged for TensorBoard.
+        compiles: whether networks are compiled; None: on a GPU, if they are large.
 
     Raises:
         TadaError: data or configuration that the user has to mend, or no package tensorboard where it is asked for.
@@ -75,12 +86,15 @@ def execute(run: Run, data_root: str, stop: StopFlag, weights: str = "", tensorb
             torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
         began = time.monotonic()
         try:
+            code, pays = run.results / "cache" / "compiled", not run.scale.on_one_core
+            compiler = Compiler.of(compiles, group.device, code, progress.say, pays)
             prepared = preparation(Place.parse(data_root)) if data_root else None
             if prepared:
                 progress.say(f"prepared videos: {prepared}")
-            result = _execute_task(run, data_root, weights, stop, progress, group)
+            computing = replace(group, compiler=compiler)
+            result = _execute_task(run, data_root, weights, stop, progress, computing)
             if result:
-                _record(run, result, prepared, time.monotonic() - began, group)
+                _record(run, result, prepared, time.monotonic() - began, computing)
                 progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in result.metrics.items()))
         except Exception as error:
             reason = disk_error(error, run.folder) or group.lost(error)
@@ -120,6 +134,7 @@ def _record(run: Run, result: TaskResult, prepared: Preparation | None, seconds:
         config=run.configuration,
         files=_files(run, result),
         half_precision=result.half_precision,
+        computation=Computation(group.tf32, group.compiler.active, group.compiler.obstacle),
         prepared=prepared,
     )
     write_record(run, record)
@@ -157,9 +172,10 @@ def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     """Execute the run that `arguments` name and write its outcome.json; returns the process's exit status."""
     place = {key: arguments[key] for key in ("scale", "dataset", "model", "seed")}
     run = Run(**place, results=Path(arguments["results"]))
-    board = arguments.get("tensorboard", False)  # a job that was queued by an earlier version says nothing of it
+    # Of these a job that was queued by an earlier version says nothing.
+    options = {"tensorboard": arguments.get("tensorboard", False), "compiles": arguments.get("compiles")}
     try:
-        execute(run, arguments["data_root"], stop or StopFlag(), arguments["weights"], board)
+        execute(run, arguments["data_root"], stop or StopFlag(), arguments["weights"], **options)
     except Interrupted:
         return INTERRUPTED
     except TadaError as error:

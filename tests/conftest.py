@@ -138,6 +138,28 @@ def tada_command(tiny_config) -> Callable[..., subprocess.Popen]:
     return start
 
 
+@pytest.fixture
+def compiling(monkeypatch, tmp_path):
+    """Compiled code of this test alone, in `tmp_path / "code"`, and nothing of it left behind.
+
+    The compiler is torch's own (inductor) where there is a C++ compiler; elsewhere "aot_eager", which traces and
+    differentiates in the same way and writes no code.
+    """
+    import torch
+
+    if not shutil.which("g++"):
+        real = torch.compile
+        monkeypatch.setattr(
+            torch, "compile", lambda function, dynamic, options: real(function, dynamic=dynamic, backend="aot_eager")
+        )
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "code"))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    torch._dynamo.reset()
+    yield
+    torch.compiler.set_stance("default")
+    torch._dynamo.reset()
+
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
 WATCH = """<script>
 window.faults = [];
@@ -189,11 +211,16 @@ def browse(tmp_path) -> Callable[..., str]:
     return open_page
 
 
-NOT_FAST = {"browse", "tada_command", "slurm"}
-"""Fixtures of a browser, of whole runs, and of a scheduler."""
+NOT_FAST = {"browse", "compiling", "tada_command", "slurm"}
+"""Fixtures of a browser, of torch's compiler, of whole runs, and of a scheduler."""
 
 SLOW_FILES = {
-    *("benchmarks/test_folding.py", "classification/test_half_precision.py", "classification/test_prediction.py"),
+    *(
+        "benchmarks/test_folding.py",
+        "classification/test_compiled_run.py",
+        "classification/test_half_precision.py",
+        "classification/test_prediction.py",
+    ),
     "cluster/test_launch.py",
     *("cluster/test_local.py", "cluster/test_slurm.py", "cluster/test_tables.py", "cluster/test_worker.py"),
     *(

@@ -210,6 +210,12 @@ def tensorboard(wildcards: SimpleNamespace) -> str:
     return "--tensorboard" if _settings.get("tensorboard") else ""
 
 
+def compiles(wildcards: SimpleNamespace) -> str:
+    """The option of `tada run` by which networks are compiled or not, where the user says so."""
+    wanted = _settings.get("compile")
+    return "" if wanted is None else "--compile" if wanted else "--no-compile"
+
+
 def processors(wildcards: SimpleNamespace) -> int:
     """Those of this machine; a cluster's profile promises many more, for runs that only wait here."""
     return os.cpu_count() or 1

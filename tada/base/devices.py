@@ -7,9 +7,9 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tada.base import TadaError
+from tada.base.compilation import Compiler
 from tada.base.processes import Interrupted
 from tada.base.provenance import Environment, Hardware, git_state, packages
 
@@ -37,11 +38,13 @@ class ProcessGroup:
         rank: of this process, from 0; rank 0 is the main process.
         size: number of processes.
         device: where this process computes.
+        compiler: of the networks that it computes with.
     """
 
     rank: int
     size: int
     device: torch.device
+    compiler: Compiler = field(default_factory=Compiler, kw_only=True)
 
     @classmethod
     def single(cls) -> "ProcessGroup":
@@ -85,14 +88,29 @@ class ProcessGroup:
         """Whether this is the main process, rank 0: it writes the files and reports progress."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with gradients averaged over the processes; batch-norm statistics stay each process's own."""
+    @property
+    def tf32(self) -> bool:
+        """Whether convolutions in float32 multiply in TF32, which rounds factors to 11 bits."""
+        return (
+            self.device.type == "cuda"
+            and torch.cuda.get_device_capability(self.device) >= (8, 0)
+            and torch.backends.cudnn.allow_tf32
+        )
+
+    def wrap(self, model: nn.Module, in_buckets: bool = False) -> nn.Module:
+        """The model with gradients averaged over the processes; batch-norm statistics stay each process's own.
+
+        Gradients are exchanged in buckets while the backward pass goes on; parameters' gradients lie `in_buckets` if
+        asked for, and have to stay there.
+        """
         if self.size == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(
+            model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=in_buckets
+        )
 
-    def synchronised(self, model: nn.Module, last: bool) -> AbstractContextManager[None]:
+    def synchronised(self, model: Callable[..., Any], last: bool) -> AbstractContextManager[None]:
         """A context in which a wrapped model exchanges gradients only for the `last` micro-batch of a step."""
         return nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync()
 
@@ -106,8 +124,10 @@ class ProcessGroup:
         """Move a model to this process's device; on a GPU in the memory format in which it convolves fastest."""
         model.to(self.device)
         if self.device.type == "cuda":
+            last = torch.channels_last_3d
             for weight in (parameter for parameter in model.parameters() if parameter.dim() == 5):
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+                if not weight.is_contiguous(memory_format=last):
+                    weight.data = weight.data.contiguous(memory_format=last)
 
     def moved(self, batches: Iterator[T]) -> Iterator[T]:
         """Batches (see `move`) on this process's device; a GPU gets one while it computes with the one before."""
@@ -123,6 +143,23 @@ class ProcessGroup:
             for tensor in _tensors(there):
                 tensor.record_stream(now)  # whose memory may serve again once this stream is done with it
             yield there
+
+    def read_behind(self, results: Iterable[tuple[T, dict[str, Tensor]]]) -> Iterator[tuple[T, dict[str, Tensor]]]:
+        """Results with their tensors on the CPU; those of a GPU come when the next have been started, so that it never
+        waits for whoever reads them."""
+        before: tuple[T, dict[str, Tensor], Any] | None = None
+        for about, tensors in results:
+            there = {name: tensor.to("cpu", non_blocking=True) for name, tensor in tensors.items()}
+            if self.device.type != "cuda":
+                yield about, there
+                continue
+            last, before = before, (about, there, self.mark())
+            if last:
+                last[2].synchronize()
+                yield last[:2]
+        if before:
+            before[2].synchronize()
+            yield before[:2]
 
     def mark(self) -> Any:
         """A point in time of what this process's device computes, for `seconds_between`."""

@@ -5,7 +5,7 @@ Where a recipe evaluates in half precision, `compare_precisions` scores the firs
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tada.base import TadaError
+from tada.base.compilation import repeated_to
 from tada.base.devices import ProcessGroup
 from tada.base.files import DamagedFile, read_arrays, write_arrays
 from tada.base.processes import Interrupted, watched
@@ -94,20 +95,21 @@ def evaluate(
     """
     group = group or ProcessGroup.single()
     identity = identity if precision == "float32" else f"{identity} {precision}"
-    model.to(group.device).eval()
+    group.place(model.eval())
     group.broadcast_buffers(model)
     partials = _load_partial(partial, identity, progress)
     group.barrier()  # everybody has read what is there before anybody writes
     finished = {index for records in partials.values() for index in records}
     share = [index for index in range(len(dataset)) if index not in finished][group.rank :: group.size]
-    loader = torch.utils.data.DataLoader(_Indexed(dataset, share), batch_size=batch, num_workers=workers)
+    network = group.compiler.compile(model)
+    loader = _loader(_Indexed(dataset, share), batch, workers, group)
     file = _file_of(partial, group.rank)
     mine = partials.pop(file, {})
     progress.start(total=len(dataset), done=len(finished), unit="video", phase="testing")
     saved, done, stopping = time.monotonic(), 0, False
     with torch.inference_mode():
-        for indices, views, labels in watched(loader, workers, "data"):
-            mine.update(zip(indices.tolist(), _score(model, views, labels, group, precision), strict=True))
+        for (indices, labels), scores in group.read_behind(_scored(network, loader, batch, group, precision)):
+            mine.update(zip(indices.tolist(), _records(scores, labels), strict=True))
             done += len(indices)
             progress.step(min(len(finished) + done * group.size, len(dataset)))
             stopping = stop() and done < len(share)
@@ -165,23 +167,43 @@ def _action_accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
     return figures
 
 
-def view_scores(model: nn.Module, views: Tensor, group: ProcessGroup, precision: str = "float32") -> dict[str, Tensor]:
-    """Softmax scores of uint8 views [N, V, 3, T, H, W]: float32 [N, V, classes] on the CPU.
+def view_scores(
+    model: Callable[[Tensor], Any], views: Tensor, group: ProcessGroup, precision: str = "float32"
+) -> dict[str, Tensor]:
+    """Softmax scores of uint8 views [N, V, 3, T, H, W]: float32 [N, V, classes] on the group's device.
 
     By the suffix that names carry in what `evaluate` returns: "", or "_verb" and "_noun" where there are several tasks.
     """
     with group.autocast(precision):
-        logits = model(normalise(group.move(views.flatten(0, 1))))
+        logits = model(normalise(group.move(views).flatten(0, 1)))
     tasks = {f"_{task}": value for task, value in logits.items()} if isinstance(logits, dict) else {"": logits}
-    return {suffix: value.float().softmax(1).unflatten(0, (len(views), -1)).cpu() for suffix, value in tasks.items()}
+    return {suffix: value.float().softmax(1).unflatten(0, (len(views), -1)) for suffix, value in tasks.items()}
 
 
-def _score(
-    model: nn.Module, views: Tensor, labels: Any, group: ProcessGroup, precision: str
-) -> list[dict[str, np.ndarray]]:
-    """A record per video of a batch: views [N, V, 3, T, H, W]."""
-    records: list[dict[str, np.ndarray]] = [{} for _ in range(len(views))]
-    for suffix, shares in view_scores(model, views, group, precision).items():
+def _loader(videos: _Indexed, batch: int, workers: int, group: ProcessGroup) -> torch.utils.data.DataLoader:
+    return torch.utils.data.DataLoader(
+        videos, batch_size=batch, num_workers=workers, pin_memory=group.device.type == "cuda"
+    )
+
+
+def _scored(
+    network: Callable[[Tensor], Any],
+    loader: torch.utils.data.DataLoader,
+    batch: int,
+    group: ProcessGroup,
+    precision: str,
+) -> Iterator[tuple[tuple[Tensor, Any], dict[str, Tensor]]]:
+    """Indices and labels of each batch of videos, and the scores of their views on the device."""
+    for indices, views, labels in watched(loader, loader.num_workers, "data"):
+        whole = repeated_to(batch, views) if group.compiler.active else views  # code is compiled for one shape
+        scores = view_scores(network, whole, group, precision)
+        yield (indices, labels), {suffix: values[: len(views)] for suffix, values in scores.items()}
+
+
+def _records(scores: Mapping[str, Tensor], labels: Any) -> list[dict[str, np.ndarray]]:
+    """A record per video of a batch, by its views' scores [N, V, classes] of each task."""
+    records: list[dict[str, np.ndarray]] = [{} for _ in next(iter(scores.values()))]
+    for suffix, shares in scores.items():
         truth = labels[suffix.removeprefix("_")] if suffix else labels
         for record, share, label in zip(records, shares, truth, strict=True):
             record[f"labels{suffix}"] = np.array(int(label))
@@ -271,11 +293,11 @@ def compare_precisions(
         TadaError: scores in half precision that are not finite, or a process that decodes has died.
     """
     group = group or ProcessGroup.single()
-    model.to(group.device).eval()
+    group.place(model.eval())
     first = _Indexed(dataset, range(min(videos, len(dataset))))
     largest, changed = 0.0, 0
     with torch.inference_mode():
-        loader = torch.utils.data.DataLoader(first, batch_size=batch, num_workers=workers)
+        loader = _loader(first, batch, workers, group)
         for _, views, _ in watched(loader, workers, "data"):
             full, half = (view_scores(model, views, group, name) for name in ("float32", precision))
             if not all(scores.isfinite().all() for scores in half.values()):

@@ -214,12 +214,16 @@ class _Classification:
         return Sources(self.run, self.data_root, frames=model.frames, progress=self.progress, splits=splits)
 
     def _train(self, model: Network, sources: Sources) -> TrainingState:
+        test = self.recipe.test
+        # One view of a video: a GPU takes as many of them at once as of all views in the test.
+        batch = test.batch * (test.clips * test.crops if self.group.device.type == "cuda" else 1)
+
         def validate(network: nn.Module) -> dict[str, float]:
             scores = evaluate(
                 network,
                 sources.single_view(),
                 videos=sources.validation_names,
-                batch=self.recipe.test.batch,
+                batch=batch,
                 progress=Silent(),
                 group=self.group,
                 workers=self.recipe.data.workers,

@@ -38,6 +38,7 @@ class ClassificationObjective:
     phase = "training"
     supply = "raise data.workers of the recipe where processors are free, or have the videos prepared (tada prepare)"
     sums = ("loss", "correct", "clips")
+    static = True
 
     def __init__(self, dataset: TrainClips, settings: TrainSettings, seed: int, validate: Validate) -> None:
         batch, per_device = settings.batch, settings.batch_per_device
@@ -59,7 +60,7 @@ class ClassificationObjective:
         epoch, indices = epoch_batch(len(self.dataset), batch, self.steps_per_epoch, self._seed, step)
         return [[(epoch, int(index)) for index in indices[first : first + size]] for first in range(0, batch, size)]
 
-    def loss(self, model: nn.Module, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: Callable[..., Any], batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Of clips [N, 3, T, H, W] and labels."""
         clips, labels = batch
         loss, correct, counted = loss_and_hits(model(normalise(clips)), labels)

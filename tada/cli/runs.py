@@ -214,6 +214,12 @@ def run(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log the training in the run's folder: tensorboard --logdir results.")
     ] = False,
+    compiles: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", show_default=False, help="Networks, by torch.compile; default: on GPUs, if large."
+        ),
+    ] = None,
 ) -> None:
     """Train and test one network, continuing where an interrupted attempt stopped."""
     from tada.cluster.launch import launch
@@ -223,7 +229,7 @@ def run(
     if this.scale.renders and not data:
         data = f"{this.scale.rendered_in}/{this.recipe.videos}"
     settings = Path(cluster) if cluster else None
-    outcome = launch(this, data, attempt, processes, settings, weights, tensorboard)
+    outcome = launch(this, data, attempt, processes, settings, weights, tensorboard, compiles)
     if outcome.failed and not record_failure:
         raise SystemExit(1)
 

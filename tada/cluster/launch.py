@@ -56,6 +56,7 @@ def launch(
     cluster: Path | None = None,
     weights: str = "",
     tensorboard: bool = False,
+    compiles: bool | None = None,
 ) -> Outcome:
     """Have `run` trained and tested unless it is, wait for it, and return its outcome.
 
@@ -68,6 +69,7 @@ def launch(
         weights: local file of torchvision's ResNet-50 (empty: torchvision downloads it where it is needed), or the
             released checkpoint that is tested.
         tensorboard: whether the training is logged for TensorBoard.
+        compiles: whether networks are compiled; None: on a GPU, if they are large.
 
     Raises:
         TadaError: unknown scale, dataset or model, a fault in the cluster's settings, or no package tensorboard where
@@ -83,7 +85,7 @@ def launch(
         return record_outcome(run, attempt)
     run.file(OUTCOME).unlink(missing_ok=True)
     place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
-    inputs = {"data_root": data_root, "weights": weights, "tensorboard": tensorboard}
+    inputs = {"data_root": data_root, "weights": weights, "tensorboard": tensorboard, "compiles": compiles}
     arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
     if cluster:
         problem = train_on_cluster(run, arguments, load_cluster(cluster))

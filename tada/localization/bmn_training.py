@@ -16,7 +16,7 @@ In the two logistic losses positives and negatives weigh one half each, however 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -194,6 +194,7 @@ class BmnObjective:
     precision = "float32"
     accumulation = 1
     sums = Losses._fields
+    static = False
 
     def __init__(self, windows: Windows, settings: BmnSettings, channels: int, seed: int) -> None:
         if not len(windows):
@@ -220,7 +221,7 @@ class BmnObjective:
         _, indices = epoch_batch(len(self.dataset), self.schedule.batch, self.steps_per_epoch, self._seed, step)
         return [indices.tolist()]
 
-    def loss(self, model: nn.Module, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: Callable[..., Any], batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Of features [N, C, T] and `Targets`."""
         features, targets = batch
         names = ("regression_weight", "positive", "high", "low")

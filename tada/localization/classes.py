@@ -23,7 +23,7 @@ from tada.base.processes import Interrupted
 from tada.base.progress import Progress
 from tada.data.clips import Label
 from tada.data.views import IntervalSampling
-from tada.localization.clips import ClipRequest, read_clips
+from tada.localization.clips import ClipRequest, computed
 from tada.localization.features import Features
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import windows_of
@@ -194,7 +194,7 @@ def classify_proposals(
         Interrupted: `stop` said so, in whichever process.
     """
     group = group or ProcessGroup.single()
-    model.to(group.device).eval()
+    group.place(model.eval())
     share = proposals[group.rank :: group.size]
     requests = [
         ClipRequest(of.video.path, of.video.fps, proposal_times(of.starts, of.ends, clips, settings)) for of in share
@@ -203,15 +203,13 @@ def classify_proposals(
     result, stopping, done = Classified(), False, 0
     sums: dict[str, dict[str, Tensor]] = {}  # by video and task
     with torch.inference_mode():
-        for batch in read_clips(requests, settings):
+        for batch, logits in computed(model, requests, settings, group):
             name, count = share[batch.video].video.name, len(share[batch.video].starts)
-            if len(batch.indices):
-                logits = model(batch.clips(group.device))
-                which = (batch.indices // clips).to(group.device)
-                for task, value in (logits if isinstance(logits, dict) else {"": logits}).items():
-                    zeros = value.new_zeros((count, value.shape[1]), dtype=torch.float64)
-                    total = sums.setdefault(name, {}).setdefault(task, zeros)
-                    total.index_add_(0, which, value.double().softmax(1))
+            which = (batch.indices // clips).to(group.device)
+            for task, value in logits.items():
+                zeros = value.new_zeros((count, value.shape[1]), dtype=torch.float64)
+                total = sums.setdefault(name, {}).setdefault(task, zeros)
+                total.index_add_(0, which, value.double().softmax(1))
             if batch.last:
                 means = {task: (total / clips).float().cpu().numpy() for task, total in sums.pop(name, {}).items()}
                 if batch.fault and batch.ended is None:

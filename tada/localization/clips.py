@@ -1,14 +1,17 @@
 """Many clips of an untrimmed video, which is decoded once for all of them and never held in memory as a whole."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tada.base.compilation import repeated_to
+from tada.base.devices import ProcessGroup
 from tada.base.processes import watched
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
@@ -58,10 +61,14 @@ class ClipBatch:
     ended: float | None = None
     fault: str | None = None
 
-    def clips(self, device: torch.device) -> Tensor:
-        """The normalised clips, float32 [b, 3, T, h, w]; frames that several clips have are moved once."""
-        frames = self.frames.to(device, non_blocking=True)
-        return normalise(frames[self.places.to(device)].transpose(1, 2))
+    def clips(self, device: torch.device, least: int = 0) -> Tensor:
+        """The normalised clips, float32 [b, 3, T, h, w]; frames that several clips have are moved once.
+
+        Where there are fewer than `least`, the last one is repeated, so that compiled code meets one shape.
+        """
+        frames = self.frames.pin_memory() if device.type == "cuda" else self.frames
+        places = repeated_to(least, self.places) if len(self.places) < least else self.places
+        return normalise(frames.to(device, non_blocking=True)[places.to(device)].transpose(1, 2))
 
 
 class ClipBatches(torch.utils.data.IterableDataset):
@@ -99,6 +106,26 @@ def read_clips(requests: Sequence[ClipRequest], settings: ClipSettings) -> Itera
     dataset = ClipBatches(requests, settings.short_side, settings.batch)
     workers = min(settings.workers, len(requests))
     return watched(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers), workers, "clips")
+
+
+def computed(
+    network: Callable[[Tensor], Any], requests: Sequence[ClipRequest], settings: ClipSettings, group: ProcessGroup
+) -> Iterator[tuple[ClipBatch, dict[str, Tensor]]]:
+    """Each batch of all requests, with what a network makes of its clips, on the device; nothing of an empty batch.
+
+    Args:
+        network: maps normalised clips [b, 3, T, h, w] to [b, ...], called "", or to a dict of such; where networks are
+            compiled, a batch is filled up for it, so that a video's clips are of one shape.
+        requests, settings: of `read_clips`.
+        group: whose device computes.
+    """
+    compiled = group.compiler.compile(network, dynamic=None)  # videos differ in size
+    for batch in read_clips(requests, settings):
+        count = len(batch.indices)
+        least = settings.batch if group.compiler.active else count
+        values = compiled(batch.clips(group.device, least)) if count else {}
+        tasks = values if isinstance(values, dict) else {"": values}
+        yield batch, {task: value[:count] for task, value in tasks.items()}
 
 
 class _Reader:

@@ -34,7 +34,7 @@ from tada.localization.classes import (
     mean_features,
     probabilities,
 )
-from tada.localization.clips import ClipBatch, ClipRequest, read_clips
+from tada.localization.clips import ClipBatch, ClipRequest, computed
 from tada.localization.features import (
     Features,
     FeatureStamp,
@@ -307,7 +307,7 @@ def extract(
         Interrupted: `stop` said so, in whichever process.
     """
     group = group or ProcessGroup.single()
-    model.to(group.device).eval()
+    group.place(model.eval())
     share = videos[group.rank :: group.size]
     identities = {video.name: _identity(video, settings, checkpoint) for video in share}
     stamps = {video.name: read_stamp(folder, video.name) for video in share}
@@ -321,10 +321,10 @@ def extract(
     parts: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     stopping, done = False, len(finished)
     with torch.inference_mode():
-        for batch in read_clips([_dense(video, settings) for video in missing], settings):
-            if len(batch.indices):
-                values = model.features(batch.clips(group.device)).float().cpu().numpy()
-                parts.setdefault(batch.video, []).append((batch.indices.numpy(), values))
+        requests = [_dense(video, settings) for video in missing]
+        for batch, found in group.read_behind(computed(model.features, requests, settings, group)):
+            for values in found.values():
+                parts.setdefault(batch.video, []).append((batch.indices.numpy(), values.float().numpy()))
             if batch.last:
                 video = missing[batch.video]
                 if complete := _complete(video, parts.pop(batch.video, []), batch, settings, result):

@@ -97,6 +97,20 @@ class RecordedFile:
 
 
 @dataclass(frozen=True)
+class Computation:
+    """How a run was computed where its signature leaves that open: numbers agree within the noise of rounding.
+
+    `tf32`: convolutions in float32 multiplied in TF32, as GPUs from Ampere on do. `compiled`: networks were compiled by
+    torch.compile; if not, `eager_because` says why.
+    """
+
+    tf32: bool
+    compiled: bool
+    eager_because: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class HalfPrecision:
     """What testing in half precision changed on the first videos; see `tada.classification.evaluation`."""
 
@@ -155,6 +169,7 @@ class RunRecord:
     files: dict[str, RecordedFile]
     half_precision: HalfPrecision | None = None
     prepared: Preparation | None = None
+    computation: Computation | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

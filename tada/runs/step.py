@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tada.base import TadaError
+from tada.base.compilation import reason_of
 from tada.base.devices import ProcessGroup
 from tada.runs.checkpoints import TrainingState
 
@@ -29,6 +30,10 @@ WAIT_SHARE = 0.2
 
 WAIT_STEPS = 100
 """Steps after which that share is judged: until then, what was prepared beforehand is used up."""
+
+
+TRIALS = 3
+"""Calls of compiled code before it counts: on a GPU the first warms a graph up, the second records, the third plays."""
 
 
 class Figures:
@@ -137,6 +142,10 @@ class Supply(Iterator[Any]):
 class TrainingStep:
     """Takes the optimizer steps of a training.
 
+    Where networks are compiled and micro-batches are all of one shape, forward and backward pass are compiled. They are
+    tried on the first micro-batch, which is then taken anew, so that a failure leaves nothing half done: all processes
+    go on eagerly.
+
     Args:
         model: on the group's device, in training mode.
         objective: its data and loss.
@@ -145,6 +154,7 @@ class TrainingStep:
         figures: receives losses and figures.
         seed: of dropout.
         group: the processes that train together.
+        say: receives a line on compilation.
     """
 
     def __init__(
@@ -156,32 +166,79 @@ class TrainingStep:
         figures: Figures,
         seed: int,
         group: ProcessGroup,
+        say: Callable[[str], None],
     ) -> None:
-        self._objective, self._optimizer, self._group = objective, optimizer, group
-        self._supply, self._figures, self._seed = supply, figures, seed
-        self._model = group.wrap(model)
+        self._model, self._objective, self._optimizer, self._group = model, objective, optimizer, group
+        self._supply, self._figures, self._seed, self._say = supply, figures, seed, say
         self._turns = objective.accumulation // group.size
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._network: Callable[..., Any] | None = None  # the model as it is called
+        self._compiled = False
+        self._gradients: list[Tensor] = []
 
     def __call__(self, step: int, rate: float) -> None:
         """Take step number `step`, from 0, at this learning rate."""
         begun = time.monotonic()
+        group = self._group
         for parameters in self._optimizer.param_groups:
             parameters["lr"] = rate
-        group = self._group
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=not self._compiled)
         total = torch.zeros((), device=group.device)
         for turn in range(self._turns):
             batch = next(self._supply)
+            network = self._network = self._begin(batch, step) if self._network is None else self._network
             torch.manual_seed(_dropout_seed(self._seed, step, turn * group.size + group.rank))
             last = turn == self._turns - 1
-            with group.synchronised(self._model, last), group.autocast(self._objective.precision):
-                loss, figures = self._objective.loss(self._model, batch, step)
-                (loss / self._turns).backward()
+            with group.synchronised(network, last), group.autocast(self._objective.precision):
+                loss, figures = self._objective.loss(network, batch, step)
+                self._backward(loss / self._turns)
             total += loss.detach()
             self._figures.add(figures)
         self._optimizer.step()
         self._figures.end_step(total / self._turns, step + 1)
         self._supply.end_step(begun)
+
+    def _begin(self, batch: Any, step: int) -> Callable[..., Any]:
+        """The network as this and all later steps call it, compiled if that works on this micro-batch."""
+        compiler, group = self._group.compiler, self._group
+        network: Callable[..., Any] = self._model
+        if compiler.active and self._objective.static:
+            begun = time.monotonic()
+            if group.size == 1:
+                network = compiler.compile(self._model.forward)
+            else:
+                compiler.compile_stages(self._model)
+            self._try(network, batch, step)
+            if group.any(not compiler.active)[0]:
+                compiler.give_up("it failed in another process of the run")
+            self._compiled = compiler.active
+            if self._compiled:
+                self._say(f"the training step is compiled, which took {time.monotonic() - begun:.0f} s")
+        if self._compiled:  # gradients in memory of their own: a GPU's graph writes its results to one place each time
+            self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
+            for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+                parameter.grad = gradient
+        return network if group.size == 1 else group.wrap(self._model, in_buckets=self._compiled)
+
+    def _try(self, network: Callable[..., Any], batch: Any, step: int) -> None:
+        """Compute a micro-batch forward and backward, and leave all as it was, but for the compiler if it fails."""
+        before = [buffer.clone() for buffer in self._model.buffers()]
+        try:
+            for _ in range(TRIALS):
+                with self._group.autocast(self._objective.precision):
+                    loss, _ = self._objective.loss(network, batch, step)
+                    torch.autograd.grad(loss, self._parameters)
+        except Exception as error:
+            self._group.compiler.give_up(reason_of(error))
+        for buffer, value in zip(self._model.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def _backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss` to those of the parameters."""
+        if not self._compiled or self._group.size > 1:  # several processes exchange them as they come
+            loss.backward()
+            return
+        torch._foreach_add_(self._gradients, list(torch.autograd.grad(loss, self._parameters)))  # in a few launches
 
 
 def fused_on_gpu(parameters: Sequence[nn.Parameter]) -> bool | None:

@@ -88,6 +88,10 @@ class Objective(Protocol):
         """Maps a sample's key to the sample."""
 
     @property
+    def static(self) -> bool:
+        """Whether all micro-batches are of one shape, so that the step can be compiled."""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of an epoch."""
 
@@ -105,8 +109,11 @@ class Objective(Protocol):
     def micro_batches(self, step: int) -> list[list[Any]]:
         """Keys of the samples of each micro-batch of a step, a function of `step` alone."""
 
-    def loss(self, model: nn.Module, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean loss of a collated micro-batch (a scalar), and its figures under the names of `sums` (scalars)."""
+    def loss(self, model: Callable[..., Any], batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean loss of a collated micro-batch (a scalar), and its figures under the names of `sums` (scalars).
+
+        All stay on the device: whatever reads a number here makes a GPU wait.
+        """
 
     def curves(self, sums: dict[str, float]) -> dict[str, float]:
         """An epoch's columns of the curves, from what was summed over all processes."""
@@ -191,7 +198,7 @@ def train(
     total = (epochs := epochs or schedule.epochs) * steps_per_epoch
     batches = _batches(objective, range(state.step, total), group, workers, progress.say)
     supply = Supply(batches, state, objective.supply, group, progress.say)
-    take_step = TrainingStep(model, objective, optimizer, supply, figures, seed, group)
+    take_step = TrainingStep(model, objective, optimizer, supply, figures, seed, group, progress.say)
     mark = saved = time.monotonic()
 
     def account_time() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tada.base import TadaError
+from tada.base.compilation import Compiler
 from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent
@@ -298,3 +299,40 @@ def test_a_killed_worker_is_one_line():
         run(Deadly(), workers=2)
     with pytest.raises(TadaError, match=r"one of 2 processes that prepare clips was ended"):
         compare_precisions(Net(), Deadly(), precision="bfloat16", batch=2, workers=2)
+
+
+@pytest.mark.parametrize("tasks", [False, True])
+def test_compiled_scores_are_those_of_eager_ones(tmp_path, compiling, tasks):
+    """The last batch, 3 of 4 videos, is filled up, so that one piece of code serves all."""
+    said: list[str] = []
+    group = ProcessGroup(0, 1, CPU, compiler=Compiler.of(True, CPU, tmp_path, said.append))
+    torch._dynamo.utils.counters.clear()
+    found = run(Noise(tasks), Net(tasks), batch=4, group=group)
+    assert group.compiler.active and not said
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    same(found, run(Noise(tasks), Net(tasks), batch=4), tolerance=1e-3)
+
+
+class Busy:
+    """A GPU as `read_behind` sees it: what it has computed may be read once somebody has waited for it."""
+
+    def __init__(self, waited):
+        self.waited = waited
+
+    def synchronize(self):
+        self.waited.append(self)
+
+
+def test_scores_of_a_batch_are_read_when_the_next_has_been_started(monkeypatch):
+    started, waited = [], []
+    monkeypatch.setattr(ProcessGroup, "mark", lambda _: Busy(waited))
+
+    def batches():
+        for number in range(3):
+            started.append(number)
+            yield number, {"": torch.tensor(number)}
+
+    read = []
+    for number, tensors in ProcessGroup(0, 1, torch.device("cuda")).read_behind(batches()):
+        read.append((number, int(tensors[""]), len(started), len(waited)))
+    assert read == [(0, 0, 2, 1), (1, 1, 3, 2), (2, 2, 3, 3)]

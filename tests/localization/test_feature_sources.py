@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tada.base import TadaError
+from tada.base.compilation import Compiler
 from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Silent
@@ -63,12 +64,26 @@ def test_a_video_is_decoded_once_and_its_frames_move_once(videos, model, tmp_pat
     real = clips.SequentialReader
     monkeypatch.setattr(clips, "SequentialReader", lambda *request: opened.append(request[0]) or real(*request))
     real_clips = clips.ClipBatch.clips
-    count = lambda self, device: moved.append(len(self.frames)) or real_clips(self, device)  # noqa: E731
+    count = lambda self, *where: moved.append(len(self.frames)) or real_clips(self, *where)  # noqa: E731
     monkeypatch.setattr(clips.ClipBatch, "clips", count)
     settings = replace(SETTINGS, stride=1, interval=1, batch=20)
     extract(model, videos[:1], tmp_path, settings, checkpoint="a", progress=Silent())
     assert opened == [videos[0].path]
     assert max(moved) <= 20 + 3 and sum(moved) <= 100 + 3 * len(moved)
+
+
+def test_compiled_features_are_those_of_eager_ones(videos, model, tmp_path, compiling):
+    """Batches of a video that are not full are filled up: 7 clips of each, of videos of two sizes."""
+    said: list[str] = []
+    plain = ProcessGroup(0, 1, torch.device("cpu"))
+    group = replace(plain, compiler=Compiler.of(True, plain.device, tmp_path, said.append))
+    for folder, where in (("eager", plain), ("compiled", group)):
+        extract(model, videos[:2], tmp_path / folder, SETTINGS, checkpoint="a", progress=Silent(), group=where)
+    assert group.compiler.active and not said
+    for video in videos[:2]:
+        eager, compiled = (load_features(tmp_path / folder, video) for folder in ("eager", "compiled"))
+        assert (eager.times == compiled.times).all()
+        np.testing.assert_allclose(eager.values, compiled.values, rtol=1e-4, atol=1e-5)
 
 
 def test_folders_of_images(model, tmp_path, written):

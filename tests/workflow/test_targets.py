@@ -59,6 +59,13 @@ def test_every_run_is_that_of_all_tables_figures_and_claims():
     assert any("seed1" in file for file in wanted) and not any("tables/" in file for file in wanted)
 
 
+@pytest.mark.parametrize(("wanted", "option"), [(None, ""), (True, "--compile"), (False, "--no-compile")])
+def test_networks_are_compiled_where_the_user_says_so(wanted, option):
+    assert targets.compiles(wildcards()) == ""
+    targets.check_config({**CONFIG, "compile": wanted})
+    assert targets.compiles(wildcards()) == option
+
+
 def test_logs_for_tensorboard_where_they_are_asked_for(monkeypatch):
     assert targets.tensorboard(wildcards()) == ""
     targets.check_config({**CONFIG, "tensorboard": True})

@@ -13,8 +13,9 @@ rule run:
         # Where the data lies changes no number, so it is no parameter.
         data_root=targets.data_root,
         weights=targets.weights,
-        # Nor does what is logged beside it.
+        # Nor do what is logged beside it, and whether networks are compiled.
         tensorboard=targets.tensorboard,
+        compiles=targets.compiles,
         # Nor does where it trains. On a cluster (profiles/slurm) this command only submits a job, or finds the one
         # there is, and waits.
         cluster="",
@@ -27,7 +28,8 @@ rule run:
     shell:
         "python -m tada run {wildcards.dataset} {wildcards.model} --scale {wildcards.scale} "
         "--seed {wildcards.seed} --data={resources.data_root:q} --weights={resources.weights:q} "
-        "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure {resources.tensorboard}"
+        "--cluster={resources.cluster:q} --attempt {params.attempt} --record-failure {resources.tensorboard} "
+        "{resources.compiles}"
 
 
 rule runs:
