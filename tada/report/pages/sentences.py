@@ -368,6 +368,9 @@ def _merged(findings: Sequence[Recomputed]) -> list[Recomputed]:
 
 
 def audit_data(findings: Sequence[Recomputed]) -> pd.DataFrame:
-    """One line for each number or statement."""
+    """One line for each number or statement; numbers as programs read them, with a hyphen for minus."""
     columns = [name for name in Recomputed.__dataclass_fields__ if name != "group"]
-    return pd.DataFrame([{name: getattr(finding, name) for name in columns} for finding in findings], columns=columns)
+    frame = pd.DataFrame([{name: getattr(finding, name) for name in columns} for finding in findings], columns=columns)
+    for name in ("printed", "recomputed", "difference"):
+        frame[name] = frame[name].str.replace("−", "-").str.replace(r"(?<=\d),(?=\d{3})", "", regex=True)
+    return frame

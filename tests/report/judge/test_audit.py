@@ -156,6 +156,15 @@ def test_pages(tmp_path):
     assert len(frame) > 150
 
 
+def test_numbers_of_the_csv_are_read_as_numbers(tmp_path):
+    build_audit(tmp_path)
+    frame = pd.read_csv(tmp_path / "audit.csv").set_index("id")
+    assert pd.to_numeric(frame.loc[frame["words"].str.endswith("Avg.↑"), "difference"]).min() < 0
+    single = frame["difference"].dropna()[lambda texts: ~texts.str.contains("and")]
+    assert len(single) > 20 and pd.to_numeric(single, errors="coerce").notna().all()
+    assert frame.loc["ssv2-videos", ["printed", "recomputed", "verdict"]].tolist() == ["22", "22.08", "adds up"]
+
+
 SPEC = """\
     title: Audit
     place: here
