@@ -1,6 +1,7 @@
 """What all mini datasets need: the specification of a recipe (`data.render`), and files of videos and rows."""
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,10 @@ import numpy as np
 from tada.base import TadaError, unknown
 
 SPLITS = ("train", "validation")
+
+
+_LARGEST = 213
+"""Pixels of the short side of a photograph at half its size; see `tada.data.mini.scenes.draw_background`."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ class RenderSpec:
         strength: smallest and largest extent of a motion, in short sides of the frame.
         weak: share of motions that hardly show instead; see `tada.data.mini.scenes`.
         texture: contrast of the background; 1 is the photographs' own.
+        others: fewest and most objects besides the digit that acts, in the scenes of `tada.data.mini.crowds`; None:
+            the simple scenes.
+        pan: how far the camera moves over the background to either side, in short sides of the frame; None: stands still.
         untrimmed: fewest and most frames of an untrimmed video (EPIC-KITCHENS-100, HACS).
         segments: fewest and most annotated segments of an untrimmed video; fewer where no more fit in.
         pause: fewest frames before, between and after the segments of an untrimmed video.
@@ -44,6 +52,8 @@ class RenderSpec:
     strength: tuple[float, float] = (0.5, 0.9)
     weak: float = 0.25
     texture: float = 0.2
+    others: tuple[int, int] | None = None
+    pan: float | None = None
     untrimmed: tuple[int, int] | None = None
     segments: tuple[int, int] | None = None
     pause: int | None = None
@@ -67,19 +77,29 @@ class RenderSpec:
             value = getattr(spec, key)
             if value is not None and value < 1:
                 raise TadaError(f"{where}: {key} is {value}, and must be 1 or more")
-        for key, least in (("frames", 2), ("strength", 0), ("untrimmed", 1), ("segments", 1)):
+        for key, least in (("frames", 2), ("strength", 0), ("others", 0), ("untrimmed", 1), ("segments", 1)):
             value = getattr(spec, key)
             if value is None:
                 continue
             if not isinstance(value, tuple) or len(value) != 2 or not least <= value[0] <= value[1]:
                 shown = list(value) if isinstance(value, tuple) else value
                 raise TadaError(f"{where}: {key} is {shown}, and must be a range [low, high] from {least} up")
+        if (spec.others is None) != (spec.pan is None):
+            raise TadaError(f"{where}: others and pan: either both, which crowd the scenes, or neither")
+        needed = max(spec.size) + 2 * spec.pan_pixels + 1
+        if needed > _LARGEST:
+            raise TadaError(f"{where}: frames need {needed} pixels of a background (with pan), which has {_LARGEST}")
         return spec
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the frames, in pixels."""
         return self.height, self.width
+
+    @property
+    def pan_pixels(self) -> int:
+        """How far the camera moves to either side, in pixels, rounded up."""
+        return math.ceil((self.pan or 0.0) * min(self.size))
 
     def places(self) -> list[tuple[str, int]]:
         """Split and place in it, from 0, of every video that `train` and `validation` count."""

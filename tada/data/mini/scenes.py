@@ -122,11 +122,11 @@ def draw_track(
         angle=np.full(frames, rng.uniform(-0.4, 0.4)),
         opacity=np.ones(frames),
     )
-    motion(track, direction * _progress(frames, rng), _draw_strength(*strength, weak, rng), rng)
+    motion(track, direction * draw_progress(frames, rng), draw_strength(*strength, weak, rng), rng)
     return track
 
 
-def _draw_strength(low: float, high: float, weak: float, rng: np.random.Generator) -> float:
+def draw_strength(low: float, high: float, weak: float, rng: np.random.Generator) -> float:
     """Clear for most videos, so that a short training ends where it always does, and next to nothing for a share.
 
     What hardly shows nobody can learn: it keeps the best networks away from 100%, where rows cannot be told apart.
@@ -136,7 +136,7 @@ def _draw_strength(low: float, high: float, weak: float, rng: np.random.Generato
     return low + (high - low) * rng.random()
 
 
-def _progress(frames: int, rng: np.random.Generator) -> np.ndarray:
+def draw_progress(frames: int, rng: np.random.Generator) -> np.ndarray:
     """From -0.5 to 0.5, beginning and ending at random times, without jerks; [frames]."""
     begin, end = rng.uniform(0, 0.25), rng.uniform(0.75, 1)
     time = ((np.arange(frames) / (frames - 1) - begin) / (end - begin)).clip(0, 1)
@@ -251,7 +251,7 @@ def _paint(
     offsets = np.arange(2 * reach)
     right = (left + 0.5 - x)[:, None, None] + offsets
     below = (top + 0.5 - y)[:, None, None] + offsets[:, None]
-    shares = opacity[:, None, None] * _turned(digit, right, below, digit.shape[0] / size, angle)
+    shares = opacity[:, None, None] * seen_from(digit, right, below, digit.shape[0] / size, angle)
     for frame, share, row, column in zip(frames, shares, top, left, strict=True):
         rows = slice(max(row, 0), max(min(row + 2 * reach, height), 0))
         columns = slice(max(column, 0), max(min(column + 2 * reach, width), 0))
@@ -260,17 +260,30 @@ def _paint(
             frame[rows, columns] += seen * (colour - frame[rows, columns])
 
 
-def _turned(
-    digit: np.ndarray, right: np.ndarray, below: np.ndarray, scale: np.ndarray, angle: np.ndarray
+def seen_from(
+    image: np.ndarray, right: np.ndarray, below: np.ndarray, scale: np.ndarray, angle: np.ndarray
 ) -> np.ndarray:
-    """The digit, scaled and turned clockwise, seen `right` [T, 1, w] and `below` [T, w, 1] of its centre; [T, w, w]."""
+    """An object's picture, scaled and turned clockwise, as it is seen beside its centre.
+
+    Args:
+        image: of the object, [side, side], or [side, side, C].
+        right: how far to the right of its centre, in pixels of the frame, [T, 1, w].
+        below: how far below it, [T, w, 1].
+        scale: pixels of the picture for one of the frame, [T].
+        angle: how far it is turned, in radians, [T].
+
+    Returns:
+        Its values, [T, w, w] or [T, w, w, C].
+    """
     cos, sin = (scale * np.cos(angle))[:, None, None], (scale * np.sin(angle))[:, None, None]
-    side = digit.shape[0]
+    side = image.shape[0]
     column = (cos * right + sin * below + side / 2 - 0.5).clip(0, side - 1.001).astype(np.float32)
     row = (cos * below - sin * right + side / 2 - 0.5).clip(0, side - 1.001).astype(np.float32)
     first_column, first_row = column.astype(np.intp), row.astype(np.intp)
     across, down = column - first_column, row - first_row
-    values, corner = digit.ravel(), first_row * side + first_column
+    values, corner = image.reshape(side * side, *image.shape[2:]), first_row * side + first_column
+    if image.ndim == 3:
+        across, down = across[..., None], down[..., None]
     upper = values[corner] * (1 - across) + values[corner + 1] * across
     lower = values[corner + side] * (1 - across) + values[corner + side + 1] * across
     return upper * (1 - down) + lower * down

@@ -13,6 +13,7 @@ import numpy as np
 
 from tada.base.files import write_json
 from tada.base.processes import ordered_map
+from tada.data.mini.crowds import draw_act, draw_stage, paint_act
 from tada.data.mini.rendering import SPLITS, RenderSpec, write_csv, write_video
 from tada.data.mini.scenes import MOTIONS, Track, draw_digit, draw_track, draw_video
 
@@ -147,9 +148,15 @@ def draw_identifier(rng: np.random.Generator) -> str:
 def _draw_action(template: str, digit: int, spec: RenderSpec, rng: np.random.Generator) -> np.ndarray:
     """A digit that moves by a template, in a video of random length; uint8 RGB [T, height, width, 3]."""
     track = _draw_track(template, spec, rng)
+    if spec.others is not None:
+        stage = draw_stage(len(track.x), spec, rng)
+        paint_act(stage, draw_digit(digit, rng), track, spec.texture, rng)
+        return (255 * stage + 0.5).astype(np.uint8)
     return draw_video(draw_digit(digit, rng), track, spec.size, spec.texture, rng)
 
 
 def _draw_track(template: str, spec: RenderSpec, rng: np.random.Generator) -> Track:
     length = int(rng.integers(spec.frames[0], spec.frames[1] + 1))
+    if spec.others is not None:
+        return draw_act(template, length, spec, rng)
     return draw_track(template, length, spec.strength, rng, spec.weak)

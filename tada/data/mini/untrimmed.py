@@ -7,6 +7,7 @@ videos; in a pause the object rests, paler, as it begins after or has ended befo
 are left out, as in tada.data.mini.trimmed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -18,6 +19,7 @@ import numpy as np
 from tada.base import TadaError
 from tada.base.files import write_json
 from tada.base.processes import ordered_map
+from tada.data.mini.crowds import draw_act, draw_stage, paint_act
 from tada.data.mini.rendering import SPLITS, RenderSpec, write_csv, write_video
 from tada.data.mini.scenes import Track, draw_background, draw_digit, draw_track, paint_track
 from tada.data.mini.trimmed import ACTIVITIES, OBJECTS, draw_identifier
@@ -183,20 +185,31 @@ def _plan_ek100(spec: RenderSpec, timing: Timing) -> list[_KitchenVideo]:
 def _render_ek100(folder: Path, spec: RenderSpec, video: _KitchenVideo) -> list[tuple[Any, ...]]:
     """Render a video; returns its rows of the annotations."""
     rng = spec.rng(video.split, video.first)
-    background = draw_background(spec.size, spec.texture, rng)
-    frames = np.repeat(background[None], video.frames, 0)
+    frames = _draw_setting(video.frames, spec, rng)
+    background = frames[0].copy()
     rows = []
     for place, (begin, end) in enumerate(video.times):
         verb = list(VERBS)[(video.first + place) % len(VERBS)]
         noun = int(rng.integers(len(NOUNS)))
-        track = draw_track(VERBS[verb], end - begin, spec.strength, rng, spec.weak)
-        frames[begin:end] = paint_track(background, draw_digit(noun, rng), track, rng)
+        if spec.others is not None:
+            track = draw_act(VERBS[verb], end - begin, spec, rng)
+            paint_act(frames[begin:end], draw_digit(noun, rng), track, spec.texture, rng)
+        else:
+            track = draw_track(VERBS[verb], end - begin, spec.strength, rng, spec.weak)
+            frames[begin:end] = paint_track(background, draw_digit(noun, rng), track, rng)
         thing = NOUNS[noun]
         times = [_timestamp(frame / spec.fps) for frame in (begin, begin, end)]
         label = (f"{verb} {thing}", verb, list(VERBS).index(verb), thing, noun, f"['{thing}']", f"[{noun}]")
         rows.append((f"{video.name}_{place}", video.person, video.name, *times, begin + 1, end, *label))
     _write_untrimmed(folder / video.person / "videos" / f"{video.name}.MP4", frames, spec.fps)
     return rows
+
+
+def _draw_setting(frames: int, spec: RenderSpec, rng: np.random.Generator) -> np.ndarray:
+    """What is seen all along a video besides what acts, [frames, height, width, 3] in [0, 1]."""
+    if spec.others is not None:
+        return draw_stage(frames, spec, rng)
+    return np.repeat(draw_background(spec.size, spec.texture, rng)[None], frames, 0)
 
 
 def _timestamp(seconds: float) -> str:
@@ -237,11 +250,15 @@ def _render_hacs(folder: Path, spec: RenderSpec, timing: Timing, place: tuple[st
     activity, thing = name.lower().split()
     video = draw_identifier(rng)
     length, times = timing.draw(rng)
-    background = draw_background(spec.size, spec.texture, rng)
-    frames = np.repeat(background[None], length, 0)
+    frames = _draw_setting(length, spec, rng)
+    background = frames[0].copy()
     middles = [(end + begin) // 2 for (_, end), (begin, _) in pairwise(times)]
     for (begin, end), since, until in zip(times, [0, *middles], [*middles, length], strict=True):
         track = _repeat_activity(ACTIVITIES[activity], end - begin, spec, rng)
+        if spec.others is not None:
+            track = _with_pauses(track, begin - since, until - end)
+            paint_act(frames[since:until], draw_digit(OBJECTS[thing], rng), track, spec.texture, rng)
+            continue
         frames[begin:end] = paint_track(background, draw_digit(OBJECTS[thing], rng), track, rng)
         frames[since:begin] += _FADED * (frames[begin] - background)
         frames[end:until] += _FADED * (frames[end - 1] - background)
@@ -258,7 +275,24 @@ def _repeat_activity(template: str, frames: int, spec: RenderSpec, rng: np.rando
     """A track of `frames` frames in which the motion is seen once or more, each time from elsewhere."""
     times = max(round(frames / _REPEATED), 1)
     parts = np.array_split(np.arange(frames), times)
-    tracks = [draw_track(template, len(part), spec.strength, rng, spec.weak) for part in parts]
+    if spec.others is not None:
+        return _joined([draw_act(template, len(part), spec, rng) for part in parts])
+    return _joined([draw_track(template, len(part), spec.strength, rng, spec.weak) for part in parts])
+
+
+def _with_pauses(track: Track, before: int, after: int) -> Track:
+    """A track with so many frames before and after it, in which the object rests, paler."""
+    rests = [
+        Track(**{name: np.repeat(values[place], frames) for name, values in vars(track).items()})
+        for place, frames in ((0, before), (-1, after))
+    ]
+    for rest in rests:
+        rest.opacity *= _FADED
+    return _joined([rests[0], track, rests[1]])
+
+
+def _joined(tracks: Sequence[Track]) -> Track:
+    """One track after the other."""
     return Track(**{name: np.concatenate([vars(track)[name] for track in tracks]) for name in vars(tracks[0])})
 
 
