@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from tada.base import TadaError
 from tada.localization.windows import TrainingWindows, Window
 from tada.models.bmn import BMN, Maps
-from tada.runs.settings import BmnSettings
+from tada.runs.localization_settings import BmnSettings
 from tada.runs.step import fused_on_gpu
 from tada.runs.trainer import epoch_batch
 

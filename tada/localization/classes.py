@@ -29,7 +29,7 @@ from tada.localization.videos import Untrimmed
 from tada.localization.windows import windows_of
 from tada.metrics.average_precision import Floats
 from tada.models.bmn import sampling_weights
-from tada.runs.settings import BmnSettings, ClipSettings, ProposalClasses
+from tada.runs.localization_settings import BmnSettings, ClipSettings, ProposalClasses
 
 Scores = np.ndarray | dict[str, np.ndarray]
 """Probabilities of the classes, or of each task's classes."""

@@ -16,7 +16,7 @@ from tada.base.processes import watched
 from tada.data.video.sequential import SequentialReader
 from tada.data.video.timeline import VideoError
 from tada.data.views import normalise, resize_short_side
-from tada.runs.settings import ClipSettings
+from tada.runs.localization_settings import ClipSettings
 
 _CHUNK = 16
 """Frames that are resized together; they are what is held at full size."""

@@ -48,9 +48,10 @@ from tada.localization.features import (
 from tada.localization.videos import Untrimmed, UntrimmedSplits, file_seconds, read_untrimmed
 from tada.models.blocks import Network
 from tada.runs.checkpoints import finished_run, load_trained
+from tada.runs.localization_settings import ClipSettings
 from tada.runs.record import Initial
 from tada.runs.run import Run
-from tada.runs.settings import ClipSettings, Scale
+from tada.runs.settings import Scale
 from tada.runs.trained import TrainedNetwork, as_json
 
 SHORT = 1.0

@@ -17,7 +17,7 @@ from tada.localization.videos import Untrimmed
 from tada.localization.windows import Window, WindowGrid, grid_of, windows_of
 from tada.metrics.average_precision import Floats, iou
 from tada.models.bmn import BMN
-from tada.runs.settings import BmnSettings
+from tada.runs.localization_settings import BmnSettings
 
 
 class Proposals(NamedTuple):

@@ -25,9 +25,9 @@ from tada.localization.features import ReleasedFeatures
 from tada.localization.videos import Untrimmed
 from tada.models.bmn import BMN, sampling_weights
 from tada.models.weights import fill, read_checkpoint, tensors
+from tada.runs.localization_settings import BmnSettings
 from tada.runs.record import Initial
 from tada.runs.run import Run
-from tada.runs.settings import BmnSettings
 
 CROPS = 3
 """Crops of a clip whose logits stand in a file of results."""

@@ -15,7 +15,7 @@ import numpy as np
 from tada.base import TadaError
 from tada.localization.features import Features, check_features
 from tada.localization.videos import Untrimmed
-from tada.runs.settings import BmnSettings
+from tada.runs.localization_settings import BmnSettings
 
 INSIDE = 0.999
 """Share of an action that must lie within a window to count as inside; less than 1 for rounding only."""

@@ -20,19 +20,16 @@ from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.readers import own
 from tada.models.registry import model_names, model_options
+from tada.runs.localization_settings import BmnSettings, ClipSettings, ProposalClasses, SuppressionSettings
 from tada.runs.settings import (
     RELEASES,
-    BmnSettings,
     ClassificationRecipe,
-    ClipSettings,
     DataSettings,
     LocalizationRecipe,
-    ProposalClasses,
     Recipe,
     Resources,
     SamplingSettings,
     Scale,
-    SuppressionSettings,
     TestSettings,
     TrainSettings,
     contradictions,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tada.localization.bmn_training import boundary_labels, overlap_map, targets_of, within
-from tada.runs.settings import BmnSettings
+from tada.runs.localization_settings import BmnSettings
 
 SEGMENTS = np.array([[1.3, 4.6], [4.6, 5.1], [0.0, 12.0], [8.0, 11.0]])
 

@@ -19,7 +19,7 @@ from tada.base.tensorboard import TensorBoard
 from tada.localization.bmn_training import BmnObjective, build_bmn
 from tada.localization.windows import Window
 from tada.runs.checkpoints import load_state
-from tada.runs.settings import BmnSettings
+from tada.runs.localization_settings import BmnSettings
 from tada.runs.trainer import train
 
 SETTINGS = BmnSettings(

@@ -27,7 +27,7 @@ from tada.localization.classes import (
 )
 from tada.localization.features import Features
 from tada.localization.videos import Untrimmed
-from tada.runs.settings import BmnSettings, ClipSettings, ProposalClasses
+from tada.runs.localization_settings import BmnSettings, ClipSettings, ProposalClasses
 
 SETTINGS = ClipSettings(frames=4, interval=3, stride=5, target_fps=12, short_side=16, batch=7)
 

@@ -18,8 +18,8 @@ from tada.data.video.random_access import Video
 from tada.data.views import normalise, resize_short_side
 from tada.localization.feature_sources import NetworkFeatureSource, dense_times, extract
 from tada.localization.features import Features, FeatureStamp, load_features, save_features
+from tada.runs.localization_settings import ClipSettings
 from tada.runs.run import Run
-from tada.runs.settings import ClipSettings
 
 SETTINGS = ClipSettings(frames=4, interval=3, stride=5, target_fps=12, short_side=16, batch=7)
 

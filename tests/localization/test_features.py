@@ -20,7 +20,7 @@ from tada.localization.features import (
 )
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import windows_of
-from tada.runs.settings import BmnSettings
+from tada.runs.localization_settings import BmnSettings
 
 VIDEO = Untrimmed("a", Path("a.mp4"), 20.0, ())
 VALUES = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)

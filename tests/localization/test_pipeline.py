@@ -37,9 +37,9 @@ from tada.metrics.average_precision import action_precision, mean_average_precis
 from tada.models import build_model
 from tada.runs import recipes
 from tada.runs.checkpoints import TrainingState, save_state
+from tada.runs.localization_settings import ClipSettings
 from tada.runs.record import Checkpoint, Initial, read_record
 from tada.runs.run import Run
-from tada.runs.settings import ClipSettings
 from tada.runs.trained import load_network
 from tada.runs.verification import is_finished
 

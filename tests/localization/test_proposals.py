@@ -14,7 +14,7 @@ from tada.localization.features import Features
 from tada.localization.proposals import Dense, average, boundaries, candidates, predict, propose, soft_nms
 from tada.localization.videos import Untrimmed
 from tada.localization.windows import Window, grid_of, windows_of
-from tada.runs.settings import BmnSettings, SuppressionSettings
+from tada.runs.localization_settings import BmnSettings, SuppressionSettings
 
 SETTINGS = BmnSettings(
     window=8.0, stride=4.0, temporal=16, durations=10, base=8, summed=8, confidence=4, samples=4, batch=2

@@ -27,9 +27,10 @@ from tada.localization.windows import windows_of
 from tada.report.pages.tables import build_table
 from tada.report.paper.tables import against_published, load_table
 from tada.runs import recipes
+from tada.runs.localization_settings import BmnSettings, ProposalClasses
 from tada.runs.record import Checkpoint, read_record
 from tada.runs.run import Run
-from tada.runs.settings import BmnSettings, ProposalClasses, Scale
+from tada.runs.settings import Scale
 
 SIZES = {"temporal": 12, "durations": 8, "base": 8, "summed": 6, "confidence": 4, "samples": 5, "per_bin": 3}
 SETTINGS = BmnSettings(window=3.2, stride=1.6, **SIZES)

@@ -9,7 +9,7 @@ from tada.base import TadaError
 from tada.localization.features import Features
 from tada.localization.videos import Segment, Untrimmed
 from tada.localization.windows import TrainingWindows, aligned, at_times, grid_of, windows_of
-from tada.runs.settings import BmnSettings
+from tada.runs.localization_settings import BmnSettings
 
 PATH = Path("video.mp4")
 

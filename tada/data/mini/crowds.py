@@ -139,7 +139,7 @@ def paint_act(stage: np.ndarray, digit: np.ndarray, track: Track, texture: float
 
 def _unmoved(frames: int) -> Track:
     """A track that motions are applied to."""
-    return Track(*np.zeros((2, frames)), np.ones(frames), np.zeros(frames), np.ones(frames))
+    return Track(*(np.full(frames, value) for value in (0.0, 0.0, 1.0, 0.0, 1.0)))
 
 
 def _pan(frames: int, spec: RenderSpec, rng: np.random.Generator) -> np.ndarray:

@@ -36,7 +36,7 @@ class RenderSpec:
         texture: contrast of the background; 1 is the photographs' own.
         others: fewest and most objects besides the digit that acts, in the scenes of `tada.data.mini.crowds`; None:
             the simple scenes.
-        pan: how far the camera moves over the background to either side, in short sides of the frame; None: stands still.
+        pan: how far the camera moves to either side, in short sides of the frame; None: it stands still.
         untrimmed: fewest and most frames of an untrimmed video (EPIC-KITCHENS-100, HACS).
         segments: fewest and most annotated segments of an untrimmed video; fewer where no more fit in.
         pause: fewest frames before, between and after the segments of an untrimmed video.
