@@ -22,7 +22,7 @@ from filelock import FileLock
 from tada.base import TadaError
 from tada.base.compilation import Compiler
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
-from tada.base.files import disk_error, remove_leftovers, replacing
+from tada.base.files import disk_error, remove_leftovers, replacing, use_precision
 from tada.base.progress import Progress, Silent, reporting
 from tada.base.tensorboard import FOLDER, TensorBoard
 from tada.classification.pipeline import classify
@@ -170,6 +170,7 @@ def _columns(curves: list[dict[str, float]]) -> list[str]:
 
 def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     """Execute the run that `arguments` name and write its outcome.json; returns the process's exit status."""
+    use_precision(arguments.get("precision"))
     place = {key: arguments[key] for key in ("scale", "dataset", "model", "seed")}
     run = Run(**place, results=Path(arguments["results"]))
     # Of these a job that was queued by an earlier version says nothing.

@@ -33,7 +33,8 @@ _requested: set[Path] = set()
 def check_config(config: dict[str, Any]) -> None:
     """Check config.yaml together with what --config changed, and keep it for the functions below.
 
-    With weights=released, scale and seeds become what that and the release mean.
+    With weights=released, scale and seeds become what that and the release mean. A precision is that of all trainings,
+    for this process and the rules' commands.
 
     Raises:
         SystemExit: with a message that names the key; snakemake would bury an exception in a traceback.
@@ -45,6 +46,7 @@ def check_config(config: dict[str, Any]) -> None:
     except TadaError as error:
         sys.exit(f"Error: {error}")
     config |= recipes.with_scale(config)
+    files.use_precision(config.get("precision"))
     _settings.clear()
     _settings.update(config)
 

@@ -176,6 +176,17 @@ class ProcessGroup:
         second.synchronize()
         return first.elapsed_time(second) / 1e3
 
+    def check_precision(self, precision: str, setting: str) -> None:
+        """Raise a TadaError, which names the recipe's `setting`, where this process's device lacks a precision."""
+        if precision != "bfloat16" or self.device.type != "cuda":
+            return
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            name = torch.cuda.get_device_name(self.device)
+            raise TadaError(
+                f"{setting}: {name} does not compute in bfloat16; set it to float32, or take a GPU of compute "
+                "capability 8.0 or later"
+            )
+
     def move(self, value: Any) -> Any:
         """A tensor, or tensors in a dict, list or tuple, on this process's device."""
         if isinstance(value, dict):

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tada.base import TadaError, first_line
+from tada.base import TadaError, first_line, unknown
 
 _PACKAGED = Path(__file__).parents[1] / "project"
 PROJECT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2]
@@ -33,6 +33,28 @@ SCHEMAS = PROJECT / "workflow" / "schemas"
 MEASURED = PROJECT / "benchmarks" / "measured"
 # What the paper reports; TADA_PAPER names the folder of another paper.
 PAPER = Path(os.environ.get("TADA_PAPER") or PROJECT / "paper")
+
+# TADA_PRECISION is the precision of all trainings, in place of that of their recipes; `--config precision=...` sets it.
+PRECISION = "TADA_PRECISION"
+PRECISIONS = ("float32", "bfloat16")
+
+
+def use_precision(precision: str | None) -> None:
+    """Let all trainings that this process and its children ask for be of this precision; None or "": as before."""
+    if precision:
+        os.environ[PRECISION] = precision
+
+
+def wanted_precision() -> dict[str, str]:
+    """The setting `precision` of all trainings, where the user wants one.
+
+    Raises:
+        TadaError: it is none that networks are trained in.
+    """
+    precision = os.environ.get(PRECISION)
+    if precision and precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS, where=PRECISION)
+    return {"precision": precision} if precision else {}
 
 
 def config_file() -> Path:

@@ -95,6 +95,7 @@ def evaluate(
     """
     group = group or ProcessGroup.single()
     identity = identity if precision == "float32" else f"{identity} {precision}"
+    group.check_precision(precision, "test.precision")
     group.place(model.eval())
     group.broadcast_buffers(model)
     partials = _load_partial(partial, identity, progress)

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from tada.base import TadaError
-from tada.base.files import Tail
+from tada.base.files import Tail, wanted_precision
 from tada.base.processes import INTERRUPTED
 from tada.base.tensorboard import require_tensorboard
 from tada.cluster.jobs import (
@@ -86,6 +86,7 @@ def launch(
     run.file(OUTCOME).unlink(missing_ok=True)
     place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
     inputs = {"data_root": data_root, "weights": weights, "tensorboard": tensorboard, "compiles": compiles}
+    inputs |= wanted_precision()  # a job may have another environment
     arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
     if cluster:
         problem = train_on_cluster(run, arguments, load_cluster(cluster))

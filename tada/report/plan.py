@@ -19,7 +19,7 @@ from typing import Any
 from rich.table import Table
 
 from tada.base import TadaError, typed_json, unknown
-from tada.base.files import MEASURED, DamagedFile, config_file, read_json
+from tada.base.files import MEASURED, DamagedFile, config_file, read_json, use_precision
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
 from tada.models.registry import model_options
@@ -97,8 +97,7 @@ class Card:
                 for precision in ("float32", "bfloat16")
                 if precision in content
             }
-            compiled = content["mode"] != "eager"
-            how = f"steps of {content['clips']} clips{', compiled, which those of runs are not' if compiled else ''}"
+            how = f"steps of {content['clips']} clips{'' if content['mode'] == 'eager' else ', compiled'}"
             return cls(content["gpu"], how, rates)
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFile(
@@ -404,4 +403,5 @@ def _config(changes: Sequence[str]) -> dict[str, Any]:
             raise TadaError(f"--config {change}: KEY=VALUE is expected, e.g. scale=paper")
         config[key] = parse_yaml(value, f"--config {key}")
     check_config(config)
+    use_precision(config.get("precision"))
     return with_scale(config)

@@ -155,6 +155,9 @@ class TrainingStep:
         seed: of dropout.
         group: the processes that train together.
         say: receives a line on compilation.
+
+    Raises:
+        TadaError: the group's GPU lacks the objective's precision.
     """
 
     def __init__(
@@ -168,6 +171,7 @@ class TrainingStep:
         group: ProcessGroup,
         say: Callable[[str], None],
     ) -> None:
+        group.check_precision(objective.precision, f"{objective.section}.precision")
         self._model, self._objective, self._optimizer, self._group = model, objective, optimizer, group
         self._supply, self._figures, self._seed, self._say = supply, figures, seed, say
         self._turns = objective.accumulation // group.size

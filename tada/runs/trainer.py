@@ -179,7 +179,8 @@ def train(
         How training went; `curves` has a row an epoch: epoch, lr, the objective's columns, seconds.
 
     Raises:
-        TadaError: micro-batches that cannot be spread evenly over the processes, or a loss that is not finite.
+        TadaError: micro-batches that cannot be spread evenly over the processes, or a loss that is not finite, or a
+            precision that the GPU lacks.
         Interrupted: `stop` said so.
     """
     group = group or ProcessGroup.single()

@@ -1,7 +1,9 @@
 from typing import NamedTuple
 
+import pytest
 import torch
 
+from tada.base import TadaError
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
 
 META = ProcessGroup(0, 1, torch.device("meta"))
@@ -56,3 +58,17 @@ def test_a_process_that_is_lost_is_told_from_other_errors():
     assert "another of the run's 2 processes has ended" in str(pair.lost(closed))
     assert pair.lost(RuntimeError("shapes differ")) is None
     assert ProcessGroup.single().lost(closed) is None
+
+
+@pytest.mark.parametrize(("precision", "there"), [("bfloat16", False), ("bfloat16", True), ("float32", False)])
+def test_a_gpu_that_lacks_bfloat16_is_one_line(monkeypatch, precision, there):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla V100")
+    group = ProcessGroup(0, 1, torch.device("cuda"))
+    if there or precision == "float32":
+        group.check_precision(precision, "train.precision")
+        return
+    with pytest.raises(
+        TadaError, match=r"^train\.precision: Tesla V100 does not compute in bfloat16; set it to float32"
+    ):
+        group.check_precision(precision, "train.precision")

@@ -184,3 +184,23 @@ def test_the_gpu_scale_trains_the_papers_networks_as_the_paper_does(dataset, mod
     sizes = [(one.train.scale, one.train.crop, one.test.short_side, one.test.crop) for one in (here, paper)]
     assert sizes == [((128, 160), 112, 128, 128), ((256, 320), 224, 256, 256)]
     assert train.initial in ("scratch", full.initial) and train.initial != "imagenet"
+
+
+def test_a_precision_for_all_is_that_of_every_training_and_in_its_signature(monkeypatch):
+    runs = [("mini", "ssv2", "tsn"), ("mini", "ek100", "tsn"), ("mini", "hacs-localization", "tsn")]
+    monkeypatch.delenv(files.PRECISION, raising=False)
+    plain = [recipes.signature(recipes.resolved(*run)) for run in runs]
+    monkeypatch.setenv(files.PRECISION, "float32")
+    assert [recipes.signature(recipes.resolved(*run)) for run in runs] == plain  # it is the recipes' own
+    monkeypatch.setenv(files.PRECISION, "bfloat16")
+    other = [recipes.resolved(*run) for run in runs]
+    assert other[0]["recipe"]["train"]["precision"] == "bfloat16"
+    assert not set(map(recipes.signature, other)) & set(plain)  # localization by the network that it starts from
+    tested = ("first-release", "ssv2", "tada2d")
+    assert recipes.signature(recipes.resolved(*tested)) == SIGNATURES["/".join(tested)]
+
+
+def test_a_precision_that_there_is_not_is_named(monkeypatch):
+    monkeypatch.setenv(files.PRECISION, "float16")
+    with pytest.raises(TadaError, match=r"TADA_PRECISION: unknown precision 'float16'; did you mean"):
+        recipes.load_recipe("mini", "ssv2", "tsn")

@@ -1,6 +1,7 @@
 """The functions that the rules call, on a project of their own."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -64,6 +65,16 @@ def test_networks_are_compiled_where_the_user_says_so(wanted, option):
     assert targets.compiles(wildcards()) == ""
     targets.check_config({**CONFIG, "compile": wanted})
     assert targets.compiles(wildcards()) == option
+
+
+def test_a_precision_is_that_of_all_commands(monkeypatch):
+    monkeypatch.setenv("TADA_PRECISION", "float32")  # put back afterwards
+    targets.check_config({**CONFIG, "precision": None})
+    assert os.environ["TADA_PRECISION"] == "float32"
+    targets.check_config({**CONFIG, "precision": "bfloat16"})
+    assert os.environ["TADA_PRECISION"] == "bfloat16"
+    with pytest.raises(SystemExit, match="precision"):
+        targets.check_config({**CONFIG, "precision": "float16"})
 
 
 def test_logs_for_tensorboard_where_they_are_asked_for(monkeypatch):
