@@ -253,6 +253,29 @@ def report_problems() -> None:
         raise SystemExit(1)
 
 
+def check_data() -> None:
+    """End with one message, before anything starts, where runs that are due need a dataset whose folder nobody has set.
+
+    Raises:
+        SystemExit: with the keys that lack.
+    """
+    lacking: dict[str, str] = {}
+    for file in _requested:
+        *_, scale, dataset, model, seed = file.parent.parts
+        run = Run(Scale(scale), dataset, model, int(seed.removeprefix("seed")))
+        if run.scale.renders or not run.scale.of_paper or _data_root(run.scale, _videos(run), _released(run)):
+            continue
+        outcome = _outcome(file)
+        if not (outcome and _is_done(run, outcome)):
+            lacking[_videos(run)] = scale
+    if lacking:
+        keys = ", ".join(f"data.{dataset}" for dataset in sorted(lacking))
+        sys.exit(
+            f"Error: {keys} in config/config.yaml: not set, and scale {max(lacking.values())} needs the folder of each "
+            "dataset; docs/data.md shows what has to be there. Nothing was started"
+        )
+
+
 def _outcome(file: Path) -> Outcome | None:
     """That of the last attempt, of whatever signature; None if there is none, or none that can be read."""
     try:

@@ -1,6 +1,8 @@
 """Commands that make pages and figures of results: tables, sentences, the overview, the snapshot and the README."""
 
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,22 +29,39 @@ SnapshotOption = Annotated[Path, typer.Option(help="Folder of the snapshot.")]
 
 
 def list_targets() -> None:
-    """Name every table, figure and page that can be asked for."""
+    """Name every table, figure and page that can be asked for, and how many runs each trains at mini scale."""
     from tada.report.paper import pages
     from tada.report.paper.figures import figure_names, load_figure
     from tada.report.paper.tables import load_table, table_names
+    from tada.report.plan import count_runs
+
+    runs = count_runs()
+
+    def line(target: str, about: str) -> None:
+        count = runs.get(Path(target).stem, 0)
+        print(target.ljust(26), f"{count} runs".rjust(8) if count else " " * 8, "", about)
 
     for name in table_names():
         table = load_table(name)
-        print(f"tables/{name}.md".ljust(26), f"{table.title}: {table.caption.split('. ')[0].rstrip('.')}")
+        line(f"tables/{name}.md", f"{table.title}: {table.caption.split('. ')[0].rstrip('.')}")
     for name, about in pages().items():
-        print(f"tables/{name}.md".ljust(26), about)
+        line(f"tables/{name}.md", about)
     for name in figure_names():
         figure = load_figure(name)
-        print(f"figures/{name}.svg".ljust(26), f"{figure.title}: {figure.caption.split('. ')[0].rstrip('.')}")
-    print(
-        "results/overview.html".ljust(26), "Overview: all of these on one page, with the verdicts and the cost in front"
-    )
+        line(f"figures/{name}.svg", f"{figure.title}: {figure.caption.split('. ')[0].rstrip('.')}")
+    line("results/overview.html", "Overview: all of these on one page, with the verdicts and the cost in front")
+
+
+def _outdate(problems: Iterable[str], out: Path, name: str) -> None:
+    """Let Snakemake make a page or figure again that was made before all its results were there.
+
+    It looks at dates alone, and would take this one, which is newer than all that it is made of, for the real one.
+    """
+    from tada.report.measure.results import PENDING
+
+    if any(f": {PENDING}: " in problem for problem in problems):
+        for file in out.glob(f"{name}.*"):
+            os.utime(file, (1, 1))
 
 
 def table(
@@ -61,7 +80,9 @@ def table(
 
     from tada.report.pages.tables import build_table
 
-    for problem in build_table(name, scale, seeds, results, out):
+    problems = build_table(name, scale, seeds, results, out)
+    _outdate(problems, out, name)
+    for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
     print(f"wrote {out / name}.md, .tex, .html, .csv")
 
@@ -77,7 +98,9 @@ def figure(
     """Draw a figure of the paper from the results that are there."""
     from tada.report.figures import build_figure
 
-    for problem in build_figure(name, scale, seeds, results, out, data=data):
+    problems = build_figure(name, scale, seeds, results, out, data=data)
+    _outdate(problems, out, name)
+    for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
     print(f"wrote {out / name}.svg, .pdf, .png, .csv")
 
@@ -112,6 +135,7 @@ def claims(
     from tada.report.pages.sentences import build_claims
 
     problems = build_claims(scale, seeds, results, out)
+    _outdate(problems, out, "claims")
     print(
         f"wrote {out / 'claims'}.md, .tex, .html, .csv" + (f"; {len(problems)} results are missing" if problems else "")
     )

@@ -356,6 +356,14 @@ def make_plan(
     return Plan(scale, lines, results, Card.named(gpu) if gpu else None)
 
 
+def count_runs() -> dict[str, int]:
+    """How many mini runs with one seed each table, figure and page needs, those that others start from included."""
+    lines = {line.target: line.runs for line in make_plan(["all"], ["scale=mini", "seeds=1"]).lines}
+    claims = Wanted.of_the_paper().claims.runs
+    lines["claims"] = {run for one in sorted(claims) for run in _with_those_before(Run(Scale.MINI, *one, 0), {})}
+    return {name: len(runs) for name, runs in lines.items()} | {"overview": len(set().union(*lines.values()))}
+
+
 def as_table(plan: Plan) -> Table:
     """The plan as a table for the terminal: a line for each target, and what they need together."""
     unit = "device-hours" if plan.scale is Scale.PAPER or plan.card else "core-hours"

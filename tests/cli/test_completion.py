@@ -40,7 +40,7 @@ def test_models_as_arguments_of_each_command_that_takes_one():
 def test_datasets_recipes_and_scales():
     assert offered("tada check-data ") == ["ssv2", "k400", "ek100", "hacs"]
     assert offered("tada run ek100") == ["ek100", "ek100-localization"]
-    assert offered("tada claims --scale ") == ["mini", "paper", "first-release", "later-release"]
+    assert offered("tada claims --scale ") == ["mini", "gpu", "paper", "first-release", "later-release"]
 
 
 def test_what_is_planned():

@@ -1,4 +1,7 @@
-"""Commands that make pages: what a user names wrongly ends with a message."""
+"""Commands that make pages: what a user names wrongly ends with a message; what is incomplete is made again."""
+
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +14,7 @@ def test_a_scale_that_does_not_exist(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [*command.split(), "--scale", "big"])
     assert done.exit_code == 1
-    assert done.stderr == "Error: unknown scale 'big'; valid names: first-release, later-release, mini, paper.\n"
+    assert done.stderr == "Error: unknown scale 'big'; valid names: first-release, gpu, later-release, mini, paper.\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -28,3 +31,19 @@ def test_outside_of_a_folder_with_results(command, tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert f"{tmp_path}/results: no such folder; results lie where snakemake ran" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "target"), [("table table4", "tables/table4.md"), ("figure figureA2", "figures/figureA2.svg")]
+)
+def test_a_page_from_before_its_results_does_not_stand_in_for_the_real_one(command, target, tmp_path, monkeypatch):
+    assert CliRunner().invoke(app, ["init", str(tmp_path)]).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 0 and (tmp_path / target).exists(), done.output
+    planned = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", target], capture_output=True, text=True, check=False
+    )
+    assert planned.returncode == 0 and "run " in planned.stdout and "Nothing to be done" not in planned.stdout

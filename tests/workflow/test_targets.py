@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import pytest
 import targets
 from planting import ENVIRONMENT, plant_record
+from typer.testing import CliRunner
 
 from tada.base import tensorboard
 from tada.base.files import PROJECT, write_json
 from tada.base.typed_json import to_json
+from tada.cli import app
 from tada.runs.record import RecordedFile, record_outcome
 
 CONFIG = {"scale": "mini", "seeds": 1, "data": {"ssv2": None}}
@@ -91,6 +93,32 @@ def test_scale_moves_runs_and_needs_no_rendering():
     assert all("results/paper/ssv2" in file for file in targets.table_inputs(wildcards(name="table3b")))
     assert targets.run_inputs(wildcards(scale="paper")) == []
     assert targets.run_inputs(wildcards()) == ["data/mini/ssv2/manifest.json"]
+
+
+def test_nothing_starts_before_datasets_have_folders(tmp_path):
+    """One message for all runs; runs that are there, and rendered ones, need none."""
+    targets.check_config({**CONFIG, "scale": "paper"})
+    targets.table_inputs(wildcards(name="table4"))
+    with pytest.raises(SystemExit, match=r"^Error: data\.ssv2 in config/config\.yaml: not set, and scale paper needs"):
+        targets.check_data()
+    targets.check_config({**CONFIG, "scale": "paper", "data": {"ssv2": str(tmp_path)}})
+    targets.check_data()
+    targets._requested.clear()
+    targets.check_config(CONFIG)
+    targets.table_inputs(wildcards(name="table4"))
+    targets.check_data()
+
+
+def test_snakemake_ends_there_and_its_dry_run_plans(tmp_path):
+    assert CliRunner().invoke(app, ["init", str(tmp_path)]).exit_code == 0
+    command = [sys.executable, "-m", "snakemake", "--config", "scale=paper"]
+    planned = subprocess.run([*command, "-n", "--", "tables/table4.md"], cwd=tmp_path, capture_output=True, check=False)
+    assert planned.returncode == 0
+    done = subprocess.run(
+        [*command, "--", "tables/table4.md"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "Nothing was started" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_run_waits_for_the_run_whose_weights_it_starts_from():
