@@ -3,6 +3,7 @@
 Everything takes and returns `[N, C, T, H, W]`. Names of parameters are torchvision's where torchvision has the layer.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,15 +75,30 @@ class AggregatedNorm(nn.BatchNorm3d):
     weight and bias, so that at first nothing is added. With just a shortcut it is `BN(y + pool(y))`, else
     `BN(pool(y))`. The pool sees three frames; "mix" is the sum of average and maximum. As in the released code, the
     zeros beyond the clip's ends count in the average.
+
+    Args:
+        channels: of y.
+        pool: "avg", "max" or "mix".
+        shortcut: whether y itself is added.
+        separate_bn: whether y and the pooled y have batch norms of their own.
+        fused: whether a GPU trains Eq. 7 by the Triton kernels of `tada.models.fused`, which round otherwise. Where
+            Triton is missing, a warning says so, and torch's own operations compute all of it.
+
+    Raises:
+        TadaError: an unknown pool, a separate batch norm without shortcut, or fused for another form than Eq. 7.
     """
 
-    def __init__(self, channels: int, pool: str = "avg", shortcut: bool = True, separate_bn: bool = True) -> None:
+    def __init__(
+        self, channels: int, pool: str = "avg", shortcut: bool = True, separate_bn: bool = True, fused: bool = False
+    ) -> None:
         super().__init__(channels)
         if pool not in POOLS:
             raise unknown("aggregation pool", pool, POOLS)
         if separate_bn and not shortcut:
             raise TadaError("aggregation: a separate batch norm needs the shortcut, otherwise there is one branch only")
-        self.pool, self.shortcut = pool, shortcut
+        if fused and not (pool == "avg" and separate_bn):
+            raise TadaError("aggregation: fused is for Eq. 7, with the pool avg and a separate batch norm")
+        self.pool, self.shortcut, self.fused = pool, shortcut, fused and _triton_is_there()
         self.pooled = nn.BatchNorm3d(channels) if separate_bn else None
         if self.pooled is not None:
             nn.init.zeros_(self.pooled.weight)
@@ -96,20 +112,58 @@ class AggregatedNorm(nn.BatchNorm3d):
             return joined
         return super().forward(y + pooled if self.shortcut else pooled)
 
+    def rectified(self, y: Tensor) -> Tensor:
+        """ReLU of what `forward` returns, of y's shape; `fused` concerns this one."""
+        if self.fused and self.training and self.pooled is not None:
+            from tada.models import fused  # needs Triton
+
+            if fused.can_aggregate(y):
+                return fused.aggregate(y, self, self.pooled)
+        return F.relu(self(y), inplace=True)
+
     def extra_repr(self) -> str:
         """The aggregation's options before those of the batch norm."""
         return f"pool={self.pool}, shortcut={self.shortcut}, {super().extra_repr()}"
 
 
+def _triton_is_there() -> bool:
+    try:
+        import triton  # noqa: F401  (it comes with torch for GPUs on Linux)
+    except ImportError:
+        warnings.warn("aggregation: fused needs Triton, which is not installed; it is left out", stacklevel=3)
+        return False
+    return True
+
+
+_WINDOW = ((3, 1), 1, (1, 0))
+"""Kernel, stride and padding of the temporal pools, over (time, space)."""
+
+
+class _AveragePool(torch.autograd.Function):
+    """The average over three frames, whose gradient is the average over three frames of the gradient.
+
+    It gives each frame what the two beside it got, as every pool of stride 1 that counts the zeros beyond the ends.
+    On GPUs torch's own backward pass takes longer than its forward pass where the channels are last.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, lines: Tensor) -> Tensor:
+        return F.avg_pool2d(lines, *_WINDOW)
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> Any:
+        return _AveragePool.apply(*gradient)
+
+
 def temporal_pool(y: Tensor, pool: str) -> Tensor:
     """`y` `[N, C, T, H, W]` pooled over frames t-1 to t+1, stride 1."""
-    lines, window = merged_space(y), ((3, 1), 1, (1, 0))  # torch's 3D pools take forty times as long
-    if pool == "avg":
-        pooled = F.avg_pool2d(lines, *window)
-    elif pool == "max":
-        pooled = F.max_pool2d(lines, *window)
-    else:
-        pooled = F.avg_pool2d(lines, *window) + F.max_pool2d(lines, *window)
+    lines = merged_space(y)  # torch's 3D pools take forty times as long
+    if pool == "max":
+        return split_space(F.max_pool2d(lines, *_WINDOW), y.shape[3:])
+    trained_on_gpu = y.is_cuda and torch.is_grad_enabled()
+    pooled = _AveragePool.apply(lines) if trained_on_gpu else F.avg_pool2d(lines, *_WINDOW)
+    if pool == "mix":
+        pooled = pooled + F.max_pool2d(lines, *_WINDOW)
     return split_space(pooled, y.shape[3:])
 
 
@@ -153,7 +207,8 @@ class Bottleneck(nn.Module):
         """`[N, channels, T, H, W] -> [N, 4 * middle, T, H / stride, W / stride]`."""
         y = temporal_shift(x) if self.shift else x
         y = self.relu(self.bn1(self.conv1(y)))
-        y = self.relu(self.bn2(self.conv2(y)))
+        y, norm = self.conv2(y), self.bn2
+        y = norm.rectified(y) if isinstance(norm, AggregatedNorm) and norm.fused else self.relu(norm(y))
         if self.temporal is not None:
             y = self.temporal(y)
         y = self.bn3(self.conv3(y))

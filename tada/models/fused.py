@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+_INTERPRETED = triton.knobs.runtime.interpret  # by TRITON_INTERPRET=1, on any device
+
 _NUMBERS = 2048  # that a program holds of a frame: a few in each thread of four warps
 
 
@@ -44,17 +46,19 @@ def _store_sum(partial, number, of, values, columns, channels):
 
 
 @triton.jit
-def _statistics(y, shift, partial, frames, size, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Sums of y and pool(y), less `shift`, and of their squares: four numbers for each program and channel."""
+def _statistics(y, shifts, partial, frames, size, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Sums of y and pool(y), less the `shifts` of each, and of their squares: four numbers for each channel."""
     clip, rows, columns, inside = _tile(size, channels, ROWS, COLUMNS)
-    off = tl.load(shift + columns, mask=columns < channels, other=0.0)[None, :]
+    known = columns < channels
+    off = tl.load(shifts + columns, mask=known, other=0.0)[None, :]
+    pooled_off = tl.load(shifts + channels + columns, mask=known, other=0.0)[None, :]
     first = tl.zeros((ROWS, COLUMNS), tl.float32)
     second, pooled_first, pooled_second, before = first, first, first, first
     here = _frame(y, clip, 0, rows, columns, frames, size, channels, inside)
     for t in range(frames):
         after = _frame(y, clip, t + 1, rows, columns, frames, size, channels, inside)
         value = tl.where(inside, here - off, 0.0)
-        pooled = tl.where(inside, (before + here + after) / 3 - off, 0.0)
+        pooled = tl.where(inside, (before + here + after) / 3 - pooled_off, 0.0)
         first += value
         second += value * value
         pooled_first += pooled
@@ -175,12 +179,14 @@ def _affine(parameters: Tensor, means: Tensor, deviations: Tensor) -> Tensor:
 @torch.library.custom_op("tada::aggregate", mutates_args=())
 def _aggregate(y: Tensor, parameters: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """The result, and means and biased variances of y and pool(y), float64 [2, C]."""
-    shift = y[0, :, 0, 0, 0].float()  # near the mean, so that no digits are lost where the mean is large
+    # Near the means, so that no digits are lost where these are large; a zero beyond each end counts in the pool.
+    sample = y[0, :, 0, 0, 0].float()
+    shifts = torch.stack([sample, sample * (1 - 2 / (3 * y.shape[2]))])
     count = y.numel() // y.shape[1]
-    first, second, pooled_first, pooled_second = _sums(_statistics, y, shift, numbers=4) / count
+    first, second, pooled_first, pooled_second = _sums(_statistics, y, shifts, numbers=4) / count
     offsets = torch.stack([first, pooled_first])
     variances = (torch.stack([second, pooled_second]) - offsets.square()).clamp(min=0)
-    means = offsets + shift
+    means = offsets + shifts
     out = torch.empty_like(y)
     _launch(_normalise, y, out, _affine(parameters, means, (variances + eps).sqrt()))
     return out, means, variances
@@ -230,6 +236,11 @@ def _backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, N
 
 
 torch.library.register_autograd("tada::aggregate", _backward, setup_context=_save)
+
+
+def can_aggregate(y: Tensor) -> bool:
+    """Whether `y` `[N, C, T, H, W]` lies where Triton's kernels run and has values enough for a variance."""
+    return (y.is_cuda or _INTERPRETED) and y.numel() > y.shape[1]
 
 
 def aggregate(y: Tensor, plain: nn.BatchNorm3d, pooled: nn.BatchNorm3d) -> Tensor:

@@ -46,7 +46,7 @@ class ResNet(Network):
         temporal_stages: stages whose first 1x1 convolutions are 3x1x1, as [4, 5] in SlowOnly.
         tada: None, or options of TAdaConv (`TAdaConv3d`'s: dimension, proportion, kernels, global_context, reduction),
             and: stages, those that have TAdaConv (all by default); temporal, true for the 3x1x1 of "2+1d" as well.
-        aggregation: None, or options of `AggregatedNorm` in all blocks: pool, shortcut, separate_bn.
+        aggregation: None, or options of `AggregatedNorm` in all blocks: pool, shortcut, separate_bn, fused.
         shift: TSM's temporal shift at the start of every residual branch.
         initial: how the weights start, as `InitialWeights`.
 
