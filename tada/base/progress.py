@@ -77,10 +77,10 @@ class Progress:
     def step(self, done: int, **facts: SupportsFloat) -> None:
         """`done` units are finished; `facts` (loss, epoch, ...) are shown and noted now and then.
 
-        They are read only then, or at every step for TensorBoard: a fact may be a scalar that a GPU is still computing.
+        They are read only then: a fact may be a scalar that a GPU is still computing.
         """
         if self.board:
-            self.board.step(done, {name: float(value) for name, value in facts.items()})
+            self.board.step(done, facts)
         now = time.monotonic()
         if self._bar:
             self._bar.update(self._task, completed=done)

@@ -5,6 +5,7 @@
 
 import importlib.metadata
 import subprocess
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,13 @@ class Environment:
     packages: dict[str, str]
     hardware: Hardware
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+def machine(hardware: Hardware) -> str:
+    """Processor, cores and GPUs in words, e.g. "AMD EPYC, 2 cores"."""
+    gpus = Counter(hardware.gpus)
+    parts = [f"{hardware.cpu}, {hardware.cores} cores", *(f"{count} × {name}" for name, count in gpus.items())]
+    return ", ".join(parts)
 
 
 @cache

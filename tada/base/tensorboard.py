@@ -7,10 +7,11 @@ steps after s.
 """
 
 import os
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat
 
 from tada.base import TadaError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 """Of the logs, in a run's folder."""
+
+STEPS_AT_ONCE = 100
+"""Steps that are written together: a GPU is waited for when it is asked for a loss."""
 
 
 def require_tensorboard() -> None:
@@ -45,14 +49,15 @@ class TensorBoard:
         self.folder = folder
         self._writer: SummaryWriter | None = None
         self._step = 0
+        self._unwritten: list[tuple[int, float, Mapping[str, SupportsFloat]]] = []
 
     def start(self, done: int) -> None:
         """A phase begins, `done` steps of which an earlier attempt has made."""
         self.close()
         self._step = done
 
-    def step(self, step: int, figures: Mapping[str, float]) -> None:
-        """A step is done, counted from 1; phases without figures, such as tests, leave no log."""
+    def step(self, step: int, figures: Mapping[str, SupportsFloat]) -> None:
+        """A step is done, counted from 1; its figures may still be on a GPU. Phases without any leave no log."""
         if not figures:
             return
         if self._writer is None:
@@ -60,16 +65,20 @@ class TensorBoard:
 
             self._writer = SummaryWriter(self.folder, purge_step=self._step + 1)
         self._step = step
-        self._add("step", figures)
+        self._unwritten.append((step, time.time(), figures))
+        if len(self._unwritten) >= STEPS_AT_ONCE:
+            self._write_steps()
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """The last step ended an epoch, with this row of the curves."""
-        self._add("epoch", row)
+        self._write_steps()
+        self._add("epoch", row, self._step)
 
     def sync(self) -> None:
         """Bring all of it to the disk."""
         if self._writer is None:
             return
+        self._write_steps()
         self._writer.flush()
         for file in self.folder.glob("events.*"):
             with file.open("rb") as written:
@@ -78,10 +87,16 @@ class TensorBoard:
     def close(self) -> None:
         """Write what is not written yet."""
         if self._writer is not None:
+            self._write_steps()
             self._writer.close()
             self._writer = None
 
-    def _add(self, kind: str, figures: Mapping[str, float]) -> None:
+    def _write_steps(self) -> None:
+        for step, when, figures in self._unwritten:
+            self._add("step", figures, step, when)
+        self._unwritten.clear()
+
+    def _add(self, kind: str, figures: Mapping[str, SupportsFloat], step: int, when: float | None = None) -> None:
         for name, value in figures.items():
             if name != "epoch" and self._writer is not None:
-                self._writer.add_scalar(f"{kind}/{name}", value, self._step)
+                self._writer.add_scalar(f"{kind}/{name}", float(value), step, when)

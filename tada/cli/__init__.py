@@ -42,6 +42,7 @@ app = typer.Typer(
 )
 
 app.command("list")(reports.list_targets)
+app.command("import")(reports.import_runs)
 for command in (
     runs.init,
     *(runs.render, runs.check_data, runs.prepare, runs.run, runs.complexity),
@@ -49,6 +50,6 @@ for command in (
     *(runs.status, runs.verify, runs.plan, runs.cancel, runs.logs),
     runs.evaluate_detections,
     *(own.predict, own.features, own.export),
-    *(reports.snapshot, reports.compare, reports.readme),
+    *(reports.snapshot, reports.publish, reports.compare, reports.readme),
 ):
     app.command()(command)

@@ -56,6 +56,11 @@ targets = _beginning(_targets)
 settings = _beginning(_settings)
 
 
+def publishable(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What `tada publish` takes: runs that are there, tables and figures."""
+    return [*runs(ctx, incomplete), *tables(incomplete), *figures(incomplete)]
+
+
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Runs of the folder of results that the command is about, as dataset/model or with their scale and seed."""
     from tada.cluster.status import find_runs

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,10 @@ import typer
 from tada.base import TadaError
 from tada.cli import completion
 from tada.cli.runs import ExistingResultsOption, ResultsOption, ScaleOption, existing
+from tada.report.paper import about_paper
+from tada.runs.run import Run
 from tada.runs.settings import Scale
+from tada.runs.verification import is_finished
 
 SeedsOption = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
 
@@ -173,6 +176,91 @@ def snapshot(
         print(line)
     _write_readme(readme, folder)
     print(f"wrote {folder} and the numbers of {readme}")
+
+
+def publish(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN|TABLE]...",
+            help="Runs, e.g. ssv2/tada2d or paper/ssv2/tsn/seed0, and tables and figures, e.g. table3b, whose runs are "
+            "meant; by default all runs that are finished.",
+            autocompletion=completion.publishable,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="ZIP file to write.")] = Path("runs.zip"),
+    weights: Annotated[bool, typer.Option("--weights", help="With the trained weights.")] = False,
+    license: Annotated[
+        str, typer.Option(help="Under which you give it away: an identifier of the SPDX list.")
+    ] = "CC-BY-4.0",
+    scale: ScaleOption = Scale.MINI,
+    results: ExistingResultsOption = Path("results"),
+) -> None:
+    """Pack finished runs into an archive that describes itself, an RO-Crate, for others to `tada import`.
+
+    The scale is that of the runs of tables and figures.
+    """
+    from tada.runs import exchange
+    from tada.runs.crate import Work
+
+    chosen, models, unfinished = _chosen(what or (), scale, results)
+    networks = [file for model in sorted(models) for file in (results / exchange.NETWORKS / model).glob("*.json")]
+    paper = about_paper()
+    work = Work(paper.title, paper.venue, paper.authors, paper.url)
+    exchange.publish(chosen, networks, out, weights=weights, licence=license, paper=work)
+    if unfinished:
+        print(f"left out, since they are not finished: {', '.join(map(str, unfinished))}", file=sys.stderr)
+    print(
+        f"wrote {out}: {len(chosen)} runs and {len(networks)} counted networks, {out.stat().st_size / 1e6:,.1f} MB, "
+        f"under the license {license} (--license)"
+    )
+
+
+def _chosen(what: Sequence[str], scale: Scale, results: Path) -> tuple[list[Run], set[str], list[Run]]:
+    """The runs that are meant and finished, the networks whose counts go with them, and runs that are not finished.
+
+    A run that is named has to be finished; of tables, and where nothing is named, those go in that are.
+
+    Raises:
+        TadaError: a name that means no run, table or figure, or no run is finished.
+    """
+    from tada.cluster.status import find_runs
+    from tada.report.paper.figures import figure_names, load_figure
+    from tada.report.paper.tables import load_table, table_names
+
+    tables, figures, there = table_names(), figure_names(), find_runs(results)
+    named, pairs, models = list[str](), set[tuple[str, str]](), set[str]()
+    for one in what:
+        name = Path(one).stem
+        if name in tables:
+            pairs |= load_table(name).runs
+            models |= {model for model, _, _ in load_table(name).complexities}
+        elif name in figures:
+            pairs |= load_figure(name).runs
+        else:
+            named.append(one)
+    chosen = find_runs(results, named) if named else []
+    of_pages = [run for run in there if not what or (run.scale == scale and (run.dataset, run.model) in pairs)]
+    unfinished = [run for run in of_pages if not is_finished(run)]
+    runs = dict.fromkeys([*chosen, *(run for run in of_pages if run not in unfinished)])
+    if not runs:
+        meant = f"of {', '.join(what)} at scale {scale}" if what else "there"
+        raise TadaError(f"{results}: no finished run {meant}; nothing is published")
+    return list(runs), models | {run.model for run in runs}, unfinished
+
+
+def import_runs(
+    source: Annotated[Path, typer.Argument(metavar="FILE.zip", help="An archive of tada publish, or a snapshot.")],
+    results: ResultsOption = Path("results"),
+    replace: Annotated[bool, typer.Option("--replace", help="Instead of other results of the same runs.")] = False,
+) -> None:
+    """Take the runs of an archive, or of a snapshot, into the folder of results, where tables find them."""
+    from tada.report.measure.archive import import_snapshot
+    from tada.runs.exchange import import_archive
+
+    taken = (import_snapshot if source.is_dir() else import_archive)(source, results, replace)
+    for line in taken.lines():
+        print(line)
 
 
 def compare(

@@ -212,8 +212,14 @@ def _tested_weights(run: Run) -> Path:
     Raises:
         TadaError: it is not done, or the file is not what the record was measured with.
     """
-    checkpoint = finished_run(run).checkpoint
+    record = finished_run(run)
+    checkpoint = record.checkpoint
     file = run.file(checkpoint.file)
+    if record.imported and checkpoint.file not in record.files:
+        raise TadaError(
+            f"{run}: was imported from {record.imported.archive}, which has no weights; import an archive that was "
+            f"published with --weights, or delete {run.folder} to have it trained here"
+        )
     if not file.exists() or sha256(file) != checkpoint.sha256:
         fault = "is missing" if not file.exists() else "is not what the record beside it was measured with"
         raise TadaError(f"{run}: {file} {fault}; `{_command(run)}` mends it")

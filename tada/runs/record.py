@@ -111,6 +111,15 @@ class Computation:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """The archive that a finished run was taken from: its file's name and SHA-256; see `tada.runs.exchange`."""
+
+    archive: str
+    sha256: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class HalfPrecision:
     """What testing in half precision changed on the first videos; see `tada.classification.evaluation`."""
 
@@ -153,8 +162,9 @@ class RunRecord:
     """metrics.json. `metrics` are percentages by name, `dataset` counts by split, `config` the resolved recipe.
 
     `prepared` says how the videos were encoded anew (`tada prepare`); None: these are as the user has them. `files` are
-    those that the metrics come from, or that others read beside them, by name. The file ends with a
-    checksum of all of this, so that a number changed by hand is noticed.
+    those that the metrics come from, or that others read beside them, by name. `imported` names the archive that the
+    run was taken from; None: it was made here. The file ends with a checksum of all of this, so that a number changed
+    by hand is noticed.
     """
 
     run: RunName
@@ -170,6 +180,7 @@ class RunRecord:
     half_precision: HalfPrecision | None = None
     prepared: Preparation | None = None
     computation: Computation | None = None
+    imported: Imported | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -242,6 +253,21 @@ def _checked(content: Any, path: Path) -> RunRecord:
     if written != json_sha256(content):
         raise DamagedFile(f"{path}: its content does not give its checksum; {typed_json.REMEDY}")
     return record
+
+
+def without_places(record: RunRecord) -> RunRecord:
+    """The record as others may have it: without folders of the machine that made it."""
+    return replace(
+        record,
+        initial=replace(record.initial, file=Path(record.initial.file).name, folder="", extra={}),
+        checkpoint=replace(record.checkpoint, file=Path(record.checkpoint.file).name, extra={}),
+        extra={},
+    )
+
+
+def same_training(one: RunRecord, other: RunRecord) -> bool:
+    """Whether both records are of one training: the same weights, with the same metrics."""
+    return one.checkpoint.sha256 == other.checkpoint.sha256 and one.metrics == other.metrics
 
 
 def write_record(run: Run, record: RunRecord) -> None:

@@ -1,6 +1,7 @@
 """Logs as TensorBoard's own reader finds them, of phases that begin, are killed, and go on."""
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tada.base import TadaError, tensorboard
@@ -40,9 +41,21 @@ def test_each_step_and_each_epoch(tmp_path):
 def test_what_was_logged_after_the_saved_state_counts_once(tmp_path, saved):
     """Killed after step 8, it goes on from a state that was saved before: later values are those of the second time."""
     train(tmp_path, 0, 8)
+    [file] = tmp_path.iterdir()  # named by second and process: that of the second attempt would be a later one
+    file.rename(tmp_path / "events.out.tfevents.1000000000.machine.1.0")
     train(tmp_path, saved, 12, offset=0.25)
     assert scalars(tmp_path, "step/loss") == {step: step + 0.25 * (step > saved) for step in range(1, 13)}
     assert scalars(tmp_path, "epoch/val_top1") == {step: 10 * step + 0.25 * (step > saved) for step in (4, 8, 12)}
+
+
+def test_losses_that_are_still_on_a_device(tmp_path):
+    """More steps than are written at once; those since the last state are of no use to whoever goes on from it."""
+    board = TensorBoard(tmp_path)
+    board.start(0)
+    for step in range(1, 251):
+        board.step(step, {"loss": torch.tensor(float(step))})
+    board.close()
+    assert scalars(tmp_path, "step/loss") == {step: step for step in range(1, 251)}
 
 
 def test_phases_without_figures_leave_no_log(tmp_path):

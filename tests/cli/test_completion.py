@@ -1,8 +1,11 @@
 """What the shell offers after a word and the Tab key, asked for as the scripts of `tada --install-completion` ask."""
 
+import os
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -59,6 +62,46 @@ def test_runs_are_those_that_are_there(command, tmp_path, monkeypatch):
     assert offered(f"tada {command} mini/ssv2/tada2d/") == ["mini/ssv2/tada2d/seed0", "mini/ssv2/tada2d/seed1"]
     assert offered(f"tada {command} --results elsewhere k") == ["k400/tsn"]
     assert offered(f"tada {command} --results nowhere ") == []
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A folder with a run, from which it could be published."""
+    monkeypatch.chdir(tmp_path)
+    plant_record(Run("mini", "ssv2", "tada2d", 0), {"top1": 50.0})
+
+
+def test_what_is_published(published):
+    assert offered("tada publish ssv2") == ["ssv2/tada2d"]
+    assert offered("tada publish table3") == ["table3a", "table3b"]
+    assert offered("tada publish ssv2/tada2d figure") == offered("tada figure ")
+    assert offered("tada publish mini/") == ["mini/ssv2/tada2d/seed0"]
+    assert offered("tada import ") == []  # then the shell offers the names of files
+
+
+def test_zsh_is_offered_the_same(published):
+    environment = {"_TADA_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "tada publish table3"}
+    done = CliRunner().invoke(app, [], prog_name="tada", env=environment)
+    assert done.stdout.startswith("_arguments '*: :((") and re.findall(r'"(\w+)"', done.stdout) == [
+        "table3a",
+        "table3b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("tada publish table3", "table3a table3b"), ("tada publish mini/", "mini/ssv2/tada2d/seed0")],
+)
+def test_in_bash_itself(words, expected, published):
+    """The script that `tada --install-completion` installs, called as bash calls it after the Tab key."""
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    script = subprocess.run(
+        ["tada"], env={**path, "_TADA_COMPLETE": "source_bash"}, capture_output=True, text=True, check=True
+    ).stdout
+    typed = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split()) - 1}; _tada_completion tada"
+    call = ["bash", "-c", f'{script}\n{typed}; echo "${{COMPREPLY[*]}}"']
+    done = subprocess.run(call, env=path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == expected.split()
 
 
 def test_a_spec_that_cannot_be_read_offers_nothing(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tada.base import TadaError
+from tada.base import TadaError, tensorboard
 from tada.base.devices import ProcessGroup
 from tada.base.processes import Interrupted
 from tada.base.progress import Progress, Silent
@@ -174,9 +174,14 @@ class CrashWithLogs(Progress):
 
 
 @pytest.mark.parametrize("last", [1, 5, 6, 9])
-def test_a_log_for_tensorboard_has_each_step_once(tmp_path, undisturbed, last):
+def test_a_log_for_tensorboard_has_each_step_once(tmp_path, undisturbed, last, monkeypatch):
+    monkeypatch.setattr(tensorboard, "STEPS_AT_ONCE", 1)  # also steps that no saved state holds are in the log
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, progress=CrashWithLogs(tmp_path / "logs", last))
+    [file] = (
+        tmp_path / "logs"
+    ).iterdir()  # named by second and process: that of the second attempt would be a later one
+    file.rename(tmp_path / "logs" / "events.out.tfevents.1000000000.machine.1.0")
     progress = Progress("test", board=TensorBoard(tmp_path / "logs"))
     model, _ = run(tmp_path, progress=progress)
     progress.close()

@@ -13,10 +13,12 @@ and networks' inputs are left out.
 
 import base64
 import binascii
+import datetime
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,11 +26,26 @@ import numpy as np
 import numpy.typing as npt
 
 from tada.base import TadaError, typed_json
-from tada.base.files import write_json, write_text
-from tada.runs.record import CountedNetwork, RunName, RunRecord
+from tada.base.files import sha256, write_json, write_text
+from tada.runs.exchange import NETWORKS as COUNTED
+from tada.runs.exchange import Taken, is_of_today, settle, staging
+from tada.runs.record import (
+    METRICS,
+    CountedNetwork,
+    Imported,
+    RecordedFile,
+    RunName,
+    RunRecord,
+    record_outcome,
+    write_record,
+)
 from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 FORMAT = 2
+PACKED = "snapshot"
+"""Folder of a run that was imported from a snapshot: a snapshot of this run alone, in place of its scores."""
+
 ABOUT, RUNS, VIDEOS, NETWORKS = "about.json", "runs.jsonl", "videos.jsonl", "networks.jsonl"
 
 _REMEDY = "take it from its commit again, or make the snapshot anew with `tada snapshot`"
@@ -142,23 +159,20 @@ class Archive:
         return self.runs.get((run.dataset, run.model, run.seed)) if run.scale == self.about.scale else None
 
     def samples(
-        self, runs: tuple[Run, ...], metric: str
+        self, run: Run, metric: str, summed_with: Mapping[str, str] | None = None
     ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64], npt.NDArray[Any]] | None:
         """Names, labels (or none) and values of the videos behind a metric of one seed; None if they are not there.
 
         Args:
-            runs: one, or those whose scores are summed.
+            run: whose they are.
             metric: e.g. "top1".
+            summed_with: where scores of several runs are summed, the checksums of the others' checkpoints by model.
         """
-        found = self.find(runs[0])
-        packed = found.samples.get(sample_name(metric, [run.model for run in runs])) if found else None
-        if packed is None:
+        others = summed_with or {}
+        found = self.find(run)
+        packed = found.samples.get(sample_name(metric, [run.model, *others])) if found else None
+        if packed is None or (packed.summed_with or {}) != others:
             return None
-        for run in runs[1:]:
-            other = self.find(run)
-            checksum = other.record.checkpoint.sha256 if other and other.record else ""
-            if (packed.summed_with or {}).get(run.model) != checksum:
-                return None
         of = self.videos[packed.videos]
         return np.array(of.names), np.array(of.labels, np.int64), unpack(packed, len(of.names))
 
@@ -266,3 +280,60 @@ def _read(kind: type[T], folder: Path, name: str, about: AboutArchive) -> list[T
         raise TadaError(f"{path} is cut off or was changed: its checksum is not that of {ABOUT}; {_REMEDY}")
     lines = enumerate(content.decode().splitlines(), start=1)
     return [typed_json.from_json(kind, json.loads(line), f"{path}, line {number}") for number, line in lines]
+
+
+def import_snapshot(folder: Path, results: Path, replacing: bool = False) -> Taken:
+    """Take the runs of a snapshot into a folder of results, so that trainings go on from its seeds.
+
+    Each run gets its record, its curves where the snapshot has them and, in place of scores, a snapshot of itself
+    alone, in its folder `PACKED`. Weights are not there: no run can be trained that starts from those of such a run.
+
+    Args:
+        folder: of the snapshot.
+        results: folder of all results; made where it is not there.
+        replacing: whether the snapshot's runs replace other ones that are there.
+
+    Raises:
+        TadaError: the snapshot is damaged, or as `tada.runs.exchange.import_archive`.
+    """
+    archive = load_archive(folder)
+    origin = Imported(folder.resolve().name, sha256(folder / ABOUT))  # which has the checksums of the other files
+    scale = Scale.named(archive.about.scale)
+    arrived, outdated = [], []
+    with staging(results) as staged:
+        for (dataset, model, seed), archived in archive.runs.items():
+            run = Run(scale, dataset, model, seed, staged)
+            if not is_of_today(run, archived.signature):
+                outdated.append(str(run))
+            elif archived.record is not None:
+                _lay_out(run, archived, archived.record, archive, origin)
+                arrived.append(run)
+        for (model, classes, resolution), counted in archive.networks.items():
+            typed_json.save(staged / COUNTED / model / f"{classes}x{resolution}.json", counted)
+        return settle(arrived, results, folder, replacing, outdated)
+
+
+def _lay_out(run: Run, archived: ArchivedRun, record: RunRecord, archive: Archive, origin: Imported) -> None:
+    """Write the folder of a run that a snapshot holds."""
+    numbers = sorted({packed.videos for packed in archived.samples.values()})
+    samples = {name: replace(packed, videos=numbers.index(packed.videos)) for name, packed in archived.samples.items()}
+    alone = replace(
+        archive,
+        folder=run.file(PACKED),
+        about=replace(archive.about, wanted=1, bytes={}),
+        runs={archived.key: replace(archived, samples=samples, curves="")},
+        videos=tuple(archive.videos[number] for number in numbers),
+        networks={},
+    )
+    write_archive(alone)
+    if archived.curves:
+        write_text(run.file("curves.csv"), archived.curves)
+    files = {
+        file.relative_to(run.folder).as_posix(): RecordedFile.of(file)
+        for file in sorted(run.folder.rglob("*"))
+        if file.is_file()
+    }
+    write_record(run, replace(record, config=run.configuration, files=files, imported=origin))
+    ended = datetime.datetime.fromisoformat(archive.about.date).replace(tzinfo=datetime.UTC).timestamp()
+    os.utime(run.file(METRICS), (ended, ended))
+    record_outcome(run, attempt=1)

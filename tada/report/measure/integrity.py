@@ -13,6 +13,7 @@ from typing import TypeVar
 from tada.base import TadaError, typed_json
 from tada.base.files import DamagedFile, check_archive
 from tada.base.progress import ProgressNote
+from tada.report.measure.archive import PACKED
 from tada.report.measure.results import DONE, RunResult, Unusable
 from tada.report.measure.samples import read_hits
 from tada.runs.record import METRICS, OUTCOME, CountedNetwork, read_outcome, read_record
@@ -81,7 +82,7 @@ def _inspect_run(run: Run) -> tuple[str, list[str]]:
         faults.append(f"{run.file(OUTCOME)}: {state}, and {METRICS} is there")
     changed = damage(run, record, thorough=True)
     faults += [f"{run.file(name)}: {fault}" for name, fault in changed.items()]
-    if "scores.npz" not in changed:
+    if not any(name.startswith(("scores.npz", f"{PACKED}/")) for name in changed):
         faults += _contradictions(RunResult(run, DONE, record))
     besides = (
         f"{fault}; the finished run needs it no more, and it can be deleted" for fault in _besides(run, record.files)
@@ -102,6 +103,9 @@ def _contradictions(result: RunResult) -> list[str]:
     """Where the accuracies of a record are not those of its scores, or the videos not as many as it says."""
     record, file = result.record, result.run.file("scores.npz")
     names = [name for name in record.metrics if name.startswith(("top1", "top5"))]
+    if result.packed:  # of some metrics, in place of scores
+        archived = result.packed.find(result.run)
+        names, file = [name for name in names if archived and name in archived.samples], result.packed.folder
     try:
         hits = {name: read_hits([[result]], name) for name in names}
     except Unusable as error:

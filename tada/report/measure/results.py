@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from tada.base import TadaError, first_line, typed_json
 from tada.base.files import DamagedFile
-from tada.base.provenance import Environment, Hardware, git_state
+from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
-from tada.report.measure.archive import RUNS, Archive, is_archive, load_archive
+from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
 from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -75,6 +75,13 @@ class RunResult:
         """What keeps the run from being done."""
         logged = self.status == FAILED and self.archive is None
         return Problem(str(self.run), self.status, self.reason, self.run.file("log.txt") if logged else None)
+
+    @cached_property
+    def packed(self) -> Archive | None:
+        """What holds the values of its test videos in place of scores: the snapshot that it is read from, or, of a run
+        that was imported from one, the part of it in the run's folder. None where the scores are there."""
+        own = self.run.file(PACKED)
+        return self.archive or (load_archive(own) if is_archive(own) else None)
 
     @property
     def source(self) -> Path:
@@ -237,10 +244,26 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
         unit = "segments " if of[0].run.recipe.task == "localization" else ""
         lines.append((f"Data, {dataset}", "; ".join(f"{part} {_counts(records, part, unit)}" for part in records[0])))
         lines += [(f"Videos, {dataset}", text) for text in _prepared([result.record for result in of])]
+    lines += _imported(done)
     total = rounded_time(sum(result.record.cost.wall_seconds for result in done))
     if any(result.record.environment.hardware.gpus for result in done):
         total += f" ({sum(result.record.cost.device_hours for result in done):,.0f} GPU hours)"
     lines.append(("Time", f"{total} in {len(done)} runs: {_times(done)}"))
+    return lines
+
+
+def _imported(done: Sequence[RunResult]) -> list[Line]:
+    """The runs that were taken from archives, by archive and machine."""
+    found: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for result in done:
+        if origin := result.record.imported:
+            key = origin.archive, origin.sha256, machine(result.record.environment.hardware)
+            seeds = found.setdefault(key, {}).setdefault(f"{result.run.dataset}/{result.run.model}", [])
+            seeds.append(str(result.run.seed))
+    lines = []
+    for (archive, content, where), of in found.items():
+        runs = "; ".join(f"{run} seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for run, seeds in of.items())
+        lines.append(("Imported", f"from {archive} (SHA-256 {content[:16]}), made on {where}: {runs}"))
     return lines
 
 
@@ -347,13 +370,6 @@ def _commit(commit: str | None, dirty: bool | None) -> str:
     if commit is None:
         return "not in a git checkout"
     return f"commit {commit[:10]}" + (" with uncommitted changes" if dirty else "")
-
-
-def machine(hardware: Hardware) -> str:
-    """Processor, cores and GPUs in words, e.g. "AMD EPYC, 2 cores"."""
-    gpus = Counter(hardware.gpus)
-    parts = [f"{hardware.cpu}, {hardware.cores} cores", *(f"{count} × {name}" for name, count in gpus.items())]
-    return ", ".join(parts)
 
 
 def _versions(environments: Iterable[Environment], name: str) -> list[str]:

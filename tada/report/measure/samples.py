@@ -148,7 +148,7 @@ def read_shares(seeds: Sequence[Sequence[RunResult]], metric: str) -> Shares:
     for runs in seeds:
         if len(runs) != 1:
             raise Unusable("detections of several networks are not summed")
-        if runs[0].archive is not None:
+        if runs[0].packed is not None:
             names, _, values = _archived(runs, metric)
             found.append((names, values))
         else:
@@ -193,7 +193,7 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     name, _, task = metric.replace(MEAN_CLASS, "top1").partition("_")
     if name not in ("top1", "top5"):
         raise Unusable(f"{metric} is not a share of right videos")
-    if runs[0].archive is not None:
+    if runs[0].packed is not None:
         return _archived(runs, metric)
     k = int(name.removeprefix("top"))
     if task in ("action", "action_joint"):
@@ -211,8 +211,8 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
 
 def _archived(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Videos, labels and values of a snapshot's runs."""
-    archive = runs[0].archive
-    found = archive.samples(tuple(result.run for result in runs), metric) if archive else None
+    others = {result.run.model: result.record.checkpoint.sha256 for result in runs[1:]}
+    found = runs[0].packed.samples(runs[0].run, metric, others) if runs[0].packed else None
     if found is None:
         raise Unusable(f"the snapshot does not hold the videos of {metric} of {' and '.join(str(r.run) for r in runs)}")
     return found
@@ -264,6 +264,8 @@ def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
 @contextmanager
 def _opened(result: RunResult) -> Iterator[Any]:
     """The arrays of a run's scores, each read when it is asked for."""
+    if result.packed is not None:
+        raise Unusable(f"{result.run} is of a snapshot, which holds no scores")
     try:
         with np.load(result.run.file("scores.npz")) as file:
             yield file

@@ -11,9 +11,10 @@ from tabulate import tabulate
 
 from tada.base import TadaError, files
 from tada.base.files import write_text
+from tada.base.provenance import machine
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
-from tada.report.measure.results import machine, rounded_time
+from tada.report.measure.results import rounded_time
 from tada.report.pages.sentences import ANY_SCALE, told_from
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse, show

@@ -19,7 +19,7 @@ import pandas as pd
 
 from tada.base import TadaError
 from tada.base.files import write_text
-from tada.base.provenance import Environment
+from tada.base.provenance import Environment, machine
 from tada.report.judge.cells import Filled, Key, fill
 from tada.report.judge.remarks import order_of_rows
 from tada.report.judge.sentences import judge_claims, recompute
@@ -45,7 +45,6 @@ from tada.report.measure.results import (
     Results,
     RunResult,
     Unusable,
-    machine,
     open_results,
 )
 from tada.report.measure.samples import Hits, Samples, read_samples
@@ -55,7 +54,7 @@ from tada.report.paper.figures import Figure
 from tada.report.paper.sentences import AUDIT, Claims, load_audit
 from tada.report.paper.tables import Paper, Table
 from tada.report.plan import Wanted
-from tada.runs.record import METRICS, CountedNetwork, RunName, RunRecord
+from tada.runs.record import METRICS, CountedNetwork, RunName, RunRecord, same_training, without_places
 from tada.runs.settings import Scale
 
 PICTURE = "agreement.svg"
@@ -262,7 +261,7 @@ def merge(sources: Sequence[Source], wanted: Wanted, first: bool = False) -> dic
             if result.status not in (DONE, FAILED):
                 continue
             other, before = chosen.get(key, (source, result))
-            if before.status == result.status == DONE and not _same(before.record, result.record):
+            if before.status == result.status == DONE and not same_training(before.record, result.record):
                 conflicts.append((other, before, source, result))
             if key not in chosen or (before.status == FAILED and result.status == DONE):
                 chosen[key] = source, result
@@ -274,11 +273,6 @@ def merge(sources: Sequence[Source], wanted: Wanted, first: bool = False) -> dic
         if source.stale and not source.taken:
             raise TadaError(f"{source.folder}: no run of this version's recipes: {_named(source.stale)} are of others")
     return {key: result for key, (_, result) in chosen.items()}
-
-
-def _same(one: RunRecord, other: RunRecord) -> bool:
-    """Whether both records are of one training: the same weights, with the same metrics."""
-    return one.checkpoint.sha256 == other.checkpoint.sha256 and one.metrics == other.metrics
 
 
 def _conflict(conflicts: Sequence[tuple[Source, RunResult, Source, RunResult]]) -> str:
@@ -376,15 +370,7 @@ def _curves(result: RunResult) -> str:
 
 def _published(record: RunRecord) -> RunRecord:
     """Without places on a machine, and without what the recipe says already."""
-    return replace(
-        record,
-        environment=_thin(record.environment),
-        initial=replace(record.initial, file=Path(record.initial.file).name, folder="", extra={}),
-        checkpoint=replace(record.checkpoint, file=Path(record.checkpoint.file).name, extra={}),
-        config={},
-        files={},
-        extra={},
-    )
+    return replace(without_places(record), environment=_thin(record.environment), config={}, files={})
 
 
 def _thin(environment: Environment) -> Environment:

@@ -56,7 +56,7 @@ class SameNumber:
 
 @dataclass(frozen=True)
 class PaperAbout:
-    """`paper.yaml`: title, short name and venue of the paper, and where some of its numbers stand.
+    """`paper.yaml`: title, short name, venue, authors and address of the paper, and where some of its numbers stand.
 
     `layers` names the table that counts single layers; `picture` is None where the paper has no summary picture.
     `training` has the noise that is assumed at a scale, by its name, and `same` is None where no accuracy is judged.
@@ -65,6 +65,8 @@ class PaperAbout:
     title: str
     short: str
     venue: str
+    authors: tuple[str, ...] = ()
+    url: str = ""
     layers: str = ""
     picture: SummaryPicture | None = None
     training: Mapping[str, AssumedNoise] = field(default_factory=dict)
@@ -86,7 +88,8 @@ def about_paper(folder: Path = PAPER) -> PaperAbout:
     noise = spec.pop("noise", {"training": {}, "same": None})
     training = {scale: AssumedNoise(**_lines(found)) for scale, found in noise["training"].items()}
     same = SameNumber(**_lines(noise["same"])) if noise["same"] else None
-    return PaperAbout(**spec, picture=picture, training=training, same=same)
+    authors = tuple(spec.pop("authors", ()))
+    return PaperAbout(**spec, authors=authors, picture=picture, training=training, same=same)
 
 
 def _lines(entry: Mapping[str, Any]) -> dict[str, Any]:
