@@ -2,8 +2,9 @@
 
 Each trial disturbs one run of a small project in a way drawn at random, asks for the same again, and compares metrics,
 scores or detections, and the table, with those of a run that was left alone: to the bit. Trials of one process and of
-two, of localization, and of the cache of decoded frames. Ends with a table of how many of each kind were tried and how
-many passed, and with status 1 if any failed; the folder of a failed trial is kept.
+two, of localization, of tables, of full disks, of two commands at once, and of every kind of file. Ends with a table of
+how many of each kind were tried and how many passed, and with status 1 if any failed; the folder of a failed trial is
+kept.
 """
 
 import argparse
@@ -86,7 +87,8 @@ class Subject:
 
 
 SUBJECTS = (Subject("ssv2", "tsn"), Subject("ssv2", "tada2d", processes=2), Subject("ek100-localization", "tada2d"))
-FILES = ("metrics.json", "outcome.json", "scores.npz", "curves.csv", "checkpoint.pt", "detections.json")
+NOTES = ("job.json", "progress.json", "log.txt", ".lock", "../../../../.scheduler/slurm.json")
+"""Files, from a run's folder on, that say how a run went or goes, and nothing of its numbers."""
 
 
 class Failed(Exception):
@@ -153,9 +155,11 @@ class Project:
 def damage(file: Path, draw: random.Random) -> str:
     """Damage a file in a way drawn at random, and say how."""
     content = bytearray(file.read_bytes())
-    how = draw.choice(["bit", "half", "empty", "gone", "zeros", "junk"])
-    if how == "gone":
+    how = draw.choice(["bit", "half", "empty", "gone", "zeros", "junk", "folder"])
+    if how in ("gone", "folder"):
         file.unlink()
+        if how == "folder":
+            file.mkdir()
         return how
     if how == "bit":
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
@@ -169,38 +173,94 @@ def damage(file: Path, draw: random.Random) -> str:
     return how
 
 
+def interrupted(project: Project, arguments: list[str], seconds: float, draw: random.Random) -> None:
+    """A command is killed or stopped after so many seconds, itself or a process of it."""
+    process = project.start(*arguments)
+    time.sleep(seconds)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    victims = [process.pid, *map(int, children.stdout.split())]
+    with suppress(ProcessLookupError):
+        os.kill(draw.choice(victims), draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+    output, _ = process.communicate(timeout=600)
+    if "Traceback" in output and "KeyboardInterrupt" not in output:
+        raise Failed(f"a killed command ended with a traceback:\n{output[-2000:]}")
+
+
 def killed(project: Project, subject: Subject, draw: random.Random) -> None:
-    """A run is killed or stopped at any moment, by its command or its process; the same command goes on."""
+    """A run is killed or stopped at any moment; the same command goes on."""
     shutil.rmtree(project.root / subject.folder)
     for _ in range(draw.randint(1, 2)):
-        process = project.start(*project.command(subject))
-        time.sleep(draw.uniform(0.5, 12))
-        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
-        victims = [process.pid, *map(int, children.stdout.split())]
-        with suppress(ProcessLookupError):
-            os.kill(draw.choice(victims), draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+        interrupted(project, project.command(subject), draw.uniform(0.5, 12), draw)
+
+
+def killed_table(project: Project, _subject: Subject, draw: random.Random) -> None:
+    """A table is killed while it is made."""
+    interrupted(project, ["table", "small"], draw.uniform(0.1, 4), draw)
+
+
+def twice(project: Project, subject: Subject, draw: random.Random) -> None:
+    """The same is asked for twice at once, of a run that is not there or whose file is damaged."""
+    if draw.random() < 0.5:
+        shutil.rmtree(project.root / subject.folder)
+    else:
+        damage(draw.choice(recorded(project, subject)), draw)
+    for process in [project.start(*project.command(subject)) for _ in range(2)]:
         output, _ = process.communicate(timeout=600)
-        if "Traceback" in output and "KeyboardInterrupt" not in output:
-            raise Failed(f"a killed run ended with a traceback:\n{output[-2000:]}")
+        if process.returncode or "Traceback" in output:
+            raise Failed(f"one of two commands ended with status {process.returncode}:\n{output[-2000:]}")
+
+
+def full_disk(project: Project, subject: Subject, draw: random.Random) -> None:
+    """The disk of a run's folder is full before the run has ended; the same command goes on with more of it."""
+    folder = project.root / subject.folder
+    shutil.rmtree(folder)
+    folder.mkdir()
+    size = draw.choice([8, 40, 100, 200, 400])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", folder], check=True, capture_output=True)
+    try:
+        output = project.tada(*project.command(subject), status=None)
+        if "is full" not in output and not (folder / "metrics.json").exists():
+            raise Failed(f"a disk of {size} KiB, and no word of it:\n{output[-2000:]}")
+        shutil.copytree(folder, project.root / "saved")
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+    (project.root / "saved").rename(folder)
+
+
+def recorded(project: Project, subject: Subject) -> list[Path]:
+    """The files of a finished run that hold its numbers."""
+    folder = project.root / subject.folder
+    notes = {folder / name for name in NOTES}
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path not in notes and path.stat().st_size)
 
 
 def damaged_results(project: Project, subject: Subject, draw: random.Random) -> None:
     """A file of a finished run is damaged; `tada verify` names it, and the same command mends it."""
-    there = [name for name in FILES if (project.root / subject.folder / name).exists()]
-    file = project.root / subject.folder / draw.choice(there)
+    file = draw.choice(recorded(project, subject))
+    needed = file.suffix != ".npy" and file.name not in ("outcome.json", "checkpoint.previous.pt")
     how = damage(file, draw)
-    if str(subject.folder) not in project.tada("verify", status=None) and not (
-        how == "gone" and "outcome" in file.name
-    ):
+    if file.name not in project.tada("verify", status=None) and (needed or how != "gone"):
         raise Failed(f"tada verify does not name {file.name} ({how})")
+
+
+def damaged_notes(project: Project, subject: Subject, draw: random.Random) -> None:
+    """What says how a run went, or where it is queued, is damaged, of a finished run or of one that is made anew."""
+    if draw.random() < 0.5:
+        for file in recorded(project, subject):
+            file.unlink()
+    file = project.root / subject.folder / draw.choice(NOTES)
+    file.parent.mkdir(exist_ok=True)
+    if not file.exists() or not file.stat().st_size:
+        file.write_text('{"id": "7", "name": "x", "signature": "y", "processes": 1}')
+    damage(file, draw)
+    project.tada("status")
 
 
 def damaged_state(project: Project, subject: Subject, draw: random.Random) -> None:
     """A run is killed, and then what it has saved is damaged."""
     killed(project, subject, draw)
-    saved = [path for path in (project.root / subject.folder).rglob("*") if path.is_file() and path.suffix != ".lock"]
-    saved = [path for path in saved if path.stat().st_size and path.name != "log.txt"]
-    if saved:
+    if saved := recorded(project, subject):
         damage(draw.choice(saved), draw)
 
 
@@ -212,7 +272,7 @@ def damaged_cache(project: Project, subject: Subject, draw: random.Random) -> No
 
 
 KINDS: tuple[Callable[[Project, Subject, random.Random], None], ...] = (
-    killed, damaged_results, damaged_state, damaged_cache,
+    killed, killed_table, twice, full_disk, damaged_results, damaged_notes, damaged_state, damaged_cache,
 )  # fmt: skip
 
 
