@@ -22,7 +22,7 @@ from filelock import FileLock
 from tada.base import TadaError
 from tada.base.compilation import Compiler
 from tada.base.devices import ProcessGroup, environment, peak_memory_bytes
-from tada.base.files import disk_error, remove_leftovers, replacing, use_precision
+from tada.base.files import disk_error, make_way, remove_leftovers, replacing, use_precision
 from tada.base.progress import Progress, Silent, reporting
 from tada.base.tensorboard import FOLDER, TensorBoard
 from tada.classification.pipeline import classify
@@ -72,20 +72,22 @@ def execute(
     """
     with ProcessGroup.from_environment() as group, ExitStack() as stack:
         progress: Progress = Silent()
-        if group.is_main:
-            board = TensorBoard(run.file(FOLDER)) if tensorboard else None
-            progress = stack.enter_context(reporting(str(run), run.file("log.txt"), run.file("progress.json"), board))
-            stack.enter_context(FileLock(run.file(".lock")))
-        if group.is_main:
-            remove_leftovers(run.folder, below=True)
-        if group.any(group.is_main and is_finished(run))[0]:
-            return
-        for fault in remove_damage(run) if group.is_main else ():
-            progress.say(fault)
-        if run.scale.on_one_core:
-            torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
-        began = time.monotonic()
         try:
+            if group.is_main:
+                for name in ("log.txt", ".lock"):
+                    make_way(run.file(name))
+                board = TensorBoard(run.file(FOLDER)) if tensorboard else None
+                shown = reporting(str(run), run.file("log.txt"), run.file("progress.json"), board)
+                progress = stack.enter_context(shown)
+                stack.enter_context(FileLock(run.file(".lock")))
+                remove_leftovers(run.folder, below=True)
+            if group.any(group.is_main and is_finished(run))[0]:
+                return
+            for fault in remove_damage(run) if group.is_main else ():
+                progress.say(fault)
+            if run.scale.on_one_core:
+                torch.set_num_threads(1)  # a row a core, and sums that do not depend on the machine's number of cores
+            began = time.monotonic()
             code, pays = run.results / "cache" / "compiled", not run.scale.on_one_core
             compiler = Compiler.of(compiles, group.device, code, progress.say, pays)
             prepared = preparation(Place.parse(data_root)) if data_root else None
@@ -99,7 +101,10 @@ def execute(
         except Exception as error:
             reason = disk_error(error, run.folder) or group.lost(error)
             clear = reason is not None or isinstance(error, TadaError | Interrupted)
-            progress.say(str(reason or error) if clear else traceback.format_exc())
+            line = str(reason or error) if clear else traceback.format_exc()
+            if group.is_main and isinstance(progress, Silent):  # there is no log yet
+                print(f"[{run}] {line}", file=sys.stderr)
+            progress.say(line)
             if reason:
                 raise reason from None
             raise

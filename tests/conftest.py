@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,11 +126,12 @@ def tiny_config(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tada_command(tiny_config) -> Callable[..., subprocess.Popen]:
-    """Starts `tada ...` with the tiny recipes, in the background; output is kept as text."""
+    """Starts `tada ...` with the tiny recipes, in the background, by the command `before` if there is one; output is
+    kept as text."""
 
-    def start(*arguments: str, cwd: Path) -> subprocess.Popen:
-        environment = {**os.environ, "TADA_CONFIG": str(tiny_config), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tada", *arguments]
+    def start(*arguments: str, cwd: Path, before: Sequence[str] = (), config: Path = tiny_config) -> subprocess.Popen:
+        environment = {**os.environ, "TADA_CONFIG": str(config), "OMP_NUM_THREADS": "1"}
+        command = [*before, sys.executable, "-m", "tada", *arguments]
         return subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tada.base.progress import Silent
@@ -23,8 +24,8 @@ FOLDER = "results/mini/ssv2/tada2d/seed0"
 
 @pytest.fixture
 def run(tada_command, tiny_ssv2, tmp_path):
-    def start(*options, data=tiny_ssv2, cwd=tmp_path):
-        return tada_command("run", "ssv2", "tada2d", "--data", str(data), *options, cwd=cwd)
+    def start(*options, data=tiny_ssv2, cwd=tmp_path, **more):
+        return tada_command("run", "ssv2", "tada2d", "--data", str(data), *options, cwd=cwd, **more)
 
     return start
 
@@ -295,3 +296,19 @@ def test_a_full_disk_is_one_line(size, run, small_disk, tiny_ssv2, finished):
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output
     assert_same_numbers(disk / FOLDER, finished)
+
+
+def test_shared_memory_of_64_kib_makes_a_run_slow_and_changes_no_number(run, tiny_config, tmp_path, finished):
+    """That is what a container has where nobody asked for more."""
+    config = shutil.copytree(tiny_config, tmp_path / "config")
+    recipes = yaml.safe_load((config / "recipes/mini.yaml").read_text())
+    recipes["ssv2"]["data"]["workers"] = 2
+    (config / "recipes/mini.yaml").write_text(yaml.safe_dump(recipes))
+    small = "mount -t tmpfs -o size=64k none /dev/shm"
+    if subprocess.run(["unshare", "--mount", "sh", "-c", small], capture_output=True, check=False).returncode:
+        pytest.skip("a /dev/shm of one's own is for root")
+    process = run(before=["unshare", "--mount", "sh", "-c", f'{small} && exec "$@"', "sh"], config=config)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and "Traceback" not in output, output
+    assert "the shared memory in /dev/shm is too small for 2 processes" in output
+    assert_same_numbers(tmp_path / FOLDER, finished)

@@ -11,6 +11,7 @@ the new end of a log.
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -105,8 +106,9 @@ def disk_error(error: BaseException, path: Path) -> DiskError | None:
     """What it means that `path` could not be written; None if that has nothing to do with its disk."""
     place = next((parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists()), Path("/"))
     refusal = _REFUSALS.get(getattr(error, "errno", None) or 0)
-    if refusal is None and isinstance(error, RuntimeError) and shutil.disk_usage(place).free < _NO_ROOM:
-        refusal = _REFUSALS[errno.ENOSPC]  # torch.save says only that it failed to write
+    unnumbered = isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno is None)
+    if refusal is None and unnumbered and shutil.disk_usage(place).free < _NO_ROOM:
+        refusal = _REFUSALS[errno.ENOSPC]  # torch and numpy say only that they failed to write
     if refusal is None:
         return None
     disk = next(parent for parent in (place.resolve(), *place.resolve().parents) if parent.is_mount())
@@ -144,10 +146,25 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())  # otherwise a crash may leave the new name with empty content
+            make_way(path)
             temporary.replace(path)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def make_way(path: Path) -> None:
+    """Move a folder aside that stands where a file is to be written; what is in it is nobody's here."""
+    if path.is_dir() and not path.is_symlink():
+        names = (path.with_name(f"{path.name}.folder{number}") for number in itertools.count(1))
+        with suppress(FileNotFoundError):  # another process has just done so
+            path.rename(next(name for name in names if not name.exists()))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there; a folder in its place is moved aside."""
+    make_way(path)
+    path.unlink(missing_ok=True)
 
 
 _HERE = socket.gethostname().replace("-", "_")
@@ -227,6 +244,8 @@ def check_archive(path: Path, kind: str = "a whole archive") -> None:
             # A member that one wrong bit makes a directory would be read as nothing.
             turned = next((one.filename for one in archive.infolist() if one.external_attr & _DIRECTORY), None)
             wrong = turned or archive.testzip()
+    except IsADirectoryError:
+        raise DamagedFile(f"{path}: not {kind}, but a folder") from None
     except OSError:
         raise
     except Exception as error:
@@ -236,8 +255,12 @@ def check_archive(path: Path, kind: str = "a whole archive") -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; NaN and infinities, which are no JSON, are a ValueError."""
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    """The content of a JSON file; what is no JSON is a ValueError: a folder, NaN and infinities, too."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        raise ValueError("it is a folder") from None
+    return json.loads(text, parse_constant=_refuse)
 
 
 def _refuse(constant: str) -> None:

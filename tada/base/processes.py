@@ -7,6 +7,7 @@ Worker processes: `ordered_map` calls one function on many items. No process out
 killed: workers end, and work that can be continued is asked to stop.
 """
 
+import errno
 import gc
 import multiprocessing
 import os
@@ -31,6 +32,10 @@ class Interrupted(Exception):
 
 PARENT_SECONDS = 1.0
 """Pause between two looks at whether the parent process is still there."""
+
+
+WORKER_DEATHS = 3
+"""Deaths of processes that prepare batches, in one call, of which the last ends the work."""
 
 
 INTERRUPTED = 130
@@ -111,7 +116,57 @@ def stop_without_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def loader_fault(error: RuntimeError, workers: int, section: str) -> TadaError | None:
+def prepared_batches(
+    loader: Callable[[int, int], Iterable[Item]], workers: int, section: str, say: Callable[[str], None]
+) -> Iterator[Item]:
+    """The batches of torch's DataLoaders; where a process that prepares them dies, others go on at the same one.
+
+    Where shared memory, in which they are handed over, is too small, this process prepares the rest itself.
+
+    Args:
+        loader: makes one that leaves so many batches out, and has so many workers.
+        workers: processes that prepare batches.
+        section: of the recipe with their number, e.g. "data".
+        say: takes a line for whoever watches.
+
+    Raises:
+        TadaError: processes have died `WORKER_DEATHS` times.
+    """
+    done = deaths = 0
+    while True:
+        try:
+            for batch in loader(done, workers):
+                done += 1
+                yield batch
+            return
+        except (RuntimeError, OSError) as error:
+            if workers and _without_shared_memory(error):
+                say(f"{_SHARED_MEMORY.format(workers=workers, section=section)}; until then this process prepares them")
+                workers = 0
+                continue
+            fault = loader_fault(error, workers, section)
+            deaths += 1
+            if fault is None:
+                raise
+            if deaths == WORKER_DEATHS:
+                raise fault from None
+            say(f"{fault}; {workers} new ones go on")
+
+
+_SHARED_MEMORY = (
+    "the shared memory in /dev/shm is too small for {workers} processes that prepare clips: give the container more "
+    "(--shm-size) or lower {section}.workers"
+)
+
+
+def _without_shared_memory(error: Exception) -> bool:
+    """Whether torch's DataLoader, or a worker of it, got no shared memory; one that is full ends a worker by SIGBUS."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC  # a semaphore; a worker's own errors come without their number
+    return any(sign in str(error) for sign in ("shared memory", "</torch_", "Bus error"))
+
+
+def loader_fault(error: Exception, workers: int, section: str) -> TadaError | None:
     """What it means that a process which prepares batches has died; None for any other error.
 
     Args:
@@ -119,21 +174,22 @@ def loader_fault(error: RuntimeError, workers: int, section: str) -> TadaError |
         workers: how many such processes there are.
         section: of the recipe with their number, e.g. "data".
     """
+    if _without_shared_memory(error):
+        return TadaError(_SHARED_MEMORY.format(workers=workers, section=section))
     message = " ".join(str(error).split())
-    if "DataLoader worker" not in message and "shared memory" not in message:
+    if not isinstance(error, RuntimeError) or not message.startswith("DataLoader worker"):
         return None
     return TadaError(
-        f"one of {workers} processes that prepare clips was ended ({message[:200]}); often memory ran out, or the "
-        f"shared memory in /dev/shm: lower {section}.workers, or give the job or container more of it; the next call "
-        "goes on from what is saved"
+        f"one of {workers} processes that prepare clips was ended ({message}); often memory ran out: lower "
+        f"{section}.workers, or give the job or container more of it; the next call goes on from what is saved"
     )
 
 
 def watched(loader: Iterable[Item], workers: int, section: str) -> Iterator[Item]:
-    """The batches of torch's DataLoader; raises the TadaError of `loader_fault` where it has one."""
+    """The batches of a DataLoader that can leave none out; raises the TadaError of `loader_fault` where it has one."""
     try:
         yield from loader
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise loader_fault(error, workers, section) or error from None
 
 

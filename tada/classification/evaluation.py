@@ -5,7 +5,7 @@ Where a recipe evaluates in half precision, `compare_precisions` scores the firs
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from tada.base import TadaError
 from tada.base.compilation import repeated_to
 from tada.base.devices import ProcessGroup
-from tada.base.files import DamagedFile, read_arrays, write_arrays
-from tada.base.processes import Interrupted, watched
+from tada.base.files import DamagedFile, read_arrays, remove, write_arrays
+from tada.base.processes import Interrupted, prepared_batches
 from tada.base.progress import Progress
 from tada.data.clips import IGNORED
 from tada.data.views import normalise
@@ -51,6 +51,19 @@ class _Indexed(torch.utils.data.Dataset):
     def __getitem__(self, place: int) -> tuple[int, Tensor, Any]:
         index = self.indices[place]
         return index, *self.dataset[index]
+
+
+def _views(
+    dataset: Views, indices: Sequence[int], batch: int, workers: int, group: ProcessGroup, progress: Progress
+) -> Iterator[tuple[Tensor, Tensor, Any]]:
+    """Indices, views and labels of some videos, `batch` at a time."""
+
+    def loader(done: int, workers: int) -> Iterable[Any]:
+        left = _Indexed(dataset, indices[done * batch :])
+        on_gpu = group.device.type == "cuda"
+        return torch.utils.data.DataLoader(left, batch_size=batch, num_workers=workers, pin_memory=on_gpu)
+
+    return prepared_batches(loader, workers, "data", progress.say)
 
 
 def evaluate(
@@ -103,13 +116,13 @@ def evaluate(
     finished = {index for records in partials.values() for index in records}
     share = [index for index in range(len(dataset)) if index not in finished][group.rank :: group.size]
     network = group.compiler.compile(model)
-    loader = _loader(_Indexed(dataset, share), batch, workers, group)
+    views = _views(dataset, share, batch, workers, group, progress)
     file = _file_of(partial, group.rank)
     mine = partials.pop(file, {})
     progress.start(total=len(dataset), done=len(finished), unit="video", phase="testing")
     saved, done, stopping = time.monotonic(), 0, False
     with torch.inference_mode():
-        for (indices, labels), scores in group.read_behind(_scored(network, loader, batch, group, precision)):
+        for (indices, labels), scores in group.read_behind(_scored(network, views, batch, group, precision)):
             mine.update(zip(indices.tolist(), _records(scores, labels), strict=True))
             done += len(indices)
             progress.step(min(len(finished) + done * group.size, len(dataset)))
@@ -135,7 +148,7 @@ def evaluate(
         )
     if partial:
         for old in _files(partial):
-            old.unlink(missing_ok=True)
+            remove(old)
     return {"videos": np.array(videos)} | {
         name: np.stack([records[index][name] for index in range(len(dataset))]) for name in records[0]
     }
@@ -181,21 +194,15 @@ def view_scores(
     return {suffix: value.float().softmax(1).unflatten(0, (len(views), -1)) for suffix, value in tasks.items()}
 
 
-def _loader(videos: _Indexed, batch: int, workers: int, group: ProcessGroup) -> torch.utils.data.DataLoader:
-    return torch.utils.data.DataLoader(
-        videos, batch_size=batch, num_workers=workers, pin_memory=group.device.type == "cuda"
-    )
-
-
 def _scored(
     network: Callable[[Tensor], Any],
-    loader: torch.utils.data.DataLoader,
+    batches: Iterator[tuple[Tensor, Tensor, Any]],
     batch: int,
     group: ProcessGroup,
     precision: str,
 ) -> Iterator[tuple[tuple[Tensor, Any], dict[str, Tensor]]]:
     """Indices and labels of each batch of videos, and the scores of their views on the device."""
-    for indices, views, labels in watched(loader, loader.num_workers, "data"):
+    for indices, views, labels in batches:
         whole = repeated_to(batch, views) if group.compiler.active else views  # code is compiled for one shape
         scores = view_scores(network, whole, group, precision)
         yield (indices, labels), {suffix: values[: len(views)] for suffix, values in scores.items()}
@@ -268,6 +275,7 @@ def compare_precisions(
     *,
     precision: str,
     batch: int,
+    progress: Progress,
     group: ProcessGroup | None = None,
     workers: int = 0,
     videos: int = COMPARED_VIDEOS,
@@ -282,6 +290,7 @@ def compare_precisions(
         dataset: views and label of every video.
         precision: "bfloat16" or "float16".
         batch: videos per forward pass.
+        progress: told where a process that decodes dies.
         group: whose device computes.
         workers: processes that decode; 0 decodes in this one.
         videos: how many are compared, from the first.
@@ -295,11 +304,10 @@ def compare_precisions(
     """
     group = group or ProcessGroup.single()
     group.place(model.eval())
-    first = _Indexed(dataset, range(min(videos, len(dataset))))
+    first = range(min(videos, len(dataset)))
     largest, changed = 0.0, 0
     with torch.inference_mode():
-        loader = _loader(first, batch, workers, group)
-        for _, views, _ in watched(loader, workers, "data"):
+        for _, views, _ in _views(dataset, first, batch, workers, group, progress):
             full, half = (view_scores(model, views, group, name) for name in ("float32", precision))
             if not all(scores.isfinite().all() for scores in half.values()):
                 raise TadaError(f"test.precision {precision} gives scores that are not finite; use bfloat16 or float32")

@@ -284,6 +284,7 @@ class _Classification:
             sources.all_views(),
             precision=test.precision,
             batch=test.batch,
+            progress=self.progress,
             group=self.group,
             workers=self.recipe.data.workers,
         )

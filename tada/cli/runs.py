@@ -302,6 +302,7 @@ def status(
 
 def verify(
     results: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("results"),
+    mend: Annotated[bool, typer.Option("--mend", help="Remove damaged files that finished runs need no more.")] = False,
 ) -> None:
     """Look for damage in a folder of results: each file hashed, each accuracy computed again; status 1 if there is."""
     from tada.base import TadaError
@@ -310,7 +311,7 @@ def verify(
 
     if not results.is_dir():
         raise TadaError(f"{results}: no such folder of results")
-    found = inspect_results(find_runs(results), results)
+    found = inspect_results(find_runs(results), results, mend)
     for fault in found.faults:
         print(fault)
     print(found)

@@ -153,7 +153,7 @@ def _progress(run: Run) -> dict[str, Any]:
 
 def _locked(run: Run) -> bool:
     """Whether a process holds the run's folder; locks vanish with their process, however that ends."""
-    if not run.file(".lock").exists():
+    if not run.file(".lock").is_file():
         return False
     try:
         with FileLock(run.file(".lock"), timeout=0):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tada.base import TadaError, first_line
-from tada.base.files import DamagedFile, replacing, sha256
+from tada.base.files import DamagedFile, remove, replacing, sha256
 from tada.models import build_model
 from tada.models.blocks import Network
 from tada.models.registry import model_options
@@ -140,7 +140,7 @@ def resume(
             unusable += [f"{file}: of another configuration or seed"] if there else []
         except DamagedFile as error:
             unusable.append(str(error))
-            file.unlink(missing_ok=True)
+            remove(file)
     if unusable:
         goes_on = f"training goes on from the state before, at step {state.step}" if state else "training starts again"
         say(f"{'; '.join(unusable)}; {goes_on}")

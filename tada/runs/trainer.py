@@ -12,7 +12,7 @@ What differs from network to network, its data, its loss and its curves, is an `
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.processes import Interrupted, loader_fault
+from tada.base.processes import Interrupted, prepared_batches
 from tada.base.progress import Progress
 from tada.runs.checkpoints import TrainingState, resume, save_state
 from tada.runs.step import Figures, Supply, TrainingStep, check_weights
@@ -34,10 +34,6 @@ CHECKPOINT_SECONDS = 600.0
 
 AGREE_STEPS = 8
 """Steps after which the processes of a group agree on whether to stop or to save; they do at an epoch's end besides."""
-
-
-WORKER_DEATHS = 3
-"""Deaths of processes that prepare batches, in one call, of which the last ends the training."""
 
 
 class Schedule(Protocol):
@@ -254,29 +250,14 @@ def _micro_batches(objective: Objective, steps: range, group: ProcessGroup) -> I
 def _batches(
     objective: Objective, steps: range, group: ProcessGroup, workers: int, say: Callable[[str], None]
 ) -> Iterator[Any]:
-    """This process's micro-batches; where a process that prepares them dies, others go on at the same one.
+    """This process's micro-batches; see `tada.base.processes.prepared_batches`."""
 
-    Raises:
-        TadaError: that has happened `WORKER_DEATHS` times.
-    """
-    done = deaths = 0
-    while True:
-        loader = torch.utils.data.DataLoader(
+    def loader(done: int, workers: int) -> Iterable[Any]:
+        return torch.utils.data.DataLoader(
             objective.dataset,
             batch_sampler=islice(_micro_batches(objective, steps, group), done, None),
             num_workers=workers,
             pin_memory=group.device.type == "cuda",
         )
-        try:
-            for batch in loader:
-                done += 1
-                yield batch
-            return
-        except RuntimeError as error:
-            fault = loader_fault(error, workers, "data")
-            deaths += 1
-            if fault is None:
-                raise
-            if deaths == WORKER_DEATHS:
-                raise fault from None
-            say(f"{fault}; {workers} new ones go on")
+
+    return prepared_batches(loader, workers, "data", say)

@@ -9,7 +9,7 @@ testing suffices, else from the last good state of the training.
 
 from pathlib import Path
 
-from tada.base.files import DamagedFile
+from tada.base.files import DamagedFile, remove
 from tada.runs.record import METRICS, RecordedFile, RunRecord, read_record
 from tada.runs.run import Run
 
@@ -48,13 +48,13 @@ def remove_damage(run: Run) -> list[str]:
     try:
         record = read_record(run)
     except DamagedFile as error:
-        run.file(METRICS).unlink()
+        remove(run.file(METRICS))
         return [str(error)]
     faults = damage(run, record) if record else {}
     for name in faults:
-        run.file(name).unlink(missing_ok=True)
+        remove(run.file(name))
     if faults:
-        run.file(METRICS).unlink()
+        remove(run.file(METRICS))
     return [f"{run.file(name)}: {fault}; it is made again" for name, fault in faults.items()]
 
 

@@ -3,6 +3,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tada.base.files import (
     append_line,
     read_json,
     read_lines,
+    remove,
     replacing,
     sha256,
     write_arrays,
@@ -136,3 +138,28 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
         files.remove_leftovers(tmp_path, alone=True)
         assert not elsewhere.exists() and not mine.exists()
         mine.touch()
+
+
+def test_a_folder_in_the_place_of_a_file_is_moved_aside(tmp_path):
+    file = tmp_path / "metrics.json"
+    for number in (1, 2):
+        (file / "inside").mkdir(parents=True)
+        with pytest.raises(ValueError, match="it is a folder"):
+            read_json(file)
+        write_json(file, [number])
+        assert read_json(file) == [number]
+        remove(file)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            f"metrics.json.folder{n + 1}" for n in range(number)
+        ]
+    remove(file)
+    assert (tmp_path / "metrics.json.folder2/inside").is_dir()
+
+
+def test_numpy_on_a_full_disk_names_the_disk(tmp_path, monkeypatch):
+    """It says how many bytes it has written, and no number of an error."""
+    short = OSError("7936 requested and 992 written")
+    assert files.disk_error(short, tmp_path) is None
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert "is full" in str(files.disk_error(short, tmp_path))
+    assert files.disk_error(OSError(errno.EIO, "a disk"), tmp_path) is None

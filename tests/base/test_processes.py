@@ -1,5 +1,6 @@
-"""What processes are given to start and to train quickly."""
+"""What processes are given to start and to train quickly; batches that others prepare, where these are played."""
 
+import errno
 import gc
 import json
 import sys
@@ -7,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tada.base.processes import COLLECTED_OBJECTS, collect_rarely
+from tada.base import TadaError
+from tada.base.processes import COLLECTED_OBJECTS, collect_rarely, loader_fault, prepared_batches, watched
 from tada.cluster.worker import run_processes
+
+KILLED = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+NO_MEMORY = {
+    "of a worker": RuntimeError(
+        "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File ...\n"
+        "RuntimeError: unable to allocate shared memory(shm) for file </torch_7_1>: No space left on device (28)"
+    ),
+    "of a worker that writes": RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"),
+    "of this process": OSError(errno.ENOSPC, "No space left on device"),
+}
 
 
 @pytest.fixture
@@ -35,3 +47,42 @@ def test_a_training_process_keeps_freed_memory_unless_the_user_says_otherwise(tm
     write = f"import json, os; json.dump(dict(os.environ), open({str(file)!r}, 'w'))"
     assert run_processes([sys.executable, "-S", "-c", write], 1, []) == [0]
     assert json.loads(file.read_text())[name] == (by_user or str(2**30))
+
+
+def loader(errors, places=(3,)):
+    """Counts to 6; raises the next error at a place, as long as there are workers."""
+    left = list(errors)
+
+    def make(done, workers):
+        for number in range(done, 6):
+            if workers and left and number in places:
+                raise left.pop(0)
+            yield number
+
+    return make
+
+
+def test_others_go_on_at_the_same_batch_where_one_has_died():
+    said = []
+    assert list(prepared_batches(loader([KILLED, KILLED]), 2, "data", said.append)) == [0, 1, 2, 3, 4, 5]
+    assert len(said) == 2 and "was ended" in said[0] and "lower data.workers" in said[0] and "2 new ones" in said[0]
+    with pytest.raises(TadaError, match="one of 2 processes that prepare clips was ended"):
+        list(prepared_batches(loader([KILLED] * 3), 2, "data", said.append))
+
+
+@pytest.mark.parametrize("where", NO_MEMORY)
+def test_without_shared_memory_this_process_prepares_the_rest(where):
+    said = []
+    assert list(prepared_batches(loader([NO_MEMORY[where]] * 9), 2, "data", said.append)) == [0, 1, 2, 3, 4, 5]
+    (line,) = said
+    assert "/dev/shm is too small for 2 processes" in line and "data.workers" in line and "Traceback" not in line
+    with pytest.raises(TadaError, match=r"/dev/shm is too small for 2 processes .* lower clips\.workers"):
+        list(watched(loader([NO_MEMORY[where]])(0, 2), 2, "clips"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), OSError(errno.EIO, "a disk"), OSError("worker: no")])
+def test_other_errors_stay_what_they_are(error):
+    assert loader_fault(error, 2, "data") is None
+    with pytest.raises(type(error)) as raised:
+        list(prepared_batches(loader([error]), 2, "data", print))
+    assert raised.value is error

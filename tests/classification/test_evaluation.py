@@ -233,7 +233,13 @@ def test_a_shared_pass_goes_on_with_whatever_number_of_processes(tmp_path, later
 def test_half_precision_is_near_float32_and_the_difference_is_found(tasks):
     full, half = (run(Noise(tasks), Net(tasks), precision=name) for name in ("float32", "bfloat16"))
     found = evaluation.compare_precisions(
-        Net(tasks), Noise(tasks), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=VIDEOS
+        Net(tasks),
+        Noise(tasks),
+        precision="bfloat16",
+        batch=4,
+        progress=Silent(),
+        group=ProcessGroup(0, 1, CPU),
+        videos=VIDEOS,
     )
     suffixes = [name.removeprefix("views") for name in full if name.startswith("views")]
     differences = [np.abs(full[f"views{s}"].astype(float) - half[f"views{s}"]).max() for s in suffixes]
@@ -262,7 +268,7 @@ def test_changed_videos_are_counted():
             return 100 * values.float() + torch.tensor([0.0, 0.05])
 
     found = evaluation.compare_precisions(
-        Fragile(), Noise(), precision="bfloat16", batch=4, group=ProcessGroup(0, 1, CPU), videos=5
+        Fragile(), Noise(), precision="bfloat16", batch=4, progress=Silent(), group=ProcessGroup(0, 1, CPU), videos=5
     )
     assert (found.videos, found.changed_top1) == (5, 5)
 
@@ -277,7 +283,7 @@ def test_scores_beyond_the_range_of_float16_are_an_error():
             return self.linear(torch.full((len(x), 1), 1e30))
 
     with pytest.raises(TadaError, match=r"test\.precision float16 gives scores that are not finite"):
-        evaluation.compare_precisions(Large(), Noise(), precision="float16", batch=4, group=ProcessGroup(0, 1, CPU))
+        evaluation.compare_precisions(Large(), Noise(), precision="float16", batch=4, progress=Silent())
 
 
 def test_scores_that_are_not_finite_are_refused_by_name():
@@ -298,7 +304,7 @@ def test_a_killed_worker_is_one_line():
     with pytest.raises(TadaError, match=r"one of 2 processes that prepare clips was ended .* lower data\.workers"):
         run(Deadly(), workers=2)
     with pytest.raises(TadaError, match=r"one of 2 processes that prepare clips was ended"):
-        compare_precisions(Net(), Deadly(), precision="bfloat16", batch=2, workers=2)
+        compare_precisions(Net(), Deadly(), precision="bfloat16", batch=2, progress=Silent(), workers=2)
 
 
 @pytest.mark.parametrize("tasks", [False, True])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tada.base import TadaError, typed_json
-from tada.base.files import DamagedFile, check_archive
+from tada.base.files import DamagedFile, check_archive, remove
 from tada.base.progress import ProgressNote
 from tada.report.measure.archive import PACKED
 from tada.report.measure.results import DONE, RunResult, Unusable
@@ -21,6 +21,8 @@ from tada.runs.run import Run
 from tada.runs.verification import damage
 
 FINISHED, UNFINISHED, OUTDATED = "finished", "unfinished", "outdated"
+
+MEND = "`tada verify --mend` removes it"
 
 T = TypeVar("T")
 
@@ -48,13 +50,16 @@ class Inspection:
         return f"{', '.join(parts)}: {len(self.faults) or 'no'} fault{'s' * (len(self.faults) != 1)}"
 
 
-def inspect_results(runs: Iterable[Run], results: Path) -> Inspection:
-    """Look at everything that the runs have left below `results`, and at the counted networks there."""
+def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> Inspection:
+    """Look at everything that the runs have left below `results`, and at the counted networks there.
+
+    With `mend`, damaged files that a finished run needs no more are removed.
+    """
     faults: list[str] = []
     states: Counter[str] = Counter()
     for run in runs:
         try:
-            state, found = _inspect_run(run)
+            state, found = _inspect_run(run, mend)
         except TadaError:  # without a recipe there is nothing to compare with
             state, found = OUTDATED, []
         states[state] += 1
@@ -65,7 +70,7 @@ def inspect_results(runs: Iterable[Run], results: Path) -> Inspection:
     return Inspection(faults, states[FINISHED], states[UNFINISHED], states[OUTDATED], len(networks))
 
 
-def _inspect_run(run: Run) -> tuple[str, list[str]]:
+def _inspect_run(run: Run, mend: bool) -> tuple[str, list[str]]:
     """The state of a run, and its faults."""
     faults: list[str] = []
     outcome = _read(read_outcome, run, faults)
@@ -76,7 +81,7 @@ def _inspect_run(run: Run) -> tuple[str, list[str]]:
             return OUTDATED, faults
         if outcome is not None and not outcome.failed and not damaged:
             faults.append(f"{run.file(METRICS)}: is missing or of another recipe, and {OUTCOME} says that it is done")
-        return UNFINISHED, faults + _besides(run, ())
+        return UNFINISHED, [*faults, *_besides(run, ()).values()]
     if not damaged and (outcome is None or outcome.failed):
         state = "says that the run failed" if outcome else "is missing or of another recipe"
         faults.append(f"{run.file(OUTCOME)}: {state}, and {METRICS} is there")
@@ -84,10 +89,11 @@ def _inspect_run(run: Run) -> tuple[str, list[str]]:
     faults += [f"{run.file(name)}: {fault}" for name, fault in changed.items()]
     if not any(name.startswith(("scores.npz", f"{PACKED}/")) for name in changed):
         faults += _contradictions(RunResult(run, DONE, record))
-    besides = (
-        f"{fault}; the finished run needs it no more, and it can be deleted" for fault in _besides(run, record.files)
-    )
-    return FINISHED, [*faults, *besides]
+    for file, fault in _besides(run, record.files).items():
+        if mend:
+            remove(file)
+        faults.append(f"{fault}; the finished run needs it no more: {'it is removed' if mend else MEND}")
+    return FINISHED, faults
 
 
 def _read(read: Callable[[Run], T | None], run: Run, faults: list[str]) -> T | None:
@@ -121,20 +127,21 @@ def _contradictions(result: RunResult) -> list[str]:
     return faults[:1]  # the others follow from the first
 
 
-def _besides(run: Run, recorded: Iterable[str]) -> list[str]:
+def _besides(run: Run, recorded: Iterable[str]) -> dict[Path, str]:
     """Faults of files that no record names: of a run that goes on, or left of one that is finished."""
-    faults = [f"{run.file('progress.json')}: damaged"] if _unreadable(ProgressNote, run.file("progress.json")) else []
+    note = run.file("progress.json")
+    faults = {note: f"{note}: damaged"} if _unreadable(ProgressNote, note) else {}
     for file in sorted([*run.folder.glob("*.pt"), *run.folder.glob("*.npz")]):
         if file.name not in recorded and not file.name.startswith("."):
             try:
                 check_archive(file)
             except DamagedFile as error:
-                faults.append(str(error))
+                faults[file] = str(error)
     if features := sorted(run.file("features").glob("[!.]*.npy")):
         from tada.localization.features import read_stamp  # imports torch, which most results do without
 
         names = ((file, file.name.removesuffix(".npy")) for file in features)
-        faults += [f"{file}: damaged" for file, name in names if read_stamp(file.parent, name) is None]
+        faults |= {file: f"{file}: damaged" for file, name in names if read_stamp(file.parent, name) is None}
     return faults
 
 

@@ -155,6 +155,17 @@ def test_each_damage_is_named_once(results, kind):
     assert fault.startswith(f"{run.file(name)}: ")
 
 
+@pytest.mark.parametrize("kind", ["a bit of the state before", "a bit of the features", "progress cut short"])
+def test_what_a_finished_run_needs_no_more_is_removed_by_the_command(results, kind):
+    name, damage = DAMAGE[kind]
+    run = Run("mini", "ssv2", "tada2d", 1, results)
+    damage(run)
+    first = CliRunner().invoke(app, ["verify", str(results)])
+    assert first.exit_code == 1 and "`tada verify --mend` removes it" in first.output and run.file(name).exists()
+    CliRunner().invoke(app, ["verify", "--mend", str(results)])
+    assert not run.file(name).exists() and verify(results).faults == []
+
+
 def test_all_at_once_are_as_many_faults_and_status_1(results):
     runs = sorted(find_runs(results), key=lambda run: run.seed)[: len(DAMAGE)]
     damaged = {run.file(name): damage(run) for run, (name, damage) in zip(runs, DAMAGE.values(), strict=True)}
