@@ -9,6 +9,7 @@ killed: workers end, and work that can be continued is asked to stop.
 
 import errno
 import gc
+import math
 import multiprocessing
 import os
 import signal
@@ -121,7 +122,8 @@ def prepared_batches(
 ) -> Iterator[Item]:
     """The batches of torch's DataLoaders; where a process that prepares them dies, others go on at the same one.
 
-    Where shared memory, in which they are handed over, is too small, this process prepares the rest itself.
+    Where shared memory, in which they are handed over, is too small, this process prepares the rest itself, says so and
+    asks for none again.
 
     Args:
         loader: makes one that leaves so many batches out, and has so many workers.
@@ -134,6 +136,10 @@ def prepared_batches(
     """
     done = deaths = 0
     while True:
+        if workers and not _refused and _shared_bytes() < LEAST_SHARED:
+            _refuse(workers, section, say)
+        if _refused:
+            workers = 0
         try:
             for batch in loader(done, workers):
                 done += 1
@@ -141,8 +147,7 @@ def prepared_batches(
             return
         except (RuntimeError, OSError) as error:
             if workers and _without_shared_memory(error):
-                say(f"{_SHARED_MEMORY.format(workers=workers, section=section)}; until then this process prepares them")
-                workers = 0
+                _refuse(workers, section, say)
                 continue
             fault = loader_fault(error, workers, section)
             deaths += 1
@@ -151,6 +156,27 @@ def prepared_batches(
             if deaths == WORKER_DEATHS:
                 raise fault from None
             say(f"{fault}; {workers} new ones go on")
+
+
+LEAST_SHARED = 1 << 20
+"""Bytes of shared memory with which processes that prepare batches are tried; the queues to them take some already."""
+
+
+_refused: list[str] = []  # what was said when there was too little shared memory
+
+
+def _refuse(workers: int, section: str, say: Callable[[str], None]) -> None:
+    _refused.append(f"{_SHARED_MEMORY.format(workers=workers, section=section)}; until then this process prepares them")
+    say(_refused[-1])
+
+
+def _shared_bytes() -> float:
+    """Free shared memory; without bound where the system has no folder for it."""
+    try:
+        disk = os.statvfs("/dev/shm")
+    except OSError:
+        return math.inf
+    return disk.f_bavail * disk.f_frsize
 
 
 _SHARED_MEMORY = (

@@ -3,12 +3,14 @@
 import errno
 import gc
 import json
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tada.base import TadaError
+from tada.base import TadaError, processes
 from tada.base.processes import COLLECTED_OBJECTS, collect_rarely, loader_fault, prepared_batches, watched
 from tada.cluster.worker import run_processes
 
@@ -62,7 +64,8 @@ def loader(errors, places=(3,)):
     return make
 
 
-def test_others_go_on_at_the_same_batch_where_one_has_died():
+def test_others_go_on_at_the_same_batch_where_one_has_died(shared):
+    shared(2**30)
     said = []
     assert list(prepared_batches(loader([KILLED, KILLED]), 2, "data", said.append)) == [0, 1, 2, 3, 4, 5]
     assert len(said) == 2 and "was ended" in said[0] and "lower data.workers" in said[0] and "2 new ones" in said[0]
@@ -70,8 +73,26 @@ def test_others_go_on_at_the_same_batch_where_one_has_died():
         list(prepared_batches(loader([KILLED] * 3), 2, "data", said.append))
 
 
+@pytest.fixture
+def shared(monkeypatch):
+    """Sets how many bytes of shared memory are free; what was refused to other tests is forgotten."""
+    monkeypatch.setattr(processes, "_refused", [])
+    return lambda free: monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+
+
+def test_hardly_any_shared_memory_is_not_even_tried(shared):
+    shared(2**16)
+    said = []
+    for _ in range(2):
+        found = list(prepared_batches(lambda done, workers: [done, workers], 2, "data", said.append))
+        assert found == [0, 0]  # of no workers
+    (line,) = said
+    assert "/dev/shm is too small for 2 processes" in line
+
+
 @pytest.mark.parametrize("where", NO_MEMORY)
-def test_without_shared_memory_this_process_prepares_the_rest(where):
+def test_without_shared_memory_this_process_prepares_the_rest(where, shared):
+    shared(2**30)
     said = []
     assert list(prepared_batches(loader([NO_MEMORY[where]] * 9), 2, "data", said.append)) == [0, 1, 2, 3, 4, 5]
     (line,) = said
@@ -81,7 +102,8 @@ def test_without_shared_memory_this_process_prepares_the_rest(where):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), OSError(errno.EIO, "a disk"), OSError("worker: no")])
-def test_other_errors_stay_what_they_are(error):
+def test_other_errors_stay_what_they_are(error, shared):
+    shared(2**30)
     assert loader_fault(error, 2, "data") is None
     with pytest.raises(type(error)) as raised:
         list(prepared_batches(loader([error]), 2, "data", print))
