@@ -8,7 +8,10 @@ Compares, in turns within one run,
 
 on single layers (T = 8, batch 4) and in whole ResNet-50s, R2D and TAda2D, as they are and folded for testing. Times are
 medians; "time x" is the median of the ratios within each round, "memory x" the ratio of peak memory. On a GPU the same
-follows in bfloat16, with and without torch.compile.
+follows in bfloat16, with and without torch.compile, and so does what stands between two convolutions of TAda2D: a batch
+norm alone, Eq. 7 by torch's operations, and Eq. 7 by the kernels of `tada.models.fused`, each with its ReLU. These
+kernels pay where "fused" takes less time than "aggregation": then `aggregation: {fused: true}` is worth a line in
+config/models.yaml. `--only aggregation` measures them alone.
 
 Measure on a machine that does nothing else: threads that wait for a busy core slow many small operations down more than
 one large one. The forward pass of a single layer, which may not touch its input, holds a scaled copy beside input and
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 
 import torch
 from tabulate import tabulate
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.folding import fold_for_testing
 from benchmarks.measure import Form, compare
@@ -29,7 +32,7 @@ from tada.base.devices import hardware
 from tada.complexity import PerFrameTAdaConv2d
 from tada.conv import Calibration, TAdaConv2d, VideoConv
 from tada.models import build_model
-from tada.models.blocks import Bottleneck
+from tada.models.blocks import AggregatedNorm, Bottleneck
 
 LAYERS = ((64, 56), (128, 28), (256, 14), (512, 7))
 BATCH, FRAMES = 4, 8
@@ -61,6 +64,26 @@ def network_forms() -> dict[str, nn.Module]:
     return {"R2D": plain, "TAda2D": ours, "TAda2D, per frame": published}
 
 
+class Aggregation(nn.Module):
+    """Eq. 7 with its ReLU, both batch norms with a weight that does something."""
+
+    def __init__(self, channels: int, fused: bool) -> None:
+        super().__init__()
+        self.norm = AggregatedNorm(channels, fused=fused)
+        assert self.norm.pooled is not None  # Eq. 7 has two
+        nn.init.constant_(self.norm.pooled.weight, 0.5)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """`[N, C, T, H, W]`, of the same shape."""
+        return self.norm.rectified(y)
+
+
+def aggregation_forms(channels: int) -> dict[str, nn.Module]:
+    """What follows a middle convolution: a batch norm as in R2D, and Eq. 7 in two forms."""
+    plain = nn.Sequential(nn.BatchNorm3d(channels), nn.ReLU(inplace=True))
+    return {"batch norm": plain, "aggregation": Aggregation(channels, False), "fused": Aggregation(channels, True)}
+
+
 def awaken(module: nn.Module) -> nn.Module:
     """Give the calibrations' last layers weights, so that they do not scale by one."""
     for part in module.modules():
@@ -69,10 +92,10 @@ def awaken(module: nn.Module) -> nn.Module:
     return module
 
 
-def largest_difference(forms: dict[str, Form]) -> float:
-    """Between the outputs of the forms of TAdaConv, relative to the largest value."""
+def largest_difference(forms: dict[str, Form], training: bool) -> float:
+    """Between the outputs of all forms but the first, in that mode, relative to the largest value."""
     with torch.no_grad():
-        values = [form.module.eval()(form.x).float() for form in list(forms.values())[1:]]
+        values = [form.module.train(training)(form.x).float() for form in list(forms.values())[1:]]
     return max(float((value - values[0]).abs().max() / values[0].abs().max()) for value in values)
 
 
@@ -111,7 +134,8 @@ def show(
     print(f"\n{title}; {settings}\n")
     heads = ["pass", "form", "ms", "time x", "peak MiB", "memory x"]
     print(tabulate(table, heads, tablefmt="github", floatfmt=("", "", ".1f", ".2f", ".0f", ".2f")))
-    print(f"\nThe forms of TAdaConv differ by {largest_difference(forms):.0e} of the largest value.", flush=True)
+    difference = largest_difference(forms, training="forward" not in calls)
+    print(f"\nAll forms but the first differ by {difference:.0e} of the largest value.", flush=True)
 
 
 def main() -> None:
@@ -121,7 +145,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU (default: all)")
     parser.add_argument("--size", type=int, default=224, help="height and width of the networks' clip (default: 224)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="leave out the other")
-    parser.add_argument("--only", choices=["layers", "networks"], help="leave out the others")
+    parser.add_argument("--only", choices=["layers", "aggregation", "networks"], help="leave out the others")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     machine = hardware()
@@ -131,15 +155,24 @@ def main() -> None:
     if torch.cuda.is_available():
         every += [Settings("cuda", torch.bfloat16, compiled, options.rounds) for compiled in (False, True)]
     for settings in (one for one in every if options.device in (None, one.device)):
-        if options.only != "networks":
+        if options.only in (None, "layers"):
             for channels, size in LAYERS:
                 shape = (BATCH, channels, FRAMES, size, size)
                 forms = layer_forms(channels)
                 show(f"C = {channels}, {size} x {size}", forms, shape, tuple(CALLS), settings)
-        if options.only != "layers":
+        if settings.device == "cuda" and options.only in (None, "aggregation"):  # the kernels are for GPUs
+            for channels, size in LAYERS:
+                shape = (BATCH, channels, FRAMES, size, size)
+                show(f"Eq. 7, C = {channels}", aggregation_forms(channels), shape, ("forward + backward",), settings)
+        if options.only in (None, "networks"):
             networks = network_forms()
             shape = (1 if settings.device == "cpu" else BATCH, 3, FRAMES, options.size, options.size)
             show("ResNet-50", networks, shape, tuple(CALLS), settings)
+            if settings.device == "cuda":
+                fused = build_model("tada2d", 400, aggregation={"fused": True})
+                fused.load_state_dict(networks["TAda2D"].state_dict())
+                pair = {"TAda2D": networks["TAda2D"], "TAda2D, fused": fused}
+                show("ResNet-50, Eq. 7 fused", pair, shape, ("forward + backward",), settings)
             folded = {f"{name}, folded": fold_for_testing(module) for name, module in networks.items()}
             show("ResNet-50, folded for testing", folded, shape, ("forward",), settings)
 

@@ -231,7 +231,7 @@ SLOW_FILES = {
         "data/test_prepared.py",
         "data/video/test_decoding.py",
     ),
-    *("models/test_fused.py", "runs/test_step.py"),
+    *("benchmarks/test_tadaconv.py", "models/test_fused.py", "runs/test_step.py"),
     *("localization/test_bmn_training.py", "localization/test_feature_sources.py", "localization/test_pipeline.py"),
     *("docs/test_site.py", "docs/test_snippets.py", "localization/test_released.py"),
     *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),
