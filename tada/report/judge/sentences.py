@@ -14,8 +14,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from tada.base import TadaError, unknown
-from tada.report.judge import OF_AUDIT, Verdict
-from tada.report.judge.noise import EXACT, Estimate, holm, weighted_sum
+from tada.report.judge import OF_AUDIT, Verdict, among_others
+from tada.report.judge.noise import EXACT, LEVEL, Estimate, holm, weighted_sum
 from tada.report.judge.training import SeedSpreads, seed_spreads
 from tada.report.measure.results import DONE, FAILED, Problem, Results
 from tada.report.measure.values import Value, measure
@@ -48,7 +48,8 @@ class Margin:
 class Judged:
     """A claim's verdict, the margins of its statements, and what is wrong with the runs behind it.
 
-    `detectable` is the margin that would have decided it, for the statement that it hangs on; 0 of a count.
+    `detectable` is the margin that would have decided it, for the statement that it hangs on; 0 of a count. It was
+    decided together with all `among` claims that have noise, of which `left` are undecided.
     """
 
     claim: Claim
@@ -56,6 +57,26 @@ class Judged:
     margins: tuple[Margin, ...] = ()
     problems: tuple[Problem, ...] = ()
     detectable: float = 0.0
+    among: int = 1
+    left: int = 1
+
+    @property
+    def alone(self) -> Verdict:
+        """What it would be, were it the only claim of the page."""
+        if all(margin.estimate.noise == EXACT for margin in self.margins):
+            return self.verdict
+        p_value, speaks_for = _two_sided(self)
+        return speaks_for if p_value <= LEVEL else Verdict.UNDECIDED
+
+    @property
+    def said(self) -> str:
+        """The verdict and, where the other claims change it, what it would be without them."""
+        return among_others(self.verdict, self.alone, f"{self.among} claims")
+
+    @property
+    def level(self) -> float:
+        """That of intervals which hold zero where the claims are undecided, if each has one statement."""
+        return LEVEL / self.left
 
     @property
     def weakest(self) -> Margin | None:
@@ -88,6 +109,8 @@ def decide(found: Sequence[Judged]) -> list[Judged]:
             one,
             verdict=verdict if decided else Verdict.UNDECIDED,
             detectable=one.weakest.estimate.detectable(left) if one.weakest else 0.0,
+            among=len(tested),
+            left=left,
         )
     return judged
 

@@ -18,7 +18,7 @@ from tada.base.files import DamagedFile
 from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
 from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
-from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunRecord, read_outcome, read_record
+from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunName, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import first_fault
@@ -107,12 +107,14 @@ class RunResult:
 class Results:
     """The results of one scale, as many seeds of each run as asked for.
 
-    `root` is a folder of results or a snapshot; that is the only place where they differ.
+    `root` is a folder of results or a snapshot; that is the only place where they differ. With `earlier`, a snapshot's
+    runs count, too, that are of recipes which have changed since.
     """
 
     root: Path
     scale: Scale
     seeds: int
+    earlier: bool = False
 
     @cached_property
     def archive(self) -> Archive | None:
@@ -122,7 +124,9 @@ class Results:
     def runs(self, dataset: str, model: str) -> list[RunResult]:
         """The run of every seed."""
         runs = [Run(self.scale, dataset, model, seed, self.root) for seed in range(self.seeds)]
-        return [read_run(run) if self.archive is None else find_run(run, self.archive) for run in runs]
+        if self.archive is None:
+            return [read_run(run) for run in runs]
+        return [find_run(run, self.archive, self.earlier) for run in runs]
 
     def all_runs(self, pairs: Iterable[tuple[str, str]]) -> list[RunResult]:
         """The runs of all (dataset, model), sorted by name."""
@@ -178,18 +182,37 @@ def read_run(run: Run) -> RunResult:
     return RunResult(run, FAILED, reason=fault) if fault else RunResult(run, DONE, record)
 
 
-def find_run(run: Run, archive: Archive) -> RunResult:
-    """State of a run from a snapshot."""
+def find_run(run: Run, archive: Archive, earlier: bool = False) -> RunResult:
+    """State of a run from a snapshot; with `earlier` that of one of an earlier recipe, too."""
     found = archive.find(run)
     try:
         stale = found is not None and found.signature != run.signature
     except TadaError as error:  # a dataset or model without a recipe at this scale
         return RunResult(run, PENDING, reason=str(error), archive=archive)
-    if found is None or stale:
+    if found is None or (stale and not earlier):
         return RunResult(run, PENDING, reason=STALE if stale else "not in the snapshot", archive=archive)
     if found.record is None:
         return RunResult(run, FAILED, reason="it had failed when the snapshot was made", archive=archive)
     return RunResult(run, DONE, found.record, archive=archive)
+
+
+def of_earlier_recipes(records: Iterable[RunRecord]) -> str:
+    """That runs are of recipes that have changed since; empty if none is."""
+    old = sum(_signature(record.run) != record.signature for record in records)
+    if not old:
+        return ""
+    return (
+        f"{old} of these runs are of recipes or networks that have changed since: they say what was found with those, "
+        "and a new run gives other numbers."
+    )
+
+
+def _signature(of: RunName) -> str:
+    """That of today's recipes; empty where there is no such network or dataset any more."""
+    try:
+        return Run(Scale.named(of.scale), of.dataset, of.model, of.seed).signature
+    except TadaError:
+        return ""
 
 
 Line = tuple[str, str]

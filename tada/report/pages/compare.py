@@ -37,8 +37,8 @@ from tada.report.measure.results import (
 from tada.report.measure.samples import Hits
 from tada.report.measure.values import Value, measure
 from tada.report.pages import ColumnHead, Grid, Page, Piece
+from tada.report.pages.forest import margin_text
 from tada.report.pages.markup import write_page
-from tada.report.pages.sentences import margin_text
 from tada.report.paper.printed import show
 from tada.report.paper.quantities import Metric, Quantity
 from tada.report.paper.sentences import load_claims

@@ -6,6 +6,7 @@ The HTML needs no other file and is readable in a browser and inside Snakemake's
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,9 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tabulate import tabulate
 
 from tada.base.files import remove_leftovers, write_text
-from tada.report.judge import Verdict
-from tada.report.pages import ColumnHead, Grid, Page, Piece, turned_pairs
+from tada.report.judge import OF_CLAIMS, Verdict
+from tada.report.judge.remarks import Compared, Order, Pair
+from tada.report.measure.results import Line
+from tada.report.pages import ColumnHead, Forest, Grid, Page, Piece, turned_pairs
 from tada.report.pages.latex import to_latex
+from tada.report.paper.printed import show
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -119,11 +123,58 @@ def _shared(texts: Iterable[str]) -> list[_Heading]:
 
 
 def _classes(cell: tuple[Piece, ColumnHead]) -> str:
-    """How a cell stands and which colour it has."""
+    """How a cell stands, which colour it has, and whether it needs a line of its own on a narrow screen."""
     piece, head = cell
     said = (verdict for verdict in Verdict if f"{piece.text} ".startswith(f"{verdict} "))
     colour = next((verdict.colour for verdict in said), "")  # the word stays, so nobody depends on the colours
-    return " ".join(name for name in ("left" if head.left else "", colour) if name)
+    wide = "wide" if len(piece.text) > _SHORT else ""
+    return " ".join(name for name in ("left" if head.left else "", colour, wide) if name)
+
+
+_SHORT = 16
+"""Signs for which a quarter of a narrow screen has room."""
+
+
+def _tint(verdict: Verdict) -> str:
+    """The class of a verdict's colour; one that judges nothing has a colour of its own, too, in grids."""
+    return verdict.colour or "plain"
+
+
+def _bodies(grid: Grid) -> list[list[tuple[bool, tuple[Piece, ...]]]]:
+    """The lines, each with whether a rule stands above it; those that stay together in one part."""
+    bodies: list[list[tuple[bool, tuple[Piece, ...]]]] = [[]]
+    for number, line in enumerate(grid.lines):
+        if grid.stacked and number in grid.rules:
+            bodies.append([])
+        bodies[-1].append((number in grid.rules, line))
+    return bodies
+
+
+def _label(head: ColumnHead) -> str:
+    """A column's whole heading on one line, beside its cells on a narrow screen."""
+    return " ".join(filter(None, (head.over, head.header, head.sub)))
+
+
+def _verdicts(forest: Forest) -> list[tuple[Verdict, int]]:
+    """Which verdicts there are, and how many of each."""
+    counts = Counter(line.verdict for line in forest.lines)
+    return [(verdict, counts[verdict]) for verdict in OF_CLAIMS if counts[verdict]]
+
+
+def _pairs_of(order: Order, worse: Compared) -> list[Pair | None]:
+    """The pairs of a row with each one above it in the paper; None where the paper gives both the same number."""
+    above = order.rows[: order.rows.index(worse)]
+    found = {pair.better.row: pair for pair in order.pairs if pair.worse.row == worse.row}
+    return [found.get(better.row) for better in above]
+
+
+def _about_pair(pair: Pair) -> str:
+    return _lines([("paper", show(pair.reported, 1, signed=True)), ("here", pair.margin), ("verdict", pair.said)])
+
+
+def _lines(lines: Iterable[Line]) -> str:
+    """Lines as the script reads them: a label, a tabulator and a text in each."""
+    return "\n".join(f"{label}\t{' '.join(text.split())}" for label, text in lines)
 
 
 _ENVIRONMENT = Environment(
@@ -136,7 +187,9 @@ _ENVIRONMENT = Environment(
 )
 
 
-_ENVIRONMENT.filters |= {"headings": _heading_rows, "classes": _classes}
+_ENVIRONMENT.filters |= {"headings": _heading_rows, "classes": _classes, "tint": _tint, "bodies": _bodies}
+_ENVIRONMENT.filters |= {"label": _label, "verdicts": _verdicts, "pairs_of": _pairs_of, "pair_lines": _about_pair}
+_ENVIRONMENT.filters |= {"lines": _lines, "turned": turned_pairs}
 
 
 def write_page(page: Page, out: Path) -> None:

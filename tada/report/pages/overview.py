@@ -1,4 +1,4 @@
-"""The front page: what was reproduced, at which scale, with which verdicts and at what cost, and all of it below."""
+"""The front page: all numbers, claims and differences with their verdicts, figures, tables and cost, in one file."""
 
 import base64
 from collections import Counter
@@ -7,25 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tada.base.files import write_text
-from tada.report.judge import OF_CELLS, Verdict
-from tada.report.judge.cells import Filled, Key, fill
+from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict
+from tada.report.judge.cells import fill
 from tada.report.judge.sentences import Judged, Recomputed, judge_claims, recompute
-from tada.report.measure.results import SCALE_MEANINGS, Line, Results, provenance
-from tada.report.pages import ColumnHead, Grid, Page, Piece
+from tada.report.measure.archive import is_archive
+from tada.report.measure.results import DONE, SCALE_MEANINGS, Line, Results, of_earlier_recipes, provenance
+from tada.report.pages import ColumnHead, Forest, Grid, Page, Piece
+from tada.report.pages.forest import margin_text
 from tada.report.pages.markup import render
+from tada.report.pages.numbers import NumberBlock, count_cells, number_blocks
 from tada.report.pages.sentences import audit_page, claims_page, told_from
 from tada.report.pages.settings import settings_page
-from tada.report.pages.tables import table_at, table_page
+from tada.report.pages.tables import intervals_of, table_at, table_page
 from tada.report.paper import PaperAbout, about_paper, pages
 from tada.report.paper.figures import Figure, figure_names, load_figure
 from tada.report.paper.sentences import AUDIT, load_audit, load_claims
-from tada.report.paper.tables import Paper, Table, table_names
+from tada.report.paper.tables import Paper, table_names
+from tada.report.plan import Wanted
 from tada.runs.settings import Scale
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure's SVG in base64, and what stands below it."""
+    """A figure's SVG in base64, and what stands below it; `data` is empty of one that is not drawn yet."""
 
     name: str
     title: str
@@ -34,12 +38,27 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Sentences:
-    """How many sentences have which verdict, and a list of those that the reader should see first."""
+class Tally:
+    """How many numbers or sentences have which verdict: `counts` are drawn, `text` says what they are of."""
 
-    counted: str
+    name: str
     title: str
-    lines: tuple[str, ...]
+    counts: Mapping[Verdict, int]
+    text: str
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Sentences that a reader should see first, as a table."""
+
+    name: str
+    title: str
+    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -48,10 +67,12 @@ class Overview:
 
     paper: PaperAbout
     scale: str
-    places: tuple[tuple[str, str], ...]
-    numbers: Grid
-    meanings: tuple[Line, ...]
-    sentences: tuple[Sentences, ...]
+    notices: tuple[str, ...]
+    tallies: tuple[Tally, ...]
+    blocks: tuple[NumberBlock, ...]
+    forest: Forest | None
+    failing: Listed | None
+    differing: Listed | None
     cost: tuple[Line, ...]
     pictures: tuple[Picture, ...]
     pages: tuple[tuple[str, Page], ...]
@@ -63,8 +84,9 @@ def build_overview(scale: Scale, seeds: int, results: Path, figures: Path, out: 
     Args:
         scale: whose runs are shown.
         seeds: runs shown of each (dataset, model).
-        results: the folder `results`, of which all tables and sentences are made anew.
-        figures: folder of the figures' pictures; one that is not there is left out.
+        results: the folder `results` or a snapshot, of which all tables and sentences are made anew. A snapshot's runs
+            count, too, that are of recipes which have changed since; the page says so.
+        figures: folder of the figures' pictures; one that is not there is shown as pending.
         out: the file to write.
     """
     write_text(out, render("overview", overview=overview(scale, seeds, results, figures)))
@@ -72,61 +94,52 @@ def build_overview(scale: Scale, seeds: int, results: Path, figures: Path, out: 
 
 def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview:
     """The front page; arguments as of `build_overview`."""
-    here = Results(results, scale, seeds)
+    here = Results(results, scale, seeds, earlier=is_archive(results))
     tables = [table_at(scale, name) for name in table_names()]
     drawn = [load_figure(name) for name in figure_names()]
     cells = {table.name: fill(table, here) for table in tables}
     paper, claims = Paper(), load_claims()
-    available = {one: Results(results, one, seeds) for one in Scale if one.trains and one.of_paper}
+    available = {one: Results(results, one, seeds, here.earlier) for one in Scale if one.trains and one.of_paper}
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
     audit = load_audit(AUDIT, paper)
     findings = recompute(audit, paper)
-    numbers, shown = _numbers(tables, cells)
-    runs = here.all_runs(claims.runs.union(*(one.runs for one in [*tables, *drawn])))
+    wanted = Wanted(tuple(tables), tuple(drawn), claims)
+    runs = here.all_runs(wanted.runs)
+    blocks = number_blocks(tables, cells, here, intervals_of(wanted.metrics, tables, here))
+    of_claims = claims_page(claims, judged, available, paper) if "claims" in pages() else None
+    of_audit = audit_page(audit, findings) if "audit" in pages() else None
+    here_judged = judged.get(here.scale, ())
+    forests = of_claims.forests if of_claims else ()
     return Overview(
         paper=about_paper(),
         scale=SCALE_MEANINGS[here.scale],
-        places=_places(drawn),
-        numbers=numbers,
-        meanings=tuple((verdict.value, verdict.meaning) for verdict in shown),
-        sentences=tuple(
-            counted
-            for name, counted in (("claims", count_claims(judged.get(here.scale, ()))), ("audit", _audit(findings)))
-            if name in pages()
-        ),
+        notices=tuple(filter(None, [of_earlier_recipes(run.record for run in runs if run.status == DONE)])),
+        tallies=tuple(tally for tally in (_numbers(blocks), _claims(here_judged), _audit(findings)) if tally.counts),
+        blocks=tuple(blocks),
+        forest=next((forest for forest in forests if forest.title.split()[0] == here.scale), None),
+        failing=failing_claims(here_judged),
+        differing=_differing(findings),
         cost=tuple(_cost(provenance(runs, here))),
-        pictures=tuple(_picture(figure, path) for figure in drawn if (path := figures / f"{figure.name}.svg").exists()),
+        pictures=tuple(_picture(figure, figures / f"{figure.name}.svg") for figure in drawn),
         pages=(
             *((f"{table.title}, {table.place}", table_page(table, cells[table.name], here)) for table in tables),
-            *([("Claims", claims_page(claims, judged, available, paper))] if "claims" in pages() else []),
-            *([("Audit", audit_page(audit, findings))] if "audit" in pages() else []),
+            *([("Claims", of_claims)] if of_claims else []),
+            *([("Audit", of_audit)] if of_audit else []),
             ("Settings", settings_page()),
         ),
     )
 
 
-def _places(figures: Sequence[Figure]) -> tuple[tuple[str, str], ...]:
-    """Where one can go from the top of the page."""
-    pictures = [(figure.name, figure.title) for figure in figures]
-    first = [("sentences", "Sentences"), ("figures", "Figures")]
-    last = [(name, name.capitalize()) for name in ("claims", "audit", "settings") if name in pages()]
-    return (*first, *pictures, ("tables", "Tables"), *last)
+def _numbers(blocks: Sequence[NumberBlock]) -> Tally:
+    return Tally("numbers", "numbers", count_cells(blocks), "of the paper's tables, each once")
 
 
-def _numbers(tables: Sequence[Table], cells: Mapping[str, Mapping[Key, Filled]]) -> tuple[Grid, list[Verdict]]:
-    """How many cells of each table have which verdict, and which verdicts there are."""
-    found = {t.title: Counter(cell.verdict for cell in cells[t.name].values() if cell.verdict) for t in tables}
-    shown = [verdict for verdict in OF_CELLS if any(counts[verdict] for counts in found.values())]
-    lines = [
-        tuple(map(Piece, (title, str(counts.total()), *(str(counts[verdict] or "") for verdict in shown))))
-        for title, counts in {**found, "all": sum(found.values(), Counter())}.items()
-    ]
-    heads = (ColumnHead("", left=True), ColumnHead("numbers"), *(ColumnHead(verdict) for verdict in shown))
-    return Grid(heads, tuple(lines), frozenset([len(lines) - 1])), shown
+def _claims(judged: Sequence[Judged]) -> Tally:
+    return Tally("claims", "claims", _counts((one.verdict for one in judged), OF_CLAIMS), count_claims(judged))
 
 
-def count_claims(judged: Sequence[Judged]) -> Sentences:
-    """How many claims hold, those that no training can change apart, and which do not."""
+def count_claims(judged: Sequence[Judged]) -> str:
+    """How many claims hold, those that no training can change apart."""
     trained = [one for one in judged if one.claim.runs]
     built = [one for one in judged if not one.claim.runs]
     counted = f"Of {len(trained)} claims on trained networks, {_counted(one.verdict for one in trained)}."
@@ -134,19 +147,39 @@ def count_claims(judged: Sequence[Judged]) -> Sentences:
     if built:
         counted += f" Of {len(built)} that follow from how networks are built and counted, whatever is trained, "
         counted += f"{_counted(one.verdict for one in built)}."
-    return Sentences(counted, "Not so here", tuple(one.claim.says for one in judged if one.verdict == Verdict.FAILS))
+    return counted
 
 
-def _audit(findings: Sequence[Recomputed]) -> Sentences:
-    counted = (
-        f"Of {len(findings)} numbers and statements that follow from others of the paper's numbers, "
-        f"{_counted(finding.verdict for finding in findings)}."
-    )
-    differ: dict[str, Recomputed] = {}
-    for finding in findings:
-        if finding.verdict == Verdict.DIFFERS:
-            differ.setdefault(finding.words, finding)
-    return Sentences(counted, "What differs", tuple(f"{one.words} ({one.place})" for one in differ.values()))
+def failing_claims(judged: Sequence[Judged]) -> Listed | None:
+    """The claims that do not hold here, by their margins; None if there is none."""
+    lines = [
+        (Piece(one.claim.says), Piece(one.claim.place), Piece(margin_text(one.weakest) if one.weakest else ""))
+        for one in judged
+        if one.verdict == Verdict.FAILS
+    ]
+    heads = (ColumnHead("Claim", left=True), ColumnHead("Place", left=True), ColumnHead("margin here"))
+    return Listed("failing", f"Not so here: {len(lines)}", Grid(heads, tuple(lines))) if lines else None
+
+
+def _audit(findings: Sequence[Recomputed]) -> Tally:
+    text = "numbers and statements that follow from others of the paper's numbers, recomputed"
+    return Tally("audit", "in the audit", _counts((finding.verdict for finding in findings), OF_AUDIT), text)
+
+
+def _differing(findings: Sequence[Recomputed]) -> Listed | None:
+    """The findings that no rounding explains; None if there is none."""
+    lines = [
+        tuple(map(Piece, (one.words, one.place, one.printed, one.recomputed, one.difference)))
+        for one in findings
+        if one.verdict == Verdict.DIFFERS
+    ]
+    heads = tuple(ColumnHead(text, left=True) for text in ("What", "Place", "printed", "recomputed", "diff."))
+    return Listed("differing", f"What differs: {len(lines)}", Grid(heads, tuple(lines))) if lines else None
+
+
+def _counts(verdicts: Iterable[Verdict], order: Sequence[Verdict]) -> dict[Verdict, int]:
+    counts = Counter(verdicts)
+    return {verdict: counts[verdict] for verdict in order if counts[verdict]}
 
 
 def _counted(verdicts: Iterable[Verdict]) -> str:
@@ -159,6 +192,6 @@ def _cost(lines: Iterable[Line]) -> Iterable[Line]:
 
 
 def _picture(figure: Figure, path: Path) -> Picture:
-    data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(path.read_bytes()).decode() if path.exists() else ""
     reading = f" Reading: {figure.reading}" if figure.reading else ""
-    return Picture(figure.name, figure.title, f"{figure.title}. {figure.caption} ({figure.place}){reading}", data)
+    return Picture(figure.name, figure.title, f"{figure.caption} ({figure.place}){reading}", data)

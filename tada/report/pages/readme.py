@@ -14,13 +14,10 @@ from tada.base.files import write_text
 from tada.base.provenance import machine
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
-from tada.report.measure.results import rounded_time
+from tada.report.measure.results import of_earlier_recipes, rounded_time
 from tada.report.pages.sentences import ANY_SCALE, told_from
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
 from tada.report.paper.printed import parse, show
-from tada.runs.record import RunName
-from tada.runs.run import Run
-from tada.runs.settings import Scale
 
 README = files.PROJECT / "README.md"
 
@@ -157,21 +154,8 @@ def _provenance(snapshot: Snapshot, root: str) -> str:
 
 def _outdated(snapshot: Snapshot) -> list[str]:
     """That runs are of recipes that have changed since, if any are."""
-    old = sum(_signature(record.run) != record.signature for record in snapshot.done)
-    if not old:
-        return []
-    return [
-        f"**Of earlier recipes.** {old} of these runs are of recipes or networks that have changed since: they say "
-        "what was found with those, and a new run gives other numbers. Their verdicts are of the rules of then."
-    ]
-
-
-def _signature(of: RunName) -> str:
-    """That of today's recipes; empty where there is no such network or dataset any more."""
-    try:
-        return Run(Scale.named(of.scale), of.dataset, of.model, of.seed).signature
-    except TadaError:
-        return ""
+    text = of_earlier_recipes(snapshot.done)
+    return [f"**Of earlier recipes.** {text} Their verdicts are of the rules of then."] if text else []
 
 
 def _fewer(snapshot: Snapshot) -> str:

@@ -6,7 +6,7 @@ a line for each column or sentence, what does.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -15,15 +15,15 @@ import pandas as pd
 
 from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict, count_verdicts
 from tada.report.judge.cells import fill
-from tada.report.judge.noise import EXACT, UNKNOWN
+from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import Order, order_of_rows, signs_of_differences
-from tada.report.judge.sentences import Judged, Margin, Recomputed, judge_claims, papers_margin, recompute
+from tada.report.judge.sentences import Judged, Recomputed, judge_claims, papers_margin, recompute
 from tada.report.measure.results import DONE, Line, Results, provenance
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
+from tada.report.pages.forest import forests, margin_text, names_of, noise_text, points_text, power_text
 from tada.report.pages.markup import write_page
 from tada.report.paper.printed import show
-from tada.report.paper.quantities import CalibrationCost, InitialDifference, LayerSize, Metric, NetworkSize, category_of
-from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, Statement, load_audit, load_claims
+from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, load_audit, load_claims
 from tada.report.paper.tables import TABLES, Paper, load_table
 from tada.runs.settings import Scale
 
@@ -37,8 +37,10 @@ CLAIMS_METHOD: tuple[Line, ...] = (
     (
         "Decisions",
         "all claims of a scale are decided together (Holm's procedure), so any of them is wrong with a probability "
-        "of 5% at most; a claim can be undecided though its interval is beside zero. The points that could have been "
-        "told are the true margin that would have been decided in four of five repetitions.",
+        "of 5% at most. Of many claims that are idle some intervals lie beside zero by chance, so more is asked of "
+        "each: a claim whose interval is beside zero can be undecided, and then the page says what it would be alone. "
+        "The points that could have been told are the true margin that would have been decided in four of five "
+        "repetitions.",
     ),
     (
         "Scales",
@@ -121,9 +123,9 @@ def claims_page(
         own = [margin for statement in claim.holds if (margin := papers_margin(statement, paper)) is not None]
         least = min((margin.value for margin in own), default=None) if len(own) == len(claim.holds) else None
         pieces = [Piece(claim.says, note=number + 1), Piece(claim.place)]
-        pieces.append(Piece(EMPTY if least is None else _points(float(least), claim.holds[0])))
+        pieces.append(Piece(EMPTY if least is None else points_text(float(least), claim.holds[0])))
         for one in found:
-            pieces += [Piece(margin_text(one.weakest) if one.weakest else ""), Piece(one.verdict)]
+            pieces += [Piece(margin_text(one.weakest) if one.weakest else ""), Piece(one.said)]
         lines.append(tuple(pieces))
     heads = [ColumnHead("Claim", left=True), ColumnHead("Place", left=True), ColumnHead("paper's own margin")]
     for name in judged:
@@ -140,6 +142,7 @@ def claims_page(
         notes=tuple(notes),
         orders=tuple(orders),
         remarks=tuple(remarks),
+        forests=tuple(forests(judged, paper)),
         footer=(
             *CLAIMS_METHOD,
             *_sources(judged),
@@ -212,68 +215,18 @@ def _note(claim: Claim, judged: Mapping[Scale, Judged], paper: Paper) -> str:
         by_name = {"here": next(iter(judged.values()))}
     parts = [claim.words]
     for number, statement in enumerate(claim.holds):
-        text = statement.comparison.shown(_short(statement))
+        text = statement.comparison.shown(names_of(statement))
         found = []
         if (own := papers_margin(statement, paper)) is not None:
-            found.append(f"paper {_points(float(own.value), statement)}")
+            found.append(f"paper {points_text(float(own.value), statement)}")
         for name, one in by_name.items():
             if one.margins:
                 margin = one.margins[number]
-                found.append(f"{name} {margin_text(margin)}{_seeds(margin)}")
+                found.append(f"{name} {margin_text(margin)}{noise_text(margin)}")
         parts.append(f"{text}" + (f": {'; '.join(found)}" if found else ""))
     text = ". ".join([parts[0], "; ".join(parts[1:])]) + "."
-    power = [f"at {scale} scale {_power(one)}" for scale, one in judged.items() if _power(one)]
+    power = [f"at {scale} scale {power_text(one)}" for scale, one in judged.items() if power_text(one)]
     return " ".join([text, *(f"Undecided {one}." for one in power), claim.note]).strip()
-
-
-def _seeds(margin: Margin) -> str:
-    """How many seeds an interval is of, and where its noise is from."""
-    estimate = margin.estimate
-    if estimate.noise == EXACT:
-        return ""
-    if estimate.noise == UNKNOWN:
-        return ", noise unknown"
-    return f", {estimate.seeds} seed{'' if estimate.seeds == 1 else 's'}, noise of {estimate.noise}"
-
-
-def _power(one: Judged) -> str:
-    """What an undecided claim could have told; empty of any other."""
-    if one.verdict != Verdict.UNDECIDED or one.weakest is None:
-        return ""
-    if not math.isfinite(one.detectable):
-        return "whatever its margin, since the noise is unknown"
-    return f"where {one.detectable:.1f} points could have been told"
-
-
-def _short(statement: Statement) -> Callable[[str], str]:
-    """Names of models alone where all references are accuracies of one dataset and metric."""
-    metrics = {text: one for text, one in statement.references.items() if isinstance(one, Metric)}
-    kinds = {(metric.dataset, metric.name) for metric in metrics.values()}
-    of_classes = any(category_of(metric.name) is not None for metric in metrics.values())
-    if of_classes or len(kinds) > 1 or len(metrics) < len(statement.references):
-        return str
-    return lambda text: " & ".join(metrics[text].models)
-
-
-def margin_text(margin: Margin) -> str:
-    """A margin and its interval, e.g. "+3.2 [+1.0, +5.4]"; without one where it is a count."""
-    estimate = margin.estimate
-    if all(isinstance(one, InitialDifference) for one in margin.statement.references.values()):
-        return "equal" if not any(estimate.values) else f"equal to {max(estimate.values):.0e}"
-    value = _points(estimate.value, margin.statement)
-    if estimate.noise == EXACT:
-        return value
-    if not math.isfinite(estimate.error):
-        return f"{value} [?]"
-    low, high = (show(end, 1, signed=True) for end in (estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _points(value: float, statement: Statement) -> str:
-    kinds = {type(reference) for reference in statement.references.values()}
-    if kinds <= {NetworkSize, LayerSize, CalibrationCost}:
-        return f"{show(value, 4, signed=True)} GFLOPs"
-    return show(value, 1, signed=True)
 
 
 def told_from(margins: Iterable[float]) -> str:

@@ -1,6 +1,8 @@
 """The front page: counts against planted results, everything inside, and a browser that finds nothing missing."""
 
+import html
 import re
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -8,12 +10,18 @@ import pytest
 
 from tada.report.figures import build_figure
 from tada.report.judge import Verdict
+from tada.report.judge.cells import fill
 from tada.report.judge.sentences import Judged
 from tada.report.measure import values
-from tada.report.pages.overview import build_overview, count_claims
+from tada.report.measure.results import Results
+from tada.report.pages.overview import build_overview, count_claims, failing_claims
 from tada.report.pages.sentences import build_claims
+from tada.report.pages.tables import intervals_of
+from tada.report.paper.figures import figure_names
+from tada.report.paper.quantities import Metric
 from tada.report.paper.sentences import load_claims
 from tada.report.paper.tables import table_names
+from tada.report.plan import Wanted
 from tada.runs.settings import Scale
 
 
@@ -33,18 +41,33 @@ def built(plant, monkeypatch):
     return page
 
 
+def cells_of(text, table):
+    """Verdict of each number of a table in the grid, by the name that a screen reader says."""
+    block = text.partition(f'aria-label="{table}: numbers by verdict"')[2].partition("</table>")[0]
+    return {html.unescape(name): verdict for verdict, name in re.findall(CELL, block)}
+
+
+CELL = r'data-verdict="([^"]*)" aria-label="[^"]*" data-name="([^"]*)"'
+
+
+def about(text, name):
+    """What the grid says of a number when it is pointed at, by label."""
+    lines = re.search(rf'data-name="{re.escape(html.escape(name))}" data-about="([^"]*)"', text)[1]
+    return dict(line.split("\t", 1) for line in html.unescape(lines).split("\n"))
+
+
 def test_what_it_says(built, plant):
     text = built.read_text(encoding="utf-8")
-    row = re.search(r"<td class=\"left\">Table 3b</td>(.*?)</tr>", text)[1]
     # Ten accuracies and nine differences, of which TSN's and TAda2D's are there and max pooling's failed
-    heads = re.findall(r"<th[^>]*>([^<]*)</th>", text.partition("<tbody>")[0])
-    counts = dict(zip(heads[1:], re.findall(r"<td[^>]*>(\d*)</td>", row), strict=True))
-    assert {head: int(count) for head, count in counts.items() if count} == {
-        "numbers": 19,
-        "mini": 3,
-        "failed": 2,
-        "pending": 14,
-    }
+    assert Counter(cells_of(text, "Table 3b").values()) == {"mini": 3, "failed": 2, "pending": 14}
+    said = about(text, "Table 3b, tada2d, Top-1")
+    assert (said["reported"], said["reproduced"], said["seeds"]) == ("63.8", "50.0", "1 of 1: 0")
+    assert said["verdict"].startswith("mini: an accuracy of a mini run")
+    assert (said["from"], said["hardware"]) == ("runs of ssv2/tada2d", "Z80, 1 cores")
+    assert "difference" not in said  # to the paper's level, which says nothing here
+    assert about(text, "Table 3b, tada2d-max, Top-1")["reason"].endswith(
+        f"failed: RuntimeError: out of <memory> (log: {plant.results}/mini/ssv2/tada2d-max/seed0/log.txt)"
+    )
     build_claims(Scale.MINI, 1, plant.results, plant.out)
     frame = pd.read_csv(plant.out / "claims.csv")
     for scale, words in (("mini", "on trained networks"), ("any", "that follow from how .*, whatever is trained")):
@@ -52,9 +75,48 @@ def test_what_it_says(built, plant):
         counted = re.search(rf"Of (\d+) (?:claims )?{words}, (.*?)\.", text)
         assert int(counted[1]) == verdicts.sum()
         assert {word: int(count) for count, word in re.findall(r"(\d+) “([^”]*)”", counted[2])} == verdicts.to_dict()
-    assert "23 “differs”" in text and "overall improvement of 31.7%" in text
+    assert "<h3>What differs: 23</h3>" in text and "overall improvement of 31.7%" in text
     assert "2 min in 2 runs" in text and "out of &lt;memory&gt;" in text
     assert "mini: rendered videos and small networks" in text
+
+
+def test_numbers_and_intervals_are_those_of_the_snapshots_table(built, plant):
+    """The same values as the page of the table and numbers.csv have, of every number that is there."""
+    text = built.read_text(encoding="utf-8")
+    here = Results(plant.results, Scale.MINI, 1)
+    wanted = Wanted.of_the_paper()
+    intervals = intervals_of(wanted.metrics, wanted.tables, here)
+    known = 0
+    for table in wanted.tables:
+        for (row, column), filled in fill(table, here).items():
+            metric = filled.cell.quantity
+            if not isinstance(metric, Metric) or not filled.value or filled.value.status != "done":
+                continue
+            over = next(one for one in table.columns if one.name == column)
+            said = about(text, f"{table.title}, {row}, {f'{over.over} {over.header}'.strip()}")
+            assert (said["reported"], said["reproduced"]) == (filled.reported, filled.here)
+            low, high = intervals[metric]
+            assert said["95% interval"].startswith(f"{low:.{filled.printed.decimals}f} to ".replace("-", "−"))
+            assert f" to {high:.{filled.printed.decimals}f}:" in said["95% interval"]
+            known += 1
+    assert known == 6  # TSN in Tables 3a and 3b, TAda2D in 3b, 4 and, with its top-5, in 5
+
+
+def test_each_number_is_counted_once(built):
+    text = built.read_text(encoding="utf-8")
+    names = re.findall(CELL, text.partition('id="claims-here"')[0])
+    assert len({name for _, name in names}) == len(names)
+    counted = re.search(r'id="tally-numbers"><span class="big">(\d+)', text)
+    assert int(counted[1]) == len(names)
+    assert not any(name.startswith("Parameters and FLOPs, table1/") for _, name in names)
+
+
+def test_links_lead_somewhere_and_what_is_not_there_is_pending(built):
+    text = built.read_text(encoding="utf-8")
+    ids = set(re.findall(r' id="([^"]+)"', text))
+    assert {target for target in re.findall(r'href="#([^"]+)"', text) if target not in ids} == set()
+    assert text.count("is not drawn yet") == 4  # of five figures
+    assert not re.search(r">0</b>|<b>0<", text)
 
 
 def test_released_checkpoints_of_which_none_is_tested_yet(plant, monkeypatch):
@@ -69,12 +131,15 @@ def test_released_checkpoints_of_which_none_is_tested_yet(plant, monkeypatch):
 def test_claims_that_fail_are_named():
     claims = {claim.id: claim for claim in load_claims().claims}
     verdicts = {"start-tada2d": Verdict.HOLDS, "overall": Verdict.FAILS, "linear": Verdict.HOLDS}
-    said = count_claims([Judged(claims[name], verdict) for name, verdict in verdicts.items()])
-    assert said.counted == (
+    judged = [Judged(claims[name], verdict) for name, verdict in verdicts.items()]
+    assert count_claims(judged) == (
         "Of 2 claims on trained networks, 1 “fails”, 1 “holds”. "
         "Of 1 that follow from how networks are built and counted, whatever is trained, 1 “holds”."
     )
-    assert (said.title, said.lines) == ("Not so here", (claims["overall"].says,))
+    failing = failing_claims(judged)
+    assert failing.title == "Not so here: 1"
+    assert [line[0].text for line in failing.grid.lines] == [claims["overall"].says]
+    assert failing_claims(judged[:1]) is None
 
 
 def test_undecided_claims_say_what_could_have_been_told():
@@ -84,21 +149,149 @@ def test_undecided_claims_say_what_could_have_been_told():
     judged = [
         Judged(claim, Verdict.UNDECIDED, detectable=margin) for claim, margin in zip(trained, margins, strict=True)
     ]
-    assert "told with a margin of 4.0 points (median)." in count_claims(judged).counted
-    assert "told" not in count_claims(judged[3:]).counted
+    assert "told with a margin of 4.0 points (median)." in count_claims(judged)
+    assert "told" not in count_claims(judged[3:])
 
 
 def test_it_holds_everything_and_needs_nothing(built):
     text = built.read_text(encoding="utf-8")
     assert re.findall(r'<details id="(\w+)"', text) == [*table_names(), "claims", "audit", "settings"]
-    assert re.findall(r'<figure id="(\w+)"', text) == ["figureA2"]
-    assert set(re.findall(r'(?:src|href)="([^"#]{0,5})', text)) == {"data:", ""}
+    assert re.findall(r'<figure id="(\w+)"', text) == figure_names()
+    markup = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+    assert set(re.findall(r'(?:src|href)="([^"#]{0,5})', markup)) == {"data:", ""}
+    assert not re.search(r"https?://|fetch\(|import\(|url\(", text)
     assert len(re.findall(r' id="[^"]+"', text)) == len(set(re.findall(r' id="[^"]+"', text)))
+
+
+FINE = "missing 0 of 1, fetched 0, too wide: false, faults: none"
+USE = """<script>
+addEventListener("load", () => {
+    const faults = [], $ = selector => document.querySelector(selector);
+    const $$ = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+    const check = (what, found) => { if (!found) faults.push(what); };
+    const light = getComputedStyle(document.body).backgroundColor;
+    const theme = $("[data-theme-switch]");
+    theme.value = "dark";
+    theme.dispatchEvent(new Event("change"));
+    check("dark is another colour", getComputedStyle(document.body).backgroundColor !== light);
+    theme.value = "light";
+    theme.dispatchEvent(new Event("change"));
+    check("light is the system's here", getComputedStyle(document.body).backgroundColor === light);
+
+    const table = $("#table3b table[data-sort]");
+    const rows = () => $$("tbody tr", table).map(row => row.cells[4].textContent);
+    const before = rows(), numbers = before.map(Number);
+    const head = $$("thead tr:last-child th button", table)[4];
+    head.click();
+    check("ascending", rows().join() === numbers.toSorted((a, b) => a - b).map(n => n.toFixed(1)).join());
+    check("says so", head.parentElement.ariaSort === "ascending");
+    head.click();
+    check("descending", rows().join() === numbers.toSorted((a, b) => b - a).map(n => n.toFixed(1)).join());
+    head.click();
+    check("the paper's order", rows().join() === before.join() && !head.parentElement.ariaSort);
+    const stacked = $("#table2 table[data-sort]");
+    $$("thead tr:last-child th button", stacked).find(one => one.textContent === "K400").click();
+    const starts = $$("tbody", stacked).map(body => body.rows[0].cells[3].textContent);
+    check("lines of a row stay together", starts.every(text => text === "paper"));
+    const search = $("#table3b [data-search]");
+    search.value = "mix";
+    search.dispatchEvent(new Event("input"));
+    check("filtered", $$("tbody tr", table).filter(row => !row.hidden).length === 1);
+    check("counted", $("#table3b [role=status]").textContent === "1 of 10 rows");
+
+    const box = $("#forest-here").previousElementSibling.querySelector("input[value=pending]");
+    box.click();
+    const shown = $$("#forest-here .claim").filter(one => !one.hidden);
+    check("claims filtered", shown.length && shown.every(one => one.dataset.verdict !== "pending"));
+
+    const grid = $$("[data-grid]").find(one => one.ariaLabel.startsWith("Table 3b"));
+    const stops = $$("button", grid).filter(one => one.tabIndex === 0);
+    check("one stop a grid", stops.length === 1);
+    stops[0].focus();
+    check("focus shows details", !$("#detail").hidden && $("#detail").textContent.includes("reported32.0"));
+    const press = key => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+    press("ArrowDown");
+    press("ArrowRight");
+    check("arrows move", document.activeElement.dataset.name === "Table 3b, tsn+tada, Δ of Top-1");
+    check("described", document.activeElement.getAttribute("aria-describedby") === "detail");
+    press("Escape");
+    check("Escape hides", $("#detail").hidden);
+    document.activeElement.blur();
+
+    const labelled = one => one.ariaLabel || one.textContent.trim() || one.labels?.length || one.alt;
+    for (const one of $$("button, a, select, input, summary, img, [role=region], [role=grid], [role=img]"))
+        check(`label of ${one.outerHTML.slice(0, 80)}`, labelled(one));
+    for (const name of ["main", "nav", "h1"]) check(`one ${name}`, $$(name).length === 1);
+    document.title = `${checked()}; wrong: ${faults.join("; ") || "none"}`;
+});
+</script>"""
+CONTRAST = """<script>
+// The least contrast of any text with what lies behind it, by the definition of WCAG 2.
+const rgb = (() => {
+    const context = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    return colour => {
+        context.clearRect(0, 0, 1, 1);
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data];
+    };
+})();
+const luminance = colour => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => {
+    const part = rgb(colour)[i] / 255;
+    return sum + share * (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+}, 0);
+const behind = one => {
+    for (; one; one = one.parentElement) {
+        const colour = getComputedStyle(one).backgroundColor;
+        if (rgb(colour)[3] === 255) return colour;
+    }
+    return "white";
+};
+addEventListener("load", () => {
+    const seen = new Map();
+    for (const theme of ["light", "dark"]) {
+        document.documentElement.dataset.theme = theme;
+        const walker = document.createTreeWalker(document.querySelector("body"), NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+            const one = walker.currentNode.parentElement;
+            const hidden = one.closest("script, svg, #detail") || !one.getClientRects().length;
+            if (hidden || !walker.currentNode.data.trim()) continue;
+            const pair = [getComputedStyle(one).color, behind(one)];
+            if (!seen.has(pair.join())) {
+                const [dark, bright] = pair.map(luminance).sort((a, b) => a - b);
+                const where = `${theme} ${one.outerHTML.slice(0, 60)}`;
+                seen.set(pair.join(), {ratio: (bright + 0.05) / (dark + 0.05), where});
+            }
+        }
+    }
+    const worst = [...seen.values()].sort((a, b) => a.ratio - b.ratio)[0];
+    document.title = `${seen.size} pairs, least ${worst.ratio.toFixed(2)} ${worst.where}`;
+});
+</script>"""
 
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_browser_finds_nothing_missing(built, browse, width):
-    assert browse(built, width) == "missing 0 of 1, fetched 0, too wide: false, faults: none"
+    assert browse(built, width) == FINE
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_it_can_be_used(built, browse, width):
+    """Colours, sorting, filters, keyboard, and a name for everything that one can reach."""
+    assert browse(built, width, USE) == f"{FINE}; wrong: none"
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_every_text_has_contrast(built, browse, width):
+    found = re.match(r"(\d+) pairs, least ([\d.]+) (.*)", browse(built, width, CONTRAST))
+    assert int(found[1]) > 15 and float(found[2]) >= 4.5, found[3]
+
+
+def test_a_browser_would_find_grey_on_grey(built, browse):
+    """The check of contrast can fail."""
+    text = built.read_text(encoding="utf-8").replace("<main>", '<main><p style="color: #999">grey</p>')
+    built.write_text(text, encoding="utf-8")
+    assert float(re.search(r"least ([\d.]+)", browse(built, 1400, CONTRAST))[1]) < 3
 
 
 def test_a_browser_would_find_faults(tmp_path, browse):
