@@ -1,6 +1,7 @@
 """Pages as HTML: the same cells as elsewhere, escaped, with links from notes, and readable as XML."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 from tada.report.pages import ColumnHead, Grid, Page, Piece
 from tada.report.pages.markup import to_html, to_markdown
@@ -8,8 +9,8 @@ from tada.runs.settings import Scale
 
 
 def parsed(text):
-    """The page as a tree; its head has elements without an end, which HTML allows."""
-    return ET.fromstring("<body>" + text.partition("<body>")[2].partition("</body>")[0] + "</body>")
+    """The page as a tree, without its head, which has elements without an end, and its script."""
+    return ET.fromstring("<body>" + text.partition("<body>")[2].partition("<script>")[0] + "</body>")
 
 
 def example(**changes):
@@ -63,6 +64,14 @@ def test_a_page_needs_no_other_file():
     text = to_html(example(title="A & B"))
     assert "<title>A &amp; B, mini scale</title>" in text
     assert "http" not in text and "src=" not in text
+
+
+def test_a_row_says_its_columns_on_a_narrow_screen_and_keeps_its_lines_together():
+    cells = list(parsed(to_html(example())).iter("td"))
+    assert [cell.get("data-label") for cell in cells[:3]] == ["Name", "SSV2 Top-1 paper", "SSV2 Top-1 verdict"]
+    grid = example().grid
+    assert len(list(parsed(to_html(example())).iter("tbody"))) == 1
+    assert len(list(parsed(to_html(example(grid=replace(grid, stacked=True)))).iter("tbody"))) == 2
 
 
 def test_texts_do_nothing_in_markdown(tmp_path):

@@ -32,8 +32,8 @@ for (const scroll of all(".scroll")) {
 
 // A number with its unit, or the text; nothing stands last.
 const key = text => {
-    const number = parseFloat(text.replaceAll(",", "").replaceAll("−", "-"));
-    return Number.isNaN(number) ? text.trim().toLowerCase() : number;
+    const number = /^[<+]?(-?\d+(?:\.\d+)?)/.exec(text.replaceAll(",", "").replaceAll("−", "-"));
+    return number ? Number(number[1]) : text.trim().toLowerCase();
 };
 const compare = (one, other) => {
     if (one === "" || other === "") return (one === "") - (other === "");
