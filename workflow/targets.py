@@ -1,6 +1,7 @@
 """From table and figure specs to the files that the DAG needs: plain functions, called by the rules."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -238,6 +239,24 @@ def model_definition(wildcards: SimpleNamespace) -> str:
     """What is counted of a model, as one string that changes when any of it does; how its weights start is not."""
     options = _checked(lambda: model_options(wildcards.model))
     return json.dumps({key: value for key, value in options.items() if key != "initial"}, sort_keys=True)
+
+
+class _Interruption(logging.Filter):
+    """After Ctrl-C says what becomes of the work, and not that each job which ended as it was asked to is an error."""
+
+    asked = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether snakemake's message is shown."""
+        if "on user request" in record.getMessage():
+            self.asked = True
+            record.msg = "Stopping as asked; the same command goes on where this one ends."
+        return not (self.asked and record.levelno >= logging.ERROR)
+
+
+def explain_interruption(logger: logging.Logger) -> None:
+    """Have snakemake's `logger` say in one line what Ctrl-C does."""
+    logger.addFilter(_Interruption())
 
 
 def report_problems() -> None:

@@ -205,7 +205,10 @@ def test_runs_of_several_seeds_are_trained_in_parts(project):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Stopping as asked; the same command goes on where this one ends." in output
+    assert "RuleException" not in output and "WorkflowError" not in output, output
     part = finished()
     assert len(first) < len(part) < 4 and part.items() >= first.items()
     code, output = snakemake(project, *arguments, paper="one-table")

@@ -1,6 +1,7 @@
 """The functions that the rules call, on a project of their own."""
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -383,3 +384,17 @@ def test_both_snakefiles_plan_the_same(file, tmp_path):
     command = [sys.executable, "-m", "snakemake", "-s", str(PROJECT / file), "-n", "--quiet", "host", "--cores", "1"]
     planned = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert re.search(r"^all +1$", planned, re.MULTILINE) and re.search(r"^table +[0-9]{2}$", planned, re.MULTILINE)
+
+
+def test_after_ctrl_c_jobs_that_ended_are_no_errors(caplog):
+    logger = logging.getLogger("like snakemake's")
+    targets.explain_interruption(logger)
+    logger.error("Error in rule run")
+    logger.warning("Terminating processes on user request, this might take some time.")
+    logger.error("RuleException")
+    logger.warning("Elapsed time")
+    assert caplog.messages == [
+        "Error in rule run",
+        "Stopping as asked; the same command goes on where this one ends.",
+        "Elapsed time",
+    ]
