@@ -54,8 +54,8 @@ BAR = 0.36
 """Height in inches of the colour bar with its labels."""
 
 
-SAID_OF_BAR = "p: probability. Colours: share of the row's maximum; at 0 the frame shows as it is"
-SAID_OF_OBJECT = "in brackets: share of the pixels that the object covers"
+SAID_OF_BAR = "colours: share of the row's maximum; at 0 the frame shows as it is"
+SAID_OF_OBJECT = "on the object: share of the maps; in brackets, of the pixels"
 
 
 GAP = 0.04
@@ -218,7 +218,7 @@ def _canvas(
     block = rows * (height + 0.03) + 0.2
     canvas = Canvas(figsize=(PAGE_WIDTH, 0.3 + block * len(shown) + BAR))
     total = canvas.get_figheight()
-    about = f"Grad-CAM of {figure.layers[scale]} for the right category; p: of what is predicted over all views"
+    about = f"Grad-CAM of {figure.layers[scale]} for the right category; p: probability of what is predicted"
     canvas.text(0.005, 1 - 0.12 / total, f"here: {scale.shown}. {about}", va="center")
     top = total - 0.25
     for one in shown:
@@ -262,9 +262,8 @@ def _said_of_object(one: ShownVideo, activation: Activation) -> str:
     """How much of a map is on the object, and whether it misses it: has no more on it than any map would."""
     share = one.on_object(activation)
     if share is None:
-        return ""
-    text = f"{share:.0%} on the object ({one.covered:.0%})"
-    return text if share > one.covered else f"misses it: {text}"
+        return "" if activation.maps.any() else "the map is zero"
+    return f"{'on' if share > one.covered else 'misses'} the object: {share:.0%} ({one.covered:.0%})"
 
 
 def _overlaid(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
