@@ -53,7 +53,7 @@ class Compiler:
         Args:
             wanted: what the user says; None: compile on a GPU where it pays.
             device: that computes.
-            folder: for compiled code, unless the variable TORCHINDUCTOR_CACHE_DIR names another.
+            folder: for compiled code; the variable TORCHINDUCTOR_CACHE_DIR, which may name another, is set to it.
             say: receives a line where compilation is not possible.
             pays: whether the networks are large enough for it to be worth a minute.
         """
@@ -111,7 +111,8 @@ class Compiler:
         """From now on all functions of this process are computed as they are; says why, once."""
         if self.active:
             folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
-            self._say(f"networks are not compiled, and slower: {reason}; compiled code is kept in {folder}")
+            advice = f"if it comes again, remove the compiled code, {folder}, or switch it off by --no-compile"
+            self._say(f"networks are not compiled, and slower: {reason}; {advice}")
             self.obstacle = reason
             torch.compiler.set_stance("force_eager")
 
@@ -125,7 +126,7 @@ def repeated_to(length: int, batch: torch.Tensor) -> torch.Tensor:
 def reason_of(error: Exception) -> str:
     """Kind and first line of the error that an error of torch's compiler comes from."""
     inner = getattr(error, "inner_exception", None) or error
-    return f"{type(inner).__name__}: {first_line(str(inner)) or 'no message'}"
+    return f"{type(inner).__name__}: {first_line(str(inner))}"
 
 
 def _obstacle(device: torch.device, folder: Path) -> str:

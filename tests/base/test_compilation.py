@@ -31,7 +31,8 @@ def small() -> nn.Module:
 def test_it_compiles_where_it_pays_or_is_wanted(tmp_path, monkeypatch, wanted, device, pays, active):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # what is set below is put back
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     said: list[str] = []
     compiler = Compiler.of(wanted, torch.device(device), tmp_path, said.append, pays)
     assert (compiler.active, bool(compiler.obstacle), said) == (active, not active, [])
@@ -47,6 +48,7 @@ def test_it_compiles_where_it_pays_or_is_wanted(tmp_path, monkeypatch, wanted, d
     ],
 )
 def test_what_hinders_it_on_a_gpu_is_one_line(tmp_path, monkeypatch, capability, triton, line):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla P40")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: triton)
