@@ -299,3 +299,31 @@ def test_a_typo_in_a_recipe_names_file_and_key(project):
     assert code != 0 and "Traceback" not in output
     fault = r"config/recipes/mini\.yaml: ssv2\.train: unknown key 'epoch'; did you mean '.*epochs'"
     assert re.search(fault, output), output
+
+
+def tada(project: Path, *arguments: str) -> str:
+    environment = {key: value for key, value in os.environ.items() if key != "TADA_CONFIG"}
+    command = [sys.executable, "-m", "tada", *arguments]
+    environment |= {"PYTHONPATH": str(project), "TADA_PAPER": str(project / "paper")}
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("marks", [True, False], ids=["with Snakemake's marks", "in a fresh folder"])
+def test_imported_runs_are_not_trained_again(project, marks):
+    """Neither where Snakemake remembers them, nor where it does not, nor where videos are rendered after the import."""
+    assert snakemake(project, "tables/small.md")[0] == 0
+    before = (project / "tables/small.md").read_text()
+    assert "2 runs and 0 counted networks" in tada(project, "publish", "small", "--out", "runs.zip")
+    shutil.rmtree(project / "results")
+    if not marks:
+        shutil.rmtree(project / ".snakemake")
+    assert tada(project, "import", "runs.zip").startswith("2 runs taken in;")
+    status, output = snakemake(project, "tables/small.md")
+    assert status == 0 and "training" not in output and "finished before" not in output, output
+    after = (project / "tables/small.md").read_text().splitlines()
+    assert [line for line in after if not line.startswith("- **Imported**: from runs.zip")] == before.splitlines()
+    os.utime(project / "data/mini/ssv2/manifest.json")
+    status, output = snakemake(project, "tables/small.md")
+    assert status == 0 and "training" not in output, output
+    assert output.count("finished before") == (0 if marks else 2)  # with marks it knows the file's content
+    shutil.rmtree(project / "results")
