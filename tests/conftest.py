@@ -12,9 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 
 from tada.base import files
 from tada.data.mini.rendering import write_video
+
+# Tests that draw examples: a few, the same each time; `pytest --hypothesis-profile=long` draws many, others each time.
+settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("long", max_examples=300, deadline=None, print_blob=True)
+settings.load_profile("quick")
 
 TEMPLATES = ["Pushing [something] left", "Pushing [something] right", "Holding [something]"]
 

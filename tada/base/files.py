@@ -154,8 +154,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def make_way(path: Path) -> None:
-    """Move a folder aside that stands where a file is to be written; what is in it is nobody's here."""
-    if path.is_dir() and not path.is_symlink():
+    """Move a folder or a pipe aside that stands where a file is to be written; what is in it is nobody's here."""
+    if path.is_fifo() or (path.is_dir() and not path.is_symlink()):
         names = (path.with_name(f"{path.name}.folder{number}") for number in itertools.count(1))
         with suppress(FileNotFoundError):  # another process has just done so
             path.rename(next(name for name in names if not name.exists()))
@@ -239,13 +239,13 @@ def check_archive(path: Path, kind: str = "a whole archive") -> None:
         OSError: it cannot be read from its disk.
         DamagedFile: it is no archive, is cut short, or a member is not what was written.
     """
+    if path.exists() and not path.is_file():
+        raise DamagedFile(f"{path}: not {kind}, nor a file")
     try:
         with zipfile.ZipFile(path) as archive:
             # A member that one wrong bit makes a directory would be read as nothing.
             turned = next((one.filename for one in archive.infolist() if one.external_attr & _DIRECTORY), None)
             wrong = turned or archive.testzip()
-    except IsADirectoryError:
-        raise DamagedFile(f"{path}: not {kind}, but a folder") from None
     except OSError:
         raise
     except Exception as error:
@@ -255,12 +255,12 @@ def check_archive(path: Path, kind: str = "a whole archive") -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; what is no JSON is a ValueError: a folder, NaN and infinities, too."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except IsADirectoryError:
-        raise ValueError("it is a folder") from None
-    return json.loads(text, parse_constant=_refuse)
+    """The content of a JSON file; what is no JSON is a ValueError: a folder, a pipe, NaN and infinities, too."""
+    if not path.is_file():
+        if path.exists():
+            raise ValueError("it is no file")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))  # also of links in a circle
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
 
 
 def _refuse(constant: str) -> None:

@@ -1,5 +1,6 @@
 """How the runs are doing: queued, running (how far), done, failed. Imports no torch, so that it answers at once."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
         )
         for folder in folders
         for scale, dataset, model in [folder.parts[-4:-1]]
-        if folder.name.removeprefix("seed").isdigit()
+        if folder.is_dir() and re.fullmatch("seed(0|[1-9][0-9]*)", folder.name)
     }
     if not names:
         return list(runs.values())

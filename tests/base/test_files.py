@@ -144,7 +144,7 @@ def test_a_folder_in_the_place_of_a_file_is_moved_aside(tmp_path):
     file = tmp_path / "metrics.json"
     for number in (1, 2):
         (file / "inside").mkdir(parents=True)
-        with pytest.raises(ValueError, match="it is a folder"):
+        with pytest.raises(ValueError, match="it is no file"):
             read_json(file)
         write_json(file, [number])
         assert read_json(file) == [number]
@@ -163,3 +163,19 @@ def test_numpy_on_a_full_disk_names_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     assert "is full" in str(files.disk_error(short, tmp_path))
     assert files.disk_error(OSError(errno.EIO, "a disk"), tmp_path) is None
+
+
+def test_what_is_no_file_is_damage_or_missing_and_nobody_waits_for_it(tmp_path):
+    pipe, circle = tmp_path / "pipe", tmp_path / "circle"
+    os.mkfifo(pipe)
+    circle.symlink_to(circle)
+    with pytest.raises(ValueError, match="it is no file"):
+        read_json(pipe)
+    with pytest.raises(files.DamagedFile, match="nor a file"):
+        files.check_archive(pipe)
+    for missing in (circle, tmp_path / "nothing"):
+        with pytest.raises(FileNotFoundError):
+            read_json(missing)
+    for path in (pipe, circle):
+        write_json(path, [1])
+        assert read_json(path) == [1] and not path.is_symlink()

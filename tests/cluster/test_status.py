@@ -129,3 +129,11 @@ def test_cancel_wants_to_know_what(results):
     for arguments in ([], ["--all", "ssv2/tsn"]):
         shown = CliRunner().invoke(app, ["cancel", *arguments, "--results", str(results)])
         assert shown.exit_code == 1 and "or --all" in shown.output
+
+
+def test_only_a_folder_named_as_a_runs_is_a_run(tmp_path):
+    models = tmp_path / "mini/ssv2/tsn"
+    for name in ("seed3", "seed03", "seed\N{ARABIC-INDIC DIGIT THREE}", "seed-1", "seed1e3", "seeds"):
+        (models / name).mkdir(parents=True)
+    (models / "seed4").write_text("a file")
+    assert [str(run) for run in find_runs(tmp_path)] == ["ssv2/tsn seed 3"]

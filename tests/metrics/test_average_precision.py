@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tada.metrics.average_precision import (
@@ -127,7 +127,6 @@ def test_perfect_predictions_score_exactly_one(seed):
     assert (result.table == 1.0).all(axis=None)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_order_of_rows_never_matters(seed, shuffle):
     truth, predictions = random_tables(seed, truths=25, predictions=60)
@@ -139,7 +138,6 @@ def test_order_of_rows_never_matters(seed, shuffle):
     assert first.mean == again.mean
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 30), st.sampled_from(["v1", "v10", "v0", "v3"]))
 def test_a_false_positive_never_raises_precision(seed, level, video):
     truth, predictions = random_tables(seed, truths=25, predictions=60)

@@ -84,9 +84,7 @@ def with_junk(content: Any, place: Place, junk: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(
-    max_examples=25, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_wrong_value_is_accepted(name, data, tmp_path_factory):
     source, read = READERS[name]
