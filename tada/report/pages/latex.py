@@ -50,6 +50,7 @@ _RULES = r"""
 \providecommand{\toprule}{\hline}\providecommand{\midrule}{\hline}\providecommand{\bottomrule}{\hline}%
 \providecommand{\addlinespace}{\noalign{\vskip 3pt}}\ifdefined\cmidrule\else\def\cmidrule(#1)#2{\cline{#2}}\fi%
 """.strip()
+"""What booktabs defines, more plainly, for documents that do not load it."""
 
 
 _SIGNS = {
@@ -151,7 +152,8 @@ def _split(grid: Grid) -> list[Grid]:
     first = next((place for place, column in enumerate(columns) if not column.left), 0)
     named = list(range(first))
     parts: list[list[int]] = [[]]
-    for _, places in groupby(range(first, len(columns)), lambda place: grid.heads[place].over or grid.heads[place]):
+    shared = [head.over or head.header for head in grid.heads]
+    for _, places in groupby(range(first, len(columns)), lambda place: shared[place]):
         group = list(places)
         if parts[-1] and not _fits([columns[place] for place in [*named, *parts[-1], *group]], TURNED):
             parts.append([])

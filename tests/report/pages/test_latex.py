@@ -79,6 +79,14 @@ def test_what_no_page_holds_is_split_with_the_first_columns_in_each_part():
         assert sum(f"n{2 * number} & n{2 * number + 1}" in part for part in parts) == 1
 
 
+def test_what_was_reproduced_stays_beside_what_the_paper_has():
+    heads = (ColumnHead("name", left=True),)
+    heads += tuple(ColumnHead(f"metric{n}", sub=sub) for n in range(4) for sub in ("paper", "here", "verdict"))
+    text = to_latex(Page("t", "Table 0", "Small.", "here", Grid(heads, ((Piece("1" * 12),) * len(heads),))))
+    assert text.count(r"\begin{longtable}") > 1
+    assert text.count("paper & here & verdict") == 2 * 4  # in the first heading of a part, and in that of further pages
+
+
 def test_the_lines_of_a_row_stay_on_one_page():
     text = to_latex(page_of("x", lines=6, rules=frozenset([3]), stacked=True))
     assert re.findall(r"x (\\\\\*?|\\addlinespace)\n", text) == [r"\\*", r"\\*", r"\\"] * 2
