@@ -20,7 +20,7 @@ from tada.report.pages.tables import intervals_of
 from tada.report.paper.figures import figure_names
 from tada.report.paper.quantities import Metric
 from tada.report.paper.sentences import load_claims
-from tada.report.paper.tables import table_names
+from tada.report.paper.tables import TABLES, table_names
 from tada.report.plan import Wanted
 from tada.runs.settings import Scale
 
@@ -285,6 +285,44 @@ def test_it_can_be_used(built, browse, width):
 def test_every_text_has_contrast(built, browse, width):
     found = re.match(r"(\d+) pairs, least ([\d.]+) (.*)", browse(built, width, CONTRAST))
     assert int(found[1]) > 15 and float(found[2]) >= 4.5, found[3]
+
+
+LOOK = """<script>
+addEventListener("load", () => {
+    const table = document.querySelector("table[data-sort]");
+    const lowest = [...table.querySelectorAll("thead tr:last-child th")];
+    const heads = lowest.filter(head => head.textContent.startsWith("Avg."));
+    const right = Math.max(0, ...heads.map(head => head.getBoundingClientRect().right));
+    const sign = getComputedStyle(table.closest(".frame"), "::after").content;
+    const wide = [...document.querySelectorAll("td")].filter(cell => cell.getBoundingClientRect().right > innerWidth);
+    document.title = `${checked()}; main metric: ${right < innerWidth}; sign: ${sign}; cut off: ${wide.length}`;
+});
+</script>"""
+FOUND = "missing 0 of 0, fetched 0, too wide: false, faults: none; main metric: {}; sign: {}; cut off: {}"
+
+
+def test_wide_tables_show_their_main_metric_or_that_they_scroll(plant, browse):
+    """Table 8 with two seeds, whose cells are as wide as they get: on a desk, in a narrow window, and on a phone."""
+    for model in ("tsn", "tada2d"):
+        for dataset, names in (("hacs-localization", ("map",)), ("ek100-localization", ("verb", "noun", "action"))):
+            kinds = ["map" if name == "map" else f"map_{name}" for name in names]
+            metrics = [f"{kind}{at}" for kind in kinds for at in ("", *(f"@0.{tenth}" for tenth in range(1, 10)))]
+            for seed in (0, 1):
+                plant.done(model, seed, dataset=dataset, **dict.fromkeys(metrics, 17.39 + seed))
+    plant.build("table8", specs=TABLES, seeds=2)
+    page = plant.out / "table8.html"
+    assert " ± " in page.read_text(encoding="utf-8")
+    assert browse(page, 1400, LOOK).startswith(FOUND.partition("; sign")[0].format("true"))
+    found = browse(page, 800, LOOK)
+    assert 'main metric: false; sign: "more columns →"' in found and "cut off: 0" not in found
+    assert browse(page, 400, LOOK) == FOUND.format("true", "none", 0)
+
+
+@pytest.mark.parametrize("name", ["table3b", "audit"])
+def test_pages_are_read_on_a_phone(plant, browse, name):
+    plant.build("table3b", specs=TABLES)
+    build_audit(plant.out)
+    assert browse(plant.out / f"{name}.html", 400, LOOK) == FOUND.format("true", "none", 0)
 
 
 def test_a_browser_would_find_grey_on_grey(built, browse):
