@@ -227,7 +227,7 @@ MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2*
 """Environment in which glibc keeps a process's freed memory, up to 1 GiB, for its next tensors.
 
 By default it gives large blocks back to the system, which has to fill them with zeros when they come again: on a CPU
-a seventh of the time of a mini training. Other systems ignore this. It changes no number.
+a seventh of the time of a mini training step. Other systems ignore this. It changes no number.
 """
 
 
