@@ -156,9 +156,28 @@ def replacing(path: Path) -> Iterator[Path]:
 def make_way(path: Path) -> None:
     """Move a folder or a pipe aside that stands where a file is to be written; what is in it is nobody's here."""
     if path.is_fifo() or (path.is_dir() and not path.is_symlink()):
-        names = (path.with_name(f"{path.name}.folder{number}") for number in itertools.count(1))
-        with suppress(FileNotFoundError):  # another process has just done so
-            path.rename(next(name for name in names if not name.exists()))
+        _move_aside(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it; a file in its place is moved aside.
+
+    Raises:
+        TadaError: a file stands in the place of one above it.
+    """
+    if path.exists() and not path.is_dir():
+        _move_aside(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(parent for parent in path.parents if parent.exists())
+        raise TadaError(f"{file}: a file stands where results are to be kept in a folder; name another one") from None
+
+
+def _move_aside(path: Path) -> None:
+    names = (path.with_name(f"{path.name}.aside{number}") for number in itertools.count(1))
+    with suppress(FileNotFoundError):  # another process has just done so
+        path.rename(next(name for name in names if not name.exists()))
 
 
 def remove(path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from tada.base import TadaError
-from tada.base.files import Tail, remove, wanted_precision
+from tada.base.files import Tail, make_folder, on_disk, remove, wanted_precision
 from tada.base.processes import INTERRUPTED
 from tada.base.tensorboard import require_tensorboard
 from tada.cluster.jobs import (
@@ -83,6 +83,8 @@ def launch(
     if is_finished(run):
         print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
         return record_outcome(run, attempt)
+    with on_disk(run.folder):
+        make_folder(run.folder)
     remove(run.file(OUTCOME))
     place = {"scale": run.scale, "dataset": run.dataset, "model": run.model, "seed": run.seed}
     inputs = {"data_root": data_root, "weights": weights, "tensorboard": tensorboard, "compiles": compiles}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tada.base import files
+from tada.base import TadaError, files
 from tada.base.files import (
     Tail,
     append_line,
@@ -149,11 +149,9 @@ def test_a_folder_in_the_place_of_a_file_is_moved_aside(tmp_path):
         write_json(file, [number])
         assert read_json(file) == [number]
         remove(file)
-        assert sorted(path.name for path in tmp_path.iterdir()) == [
-            f"metrics.json.folder{n + 1}" for n in range(number)
-        ]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [f"metrics.json.aside{n + 1}" for n in range(number)]
     remove(file)
-    assert (tmp_path / "metrics.json.folder2/inside").is_dir()
+    assert (tmp_path / "metrics.json.aside2/inside").is_dir()
 
 
 def test_numpy_on_a_full_disk_names_the_disk(tmp_path, monkeypatch):
@@ -163,6 +161,17 @@ def test_numpy_on_a_full_disk_names_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     assert "is full" in str(files.disk_error(short, tmp_path))
     assert files.disk_error(OSError(errno.EIO, "a disk"), tmp_path) is None
+
+
+def test_a_file_in_the_place_of_a_folder_is_moved_aside_and_one_above_it_is_named(tmp_path):
+    folder = tmp_path / "results/seed0"
+    folder.parent.mkdir()
+    folder.write_text("a file")
+    for _ in range(2):
+        files.make_folder(folder)
+        assert folder.is_dir() and (tmp_path / "results/seed0.aside1").read_text() == "a file"
+    with pytest.raises(TadaError, match=r"seed0\.aside1: a file stands where"):
+        files.make_folder(tmp_path / "results/seed0.aside1/deeper")
 
 
 def test_what_is_no_file_is_damage_or_missing_and_nobody_waits_for_it(tmp_path):
