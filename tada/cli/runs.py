@@ -341,13 +341,21 @@ def plan(
         _show_settings(settings)
         return
 
-    from tada.report.plan import as_table, make_plan, needed_workers
+    from tada.report.cards import needed_workers
+    from tada.report.plan import as_table, make_plan
 
     made = make_plan(targets or ["all"], config or (), results, gpu)
     console = Console()
     console.print(f"Scale {made.scale}. Expected hours: {made.basis()}.", highlight=False)
     console.print(as_table(made))
-    if made.card:
+    if (largest := made.memory()) is not None:
+        name = f"{largest[1].dataset}/{largest[1].model}"
+        console.print(
+            f"Memory: {largest[0]:.1f} GB in a training step of {name}, which takes most; from the measured step's, in "
+            "proportion to clips, pixels and FLOPs.",
+            highlight=False,
+        )
+    if made.card and made.scale.gives_verdicts:  # what was measured of clips is of real ones
         for line in needed_workers(made.card, {run.recipe.videos for run in made.runs}):
             console.print(line, highlight=False)
 

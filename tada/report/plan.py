@@ -6,23 +6,23 @@ these have been counted, and with what the finished runs of the same dataset too
 
 Of a GPU whose training steps were measured (`benchmarks.training`), a run's hours follow from its clips: those that the
 recipe trains, validates and tests, and the network's FLOPs. What was measured of clips (`benchmarks.data`) says how
-many processes such a GPU needs that prepare them.
+many processes such a GPU needs that prepare them. At scale gpu the GPU of this machine counts, if it was measured.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from tada.base import TadaError, typed_json, unknown
-from tada.base.files import MEASURED, DamagedFile, config_file, read_json, use_precision
+from tada.base.files import DamagedFile, config_file, use_precision
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
 from tada.models.registry import model_options
+from tada.report.cards import MEASURED_FRAMES, MEASURED_SIDE, Card
 from tada.report.paper import pages
 from tada.report.paper.figures import Accuracies, Categories, Curves, Figure, figure_names, load_figure
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, category_of
@@ -46,89 +46,16 @@ TESTING = 0.01
 """A test's share of a run: 0.6 (Kinetics-400) and 0.15 million clips forward, of 24 and 11 million also backward."""
 
 
+STATE = 12
+"""Bytes of a parameter in training: its value, gradient and momentum."""
+
+
 FEATURE_BYTES = 2048 * 4
 """Of a clip's feature from a ResNet-50."""
 
 
 FORWARD = 1 / 3
 """A forward pass's share of a training step: the backward pass has twice its multiply-adds."""
-
-
-MEASURED_FRAMES, MEASURED_SIDE = 8, 224
-"""Of the clips whose steps are measured."""
-
-
-_FORMS = ("R2D", "TAda2D")
-
-
-@dataclass(frozen=True)
-class Card:
-    """A GPU whose training steps were measured.
-
-    Attributes:
-        name: as torch gives it.
-        conditions: how the steps were measured, in words.
-        rates: clips per second by precision and network, "R2D" and "TAda2D".
-    """
-
-    name: str
-    conditions: str
-    rates: Mapping[str, Mapping[str, float]]
-
-    @classmethod
-    def named(cls, name: str, folder: Path = MEASURED) -> "Card":
-        """The card whose file's name has `name` in it.
-
-        Raises:
-            TadaError: none or several were measured, which are named, or the file is damaged.
-        """
-        files = {file.stem: file for file in sorted(folder.glob("*.json")) if "gpu" in _measured(file)}
-        found = [stem for stem in files if name.lower() in stem]
-        if len(found) != 1:
-            raise TadaError(
-                f"--gpu {name}: {'several such were' if found else 'was not'} measured; measured: "
-                f"{', '.join(found or files) or 'none'}. `python -m benchmarks.training` measures the GPU of a machine"
-            )
-        file = files[found[0]]
-        content = _measured(file)
-        try:
-            rates = {
-                str(precision): {form: float(content[precision][form]["clips_per_second"]) for form in _FORMS}
-                for precision in ("float32", "bfloat16")
-                if precision in content
-            }
-            how = f"steps of {content['clips']} clips{'' if content['mode'] == 'eager' else ', compiled'}"
-            return cls(content["gpu"], how, rates)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedFile(
-                f"{file}: not what benchmarks.training writes ({error!r}); measure that GPU again"
-            ) from None
-
-
-def _measured(file: Path) -> dict[str, Any]:
-    try:
-        content = read_json(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DamagedFile(f"{file}: cannot be read as JSON ({error}); measure again") from None
-    return content if isinstance(content, dict) else {}
-
-
-def needed_workers(card: Card, datasets: Iterable[str], folder: Path = MEASURED) -> list[str]:
-    """For each processor whose clips were measured, how many processes keep the card fed with TAda2D's clips."""
-    lines = []
-    for file in sorted(folder.glob("*.json")):
-        content = _measured(file)
-        for kind in content.get("kinds", ()):
-            if kind["dataset"] not in datasets:
-                continue
-            rates = {form: kind[form]["clips_per_second"] for form in ("original", "prepared")}
-            fed = card.rates["float32"]["TAda2D"]
-            needs = [f"{ceil(fed / rate)} with {form} ones ({rate:g}/s each)" for form, rate in rates.items()]
-            lines.append(
-                f"{fed:g} clips/s of videos as {kind['videos']} need so many processes: {', '.join(needs)}; on cores "
-                f"of {content['cpu']}"
-            )
-    return lines
 
 
 @dataclass(frozen=True)
@@ -234,11 +161,16 @@ class Plan:
         ]
         others = sorted(set(self._ratios) - set(measured))
         if self.card:
-            rates = self.card.rates["float32"]
+            found = [
+                f"{rates['R2D']:g} clips/s of R2D and {rates['TAda2D']:g} of TAda2D in {precision}"
+                for precision, rates in self.card.rates.items()
+                if precision in self._precisions()
+            ]
             parts.append(
-                f"{self.card.name}: {rates['R2D']:g} clips/s of R2D and {rates['TAda2D']:g} of TAda2D in float32, "
-                f"measured ({self.card.conditions}); other networks by their FLOPs, or by their frames where these "
-                "are not counted; a forward pass is a third of a step; no waiting for data"
+                f"{self.card.name}: {', '.join(found)}, measured ({self.card.conditions}, {MEASURED_FRAMES} x "
+                f"{MEASURED_SIDE} x {MEASURED_SIDE}); other sizes by their pixels; other networks by their FLOPs, or "
+                "by their frames where these are not counted; a forward pass is a third of a step; no time to compile "
+                "or to wait for data"
             )
             others = sorted({run.dataset for run in self.runs if self._on_card(run) is None})
         if others:
@@ -246,6 +178,33 @@ class Plan:
         if counted:
             parts.append(f"scaled with the counted FLOPs of {counted} of {len(self.runs)} runs' networks")
         return "; ".join(parts) or "nothing is to be trained"
+
+    def memory(self) -> tuple[float, Run] | None:
+        """Gigabytes of the card that a training step takes of the runs' largest one, and which that is.
+
+        The measured step's memory without weights, gradients and momentum grows with a micro-batch's clips, pixels and
+        multiply-adds; None without a card whose memory was measured.
+        """
+        needs = [(one, run) for run in self.runs if (one := self._memory(run)) is not None]
+        return max(needs, key=lambda one: (one[0], str(one[1]))) if needs else None
+
+    def _memory(self, run: Run) -> float | None:
+        recipe = run.recipe
+        if self.card is None or recipe.task == "localization" or recipe.train.precision not in self.card.peaks:
+            return None
+        form, reference = self._likeness(run.model)
+        activations = self.card.peaks[recipe.train.precision][form] - STATE * self._size(reference)[1]
+        share = recipe.train.batch_per_device / self.card.clips * (recipe.train.crop / MEASURED_SIDE) ** 2
+        share *= self._multiply_adds(run.model) / self._multiply_adds(reference)
+        return (activations * share + STATE * self._size(run.model)[1]) / 1e9
+
+    def _likeness(self, model: str) -> tuple[str, str]:
+        """The measured network that a model is taken to be like, and that one's name among the models."""
+        return ("TAda2D", "tada2d") if model_options(model).get("tada") else ("R2D", "tsn")
+
+    def _precisions(self) -> set[str]:
+        """Those that the runs' networks train in."""
+        return {recipe.train.precision for run in self.runs if (recipe := run.recipe).task == "classification"}
 
     def _device_hours(self, run: Run) -> float:
         same = [record for other, record in self._comparable.items() if _same_but_seed(run, other)]
@@ -266,6 +225,8 @@ class Plan:
         if self.card is None or recipe.task == "localization":
             return None
         clips = catalog.find(recipe.videos).clips
+        if clips and recipe.data.render:
+            clips = {split: int(recipe.data.render[split]) for split in clips}
         rates = self.card.rates.get(recipe.train.precision)
         if not clips or rates is None:
             return None
@@ -274,8 +235,7 @@ class Plan:
         views = clips["validation"] * test.clips * test.crops
         views += clips["validation"] * (train.epochs // train.validate_every) if run.scale.trains else 0
         steps += FORWARD * views * (test.crop / MEASURED_SIDE) ** 2
-        options = model_options(run.model)
-        form, reference = ("TAda2D", "tada2d") if options.get("tada") else ("R2D", "tsn")
+        form, reference = self._likeness(run.model)
         return steps * self._multiply_adds(run.model) / self._multiply_adds(reference) / rates[form] / 3600
 
     def _multiply_adds(self, model: str) -> float:
@@ -326,7 +286,8 @@ def make_plan(
         targets: e.g. "tables/table2.md", "figure3" or "all".
         changes: of config/config.yaml, as given to snakemake, e.g. "scale=paper".
         results: folder of all results.
-        gpu: a measured GPU that the runs are to be planned for, e.g. "h200"; empty: whatever they run on.
+        gpu: a measured GPU that the runs are to be planned for, e.g. "h200"; empty: whatever they run on, at scale gpu
+            this machine's.
 
     Raises:
         TadaError: a table, figure or key that does not exist, or a GPU that was not measured.
@@ -351,9 +312,10 @@ def make_plan(
                 line.runs |= set(_with_those_before(run, config["data"]))
         lines.append(line)
     scale = Scale(config["scale"])
-    if gpu and scale.renders:
-        raise TadaError(f"--gpu {gpu}: the runs of scale {scale} take no GPU; --config scale=paper")
-    return Plan(scale, lines, results, Card.named(gpu) if gpu else None)
+    if gpu and scale.on_one_core:
+        raise TadaError(f"--gpu {gpu}: the runs of scale {scale} take no GPU; --config scale=gpu or scale=paper")
+    here = Card.here() if scale is Scale.GPU and not gpu else None
+    return Plan(scale, lines, results, Card.named(gpu) if gpu else here)
 
 
 def count_runs() -> dict[str, int]:
@@ -366,7 +328,7 @@ def count_runs() -> dict[str, int]:
 
 def as_table(plan: Plan) -> Table:
     """The plan as a table for the terminal: a line for each target, and what they need together."""
-    unit = "device-hours" if plan.scale is Scale.PAPER or plan.card else "core-hours"
+    unit = "core-hours" if plan.scale.on_one_core else "device-hours"
     table = Table(box=None, pad_edge=False)
     for name in ("", "runs", "shared", "there", "to do", unit, "disk", ""):
         table.add_column(name, justify="left" if name == "" else "right")

@@ -1,5 +1,6 @@
 """`tada plan` on planted results; the budget of the whole paper."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +13,10 @@ from tada.base import TadaError
 from tada.base.files import DamagedFile, write_json
 from tada.base.typed_json import to_json
 from tada.cli import app
+from tada.report import cards
+from tada.report.cards import Card, needed_workers
 from tada.report.paper.tables import load_table
-from tada.report.plan import REFERENCE_MACS, Card, make_plan, needed_workers
+from tada.report.plan import REFERENCE_MACS, make_plan
 from tada.runs.recipes import load_recipe
 from tada.runs.run import Run
 
@@ -131,7 +134,8 @@ def test_hours_of_a_card_follow_from_the_clips_of_the_recipe(tmp_path, monkeypat
     assert hours == {"tsn": pytest.approx(CLIPS / 400 / 3600), "tada2d": pytest.approx(CLIPS / 200 / 3600)}
     twice = plan.device_hours([Run("paper", "ssv2", "tada2d-16f", 0, tmp_path)])  # twice the frames
     assert twice == pytest.approx(2 * hours["tada2d"])
-    assert "ACME X1: 400 clips/s of R2D and 200 of TAda2D in float32, measured (steps of 16 clips)" in plan.basis()
+    said = "ACME X1: 400 clips/s of R2D and 200 of TAda2D in float32, measured (steps of 16 clips, eager, 8 x 224"
+    assert said in plan.basis() and plan.memory() is None  # which was not measured
 
 
 def test_counted_flops_and_runs_of_that_card_count_and_others_do_not(tmp_path, monkeypatch, measured):
@@ -169,7 +173,7 @@ def test_a_card_that_was_not_measured_is_answered_with_those_that_were(measured)
         (measured / "acme-x2.json").write_text(text)
         with pytest.raises(DamagedFile, match=message):
             Card.named("x2", measured)
-    with pytest.raises(TadaError, match="the runs of scale mini take no GPU; --config scale=paper"):
+    with pytest.raises(TadaError, match="the runs of scale mini take no GPU; --config scale=gpu or scale=paper"):
         make_plan(["table3b"], gpu="h200")
 
 
@@ -177,3 +181,34 @@ def test_the_committed_measurements_can_be_planned_with():
     shown = CliRunner().invoke(app, ["plan", "--gpu", "h200", "--config", "scale=paper", "all"], env={"COLUMNS": "300"})
     assert shown.exit_code == 0, shown.output
     assert "NVIDIA H200: " in shown.output and "with prepared ones" in shown.output
+
+
+def test_the_gpu_scale_is_planned_for_the_card_of_this_machine(tmp_path, monkeypatch, measured):
+    file = measured / "acme-x1.json"
+    speeds = {
+        "R2D": {"clips_per_second": 800.0, "peak_bytes": 8.4e9},
+        "TAda2D": {"clips_per_second": 600.0, "peak_bytes": 9.4e9},
+    }
+    write_json(file, {"gpu": "ACME X1", "clips": 16, "mode": "reduce-overhead", "bfloat16": speeds})
+    for names, found in ((["ACME X1", "ACME X2"], True), (["ACME X2"], False), ([], False)):
+        monkeypatch.setattr(cards, "_gpus_here", lambda names=names: names)
+        assert (Card.here(measured) is not None) == found
+    card = Card.named("acme", measured)
+    monkeypatch.setattr(Card, "here", lambda: card)
+    plan = make_plan(["table3b", "table5"], ["scale=gpu"], tmp_path)
+    # 12 epochs of 10,400 clips of 112 pixels; forward alone, 2 views of 128 pixels and 6 times one, of 2,080 videos.
+    clips = 12 * 10_400 / 4 + 8 * 2_080 * (128 / 224) ** 2 / 3
+    hours = {model: plan.device_hours([Run("gpu", "ssv2", model, 0, tmp_path)]) for model in ("tsn", "tada2d")}
+    assert hours == {"tsn": pytest.approx(clips / 800 / 3600), "tada2d": pytest.approx(clips / 600 / 3600)}
+    # The 16-frame TAda2D has half as many clips of twice the frames: a quarter of the pixels of what was measured.
+    gigabytes, run = plan.memory()
+    assert gigabytes == pytest.approx((9.4 - 12 * 0.024) / 4 + 12 * 0.024) and run.dataset == "ssv2"
+    assert "600 of TAda2D in bfloat16, measured (steps of 16 clips, compiled" in plan.basis()
+    assert make_plan(["table3b"], ["scale=paper"], tmp_path).card is None  # as it was
+
+
+def test_every_run_of_the_gpu_scale_fits_into_16_gigabytes():
+    shown = CliRunner().invoke(app, ["plan", "--gpu", "h200", "--config", "scale=gpu", "all"], env={"COLUMNS": "300"})
+    assert shown.exit_code == 0, shown.output
+    assert float(re.search(r"Memory: ([\d.]+) GB", shown.output)[1]) < 16
+    assert "prepared ones" not in shown.output  # what was measured of clips is of real ones
