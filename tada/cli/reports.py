@@ -240,7 +240,11 @@ def _chosen(what: Sequence[str], scale: Scale, results: Path) -> tuple[list[Run]
         else:
             named.append(one)
     chosen = find_runs(results, named) if named else []
-    of_pages = [run for run in there if not what or (run.scale == scale and (run.dataset, run.model) in pairs)]
+    of_pages = [
+        run
+        for run in there
+        if (run.scale == scale and (run.dataset, run.model) in pairs if what else run.scale.of_paper)
+    ]
     unfinished = [run for run in of_pages if not is_finished(run)]
     runs = dict.fromkeys([*chosen, *(run for run in of_pages if run not in unfinished)])
     if not runs:

@@ -311,7 +311,8 @@ def tada(project: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("marks", [True, False], ids=["with Snakemake's marks", "in a fresh folder"])
 def test_imported_runs_are_not_trained_again(project, marks):
     """Neither where Snakemake remembers them, nor where it does not, nor where videos are rendered after the import."""
-    shutil.rmtree(project / "tables", ignore_errors=True)
+    for folder in ("tables", "results"):
+        shutil.rmtree(project / folder, ignore_errors=True)
     assert snakemake(project, "tables/small.md")[0] == 0
     before = (project / "tables/small.md").read_text()
     assert "2 runs and 0 counted networks" in tada(project, "publish", "small", "--out", "runs.zip")
