@@ -105,3 +105,11 @@ def test_no_wrong_value_is_accepted(name, data, tmp_path_factory):
         pytest.fail(f"{name}: {'.'.join(map(str, place))}: {junk!r} was accepted in the place of {right!r}")
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("junk", ["hello", ["1.3", "hello"], "1.3 or so"])
+def test_a_printed_number_that_is_none_is_refused(junk, tmp_path):
+    content = yaml.safe_load((PAPER / "audit.yaml").read_text())
+    (tmp_path / "audit.yaml").write_text(yaml.safe_dump(with_junk(content, ("numbers", 8, "printed"), junk)))
+    with pytest.raises(TadaError, match=r"audit\.yaml: .*numbers\.8\.printed"):
+        load_audit(tmp_path / "audit.yaml", Paper())
