@@ -122,8 +122,13 @@ _TICKS = 8
 class Forest:
     """The claims at one scale, as forest plots."""
 
-    title: str
+    scale: Scale
     groups: tuple[ForestGroup, ...]
+
+    @property
+    def title(self) -> str:
+        """Where the results are from."""
+        return f"{self.scale} scale"
 
     @property
     def lines(self) -> Iterable[ForestLine]:

@@ -33,7 +33,7 @@ def forests(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> Iterator[
             if one.claim.runs or not number:
                 title = one.claim.place.split(", ")[-1] if one.claim.runs else BUILT
                 groups.setdefault(title, []).append(one)
-        yield Forest(f"{scale} scale", tuple(_group(title, members, paper) for title, members in groups.items()))
+        yield Forest(scale, tuple(_group(title, members, paper) for title, members in groups.items()))
 
 
 def _group(title: str, members: Sequence[Judged], paper: Paper) -> ForestGroup:

@@ -116,7 +116,7 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
         notices=tuple(filter(None, [of_earlier_recipes(run.record for run in runs if run.status == DONE)])),
         tallies=tuple(tally for tally in (_numbers(blocks), _claims(here_judged), _audit(findings)) if tally.counts),
         blocks=tuple(blocks),
-        forest=next((forest for forest in forests if forest.title.split()[0] == here.scale), None),
+        forest=next((forest for forest in forests if forest.scale == here.scale), None),
         failing=failing_claims(here_judged),
         differing=_differing(findings),
         cost=tuple(_cost(provenance(runs, here))),
