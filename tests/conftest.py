@@ -225,6 +225,7 @@ SLOW_FILES = {
     *(
         "benchmarks/test_folding.py",
         "classification/test_compiled_run.py",
+        "classification/test_full_size.py",
         "classification/test_half_precision.py",
         "classification/test_prediction.py",
     ),

@@ -161,9 +161,16 @@ def snapshot(
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = 1,
     results: SourcesOption = [Path("results")],  # noqa: B006
-    data: Annotated[Path, typer.Option(help="Folder of the rendered videos, whose size is noted.")] = Path("data/mini"),
-    folder: SnapshotOption = Path("snapshot"),
-    readme: ReadmeOption = Path("README.md"),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of rendered videos, whose size is noted; by default data/SCALE.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="By default snapshot, at other scales than mini snapshot/SCALE."),
+    ] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="Whose part between the markers is rewritten; by default, at mini, README.md.")
+    ] = None,
     first: Annotated[bool, typer.Option("--first", help="Where results differ, those named first count.")] = False,
 ) -> None:
     """Keep what was found, small enough to commit, and rewrite the README's numbers from it.
@@ -172,10 +179,14 @@ def snapshot(
     """
     from tada.report.pages.snapshot import collect
 
-    for line in collect(scale, seeds, results, folder, data=data, first=first):
+    mini = scale is Scale.MINI
+    folder = folder or (Path("snapshot") if mini else Path("snapshot", scale))
+    readme = readme or (Path("README.md") if mini else None)
+    for line in collect(scale, seeds, results, folder, data=data or Path(scale.rendered_in), first=first):
         print(line)
-    _write_readme(readme, folder)
-    print(f"wrote {folder} and the numbers of {readme}")
+    if readme:
+        _write_readme(readme, folder)
+    print(f"wrote {folder}" + (f" and the numbers of {readme}" if readme else ""))
 
 
 def publish(

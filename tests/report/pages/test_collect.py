@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -308,3 +309,13 @@ def test_the_command(twice, plant):
     done = CliRunner().invoke(app, [*command, *sources, "--first"])
     assert done.exit_code == 0, done.output
     assert "1 runs, 1 from Z80" in done.output and "1 of " in readme.read_text(encoding="utf-8")
+
+
+def test_a_snapshot_of_another_scale_has_a_folder_of_its_own(plant, monkeypatch):
+    """And leaves the README's numbers, which are those of mini."""
+    plant.done("tsn", scale="gpu", top1=40.0)
+    monkeypatch.chdir(plant.folder)
+    shown = CliRunner().invoke(app, ["snapshot", "--scale", "gpu", "--results", str(plant.results)])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(Path("snapshot/gpu/about.json").read_text())["scale"] == "gpu"
+    assert not Path("snapshot/about.json").exists() and not Path("README.md").exists()
