@@ -48,6 +48,7 @@ NOT_RUN = {
     r"tada evaluate-detections": "tests/localization/test_submission.py scores files of both datasets",
     r"tada (snapshot|compare)": "needs trained runs; tests/report/pages/test_collect.py and test_compare.py have them",
     r"python -m benchmarks": "measures for minutes; tests/benchmarks try each on little",
+    r"tests/campaign.py": "kills and damages runs for minutes; each kind of fault that it plants has a test of its own",
 }
 """Pattern of commands that are only read, and why; of `tada` names and options are checked all the same."""
 
