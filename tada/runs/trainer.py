@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.processes import Interrupted, prepared_batches
+from tada.base.processes import Interrupted, loader_fault, prepared_batches
 from tada.base.progress import Progress
 from tada.runs.checkpoints import TrainingState, resume, save_state
 from tada.runs.step import Figures, Supply, TrainingStep, check_weights
@@ -208,7 +208,10 @@ def train(
     model.train()
     while state.step < total:
         rate = learning_rate(state.step, steps_per_epoch, schedule)
-        take_step(state.step, rate)
+        try:
+            take_step(state.step, rate)
+        except RuntimeError as error:  # the death of a worker interrupts whatever is computed
+            raise loader_fault(error, workers, "data") or error from None
         state.step += 1
         epoch, within = divmod(state.step, steps_per_epoch)
         progress.step(

@@ -47,6 +47,8 @@ NOT_RUN = {
     r"(check-data|tada run) own|tada (predict|features|export)": "tests/runs/test_own_videos.py runs each in its order",
     r"tada evaluate-detections": "tests/localization/test_submission.py scores files of both datasets",
     r"tada (snapshot|compare)": "needs trained runs; tests/report/pages/test_collect.py and test_compare.py have them",
+    r"tada (publish|import)": "needs finished runs; tests/runs/test_exchange.py packs and takes them",
+    r"\btenth\b": "begins with `tada init`; tests/data/mini/test_crowds.py renders as few videos",
     r"python -m benchmarks": "measures for minutes; tests/benchmarks try each on little",
     r"tests/campaign.py": "kills and damages runs for minutes; each kind of fault that it plants has a test of its own",
 }
