@@ -13,6 +13,7 @@ What differs from network to network, its data, its loss and its curves, is an `
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -144,6 +145,15 @@ def epoch_batch(samples: int, batch: int, steps_per_epoch: int, seed: int, step:
     return epoch, order[place * batch : (place + 1) * batch]
 
 
+@contextmanager
+def _deaths_named(workers: int) -> Iterator[None]:
+    """A worker of the loader that dies interrupts whatever is computed: then says what it means."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise loader_fault(error, workers, "data") or error from None
+
+
 def train(
     model: nn.Module,
     objective: Objective,
@@ -208,10 +218,8 @@ def train(
     model.train()
     while state.step < total:
         rate = learning_rate(state.step, steps_per_epoch, schedule)
-        try:
+        with _deaths_named(workers):
             take_step(state.step, rate)
-        except RuntimeError as error:  # the death of a worker interrupts whatever is computed
-            raise loader_fault(error, workers, "data") or error from None
         state.step += 1
         epoch, within = divmod(state.step, steps_per_epoch)
         progress.step(
