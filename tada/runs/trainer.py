@@ -205,7 +205,9 @@ def train(
     total = (epochs := epochs or schedule.epochs) * steps_per_epoch
     batches = _batches(objective, range(state.step, total), group, workers, progress.say)
     supply = Supply(batches, state, objective.supply, group, progress.say)
-    take_step = TrainingStep(model, objective, optimizer, supply, figures, seed, group, progress.say)
+    take_step = _deaths_named(workers)(
+        TrainingStep(model, objective, optimizer, supply, figures, seed, group, progress.say).__call__
+    )
     mark = saved = time.monotonic()
 
     def account_time() -> None:
@@ -218,8 +220,7 @@ def train(
     model.train()
     while state.step < total:
         rate = learning_rate(state.step, steps_per_epoch, schedule)
-        with _deaths_named(workers):
-            take_step(state.step, rate)
+        take_step(state.step, rate)
         state.step += 1
         epoch, within = divmod(state.step, steps_per_epoch)
         progress.step(
