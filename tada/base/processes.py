@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import FrameType
 from typing import Any, TypeVar
 
 from tada.base import TadaError
@@ -141,7 +142,7 @@ def prepared_batches(
         if _refused:
             workers = 0
         try:
-            for batch in loader(done, workers):
+            for batch in _asked_for(loader(done, workers)):
                 done += 1
                 yield batch
             return
@@ -214,9 +215,46 @@ def loader_fault(error: Exception, workers: int, section: str) -> TadaError | No
 def watched(loader: Iterable[Item], workers: int, section: str) -> Iterator[Item]:
     """The batches of a DataLoader that can leave none out; raises the TadaError of `loader_fault` where it has one."""
     try:
-        yield from loader
+        yield from _asked_for(loader)
     except (RuntimeError, OSError) as error:
         raise loader_fault(error, workers, section) or error from None
+
+
+def _asked_for(loader: Iterable[Item]) -> Iterator[Item]:
+    """The batches of a DataLoader, where the death of a worker is an error of the batch that is asked for next.
+
+    torch raises it wherever this process happens to be, in the middle of a step that nobody could take again.
+    """
+    batches, fault, asked = iter(loader), list[RuntimeError](), True
+    handler = signal.getsignal(signal.SIGCHLD)
+    tell = getattr(handler, "tell", handler)  # torch's own, also beneath that of another loader in use
+    if not callable(tell) or threading.current_thread() is not threading.main_thread():
+        yield from batches
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        try:
+            tell(number, frame)
+        except RuntimeError as error:
+            if asked:
+                raise
+            fault.append(error)
+
+    hear.tell = tell  # type: ignore[attr-defined]
+    signal.signal(signal.SIGCHLD, hear)
+    try:
+        while True:
+            asked = True
+            if fault:
+                raise fault.pop()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            asked = False
+            yield batch
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 COLLECTED_OBJECTS = 20_000

@@ -13,7 +13,6 @@ What differs from network to network, its data, its loss and its curves, is an `
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.processes import Interrupted, loader_fault, prepared_batches
+from tada.base.processes import Interrupted, prepared_batches
 from tada.base.progress import Progress
 from tada.runs.checkpoints import TrainingState, resume, save_state
 from tada.runs.step import Figures, Supply, TrainingStep, check_weights
@@ -145,15 +144,6 @@ def epoch_batch(samples: int, batch: int, steps_per_epoch: int, seed: int, step:
     return epoch, order[place * batch : (place + 1) * batch]
 
 
-@contextmanager
-def _deaths_named(workers: int) -> Iterator[None]:
-    """A worker of the loader that dies interrupts whatever is computed: then says what it means."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise loader_fault(error, workers, "data") or error from None
-
-
 def train(
     model: nn.Module,
     objective: Objective,
@@ -205,9 +195,7 @@ def train(
     total = (epochs := epochs or schedule.epochs) * steps_per_epoch
     batches = _batches(objective, range(state.step, total), group, workers, progress.say)
     supply = Supply(batches, state, objective.supply, group, progress.say)
-    take_step = _deaths_named(workers)(
-        TrainingStep(model, objective, optimizer, supply, figures, seed, group, progress.say).__call__
-    )
+    take_step = TrainingStep(model, objective, optimizer, supply, figures, seed, group, progress.say)
     mark = saved = time.monotonic()
 
     def account_time() -> None:

@@ -3,12 +3,16 @@
 import errno
 import gc
 import json
+import multiprocessing
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tada.base import TadaError, processes
 from tada.base.processes import COLLECTED_OBJECTS, collect_rarely, loader_fault, prepared_batches, watched
@@ -71,6 +75,27 @@ def test_others_go_on_at_the_same_batch_where_one_has_died(shared):
     assert len(said) == 2 and "was ended" in said[0] and "lower data.workers" in said[0] and "2 new ones" in said[0]
     with pytest.raises(TadaError, match="one of 2 processes that prepare clips was ended"):
         list(prepared_batches(loader([KILLED] * 3), 2, "data", said.append))
+
+
+def test_a_death_in_the_middle_of_a_step_is_told_when_the_next_batch_is_asked_for(shared):
+    """torch would raise here, between two lines of a training step."""
+    shared(2**30)
+    said, found = [], []
+
+    def make(done, workers):
+        rest = torch.utils.data.Subset(range(8), range(done, 8))
+        return torch.utils.data.DataLoader(rest, batch_size=None, num_workers=workers)
+
+    for number in prepared_batches(make, 2, "data", said.append):
+        found.append(number)
+        if number == 2:
+            for child in multiprocessing.active_children():
+                child.kill()
+            time.sleep(0.5)  # a step, in which the signal arrives
+            assert not said
+    assert found == list(range(8))
+    assert said and all("2 new ones go on" in line for line in said)
+    assert not hasattr(signal.getsignal(signal.SIGCHLD), "tell"), "torch's handler is not back"
 
 
 @pytest.fixture
