@@ -39,6 +39,12 @@ def _tile(size, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 
 
 @triton.jit
+def _of_channels(x, number, columns, channels):
+    """Numbers of these channels, to go with all positions: those of line `number` of `x`, [.., channels]."""
+    return tl.load(x + number * channels + columns, mask=columns < channels, other=0.0)[None, :]
+
+
+@triton.jit
 def _store_sum(partial, number, of, values, columns, channels):
     """The sum of this program's values for each channel, as the given one `of` so many numbers."""
     place = (tl.program_id(0) * of + number) * channels + columns
@@ -49,9 +55,8 @@ def _store_sum(partial, number, of, values, columns, channels):
 def _statistics(y, shifts, partial, frames, size, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Sums of y and pool(y), less the `shifts` of each, and of their squares: four numbers for each channel."""
     clip, rows, columns, inside = _tile(size, channels, ROWS, COLUMNS)
-    known = columns < channels
-    off = tl.load(shifts + columns, mask=known, other=0.0)[None, :]
-    pooled_off = tl.load(shifts + channels + columns, mask=known, other=0.0)[None, :]
+    off = _of_channels(shifts, 0, columns, channels)
+    pooled_off = _of_channels(shifts, 1, columns, channels)
     first = tl.zeros((ROWS, COLUMNS), tl.float32)
     second, pooled_first, pooled_second, before = first, first, first, first
     here = _frame(y, clip, 0, rows, columns, frames, size, channels, inside)
@@ -74,10 +79,9 @@ def _statistics(y, shifts, partial, frames, size, channels, ROWS: tl.constexpr, 
 def _normalise(y, out, affine, frames, size, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """ReLU of `a y + b pool(y) + c`; `affine` holds a, b and c of each channel."""
     clip, rows, columns, inside = _tile(size, channels, ROWS, COLUMNS)
-    known = columns < channels
-    a = tl.load(affine + columns, mask=known, other=0.0)[None, :]
-    b = tl.load(affine + channels + columns, mask=known, other=0.0)[None, :]
-    c = tl.load(affine + 2 * channels + columns, mask=known, other=0.0)[None, :]
+    a = _of_channels(affine, 0, columns, channels)
+    b = _of_channels(affine, 1, columns, channels)
+    c = _of_channels(affine, 2, columns, channels)
     before = tl.zeros((ROWS, COLUMNS), tl.float32)
     here = _frame(y, clip, 0, rows, columns, frames, size, channels, inside)
     for t in range(frames):
@@ -95,12 +99,11 @@ def _gradient_sums(
 ):
     """Sums of the gradient before ReLU, and of its products with centred y and pool(y): three numbers for each."""
     clip, rows, columns, inside = _tile(size, channels, ROWS, COLUMNS)
-    known = columns < channels
-    a = tl.load(affine + columns, mask=known, other=0.0)[None, :]
-    b = tl.load(affine + channels + columns, mask=known, other=0.0)[None, :]
-    c = tl.load(affine + 2 * channels + columns, mask=known, other=0.0)[None, :]
-    mean = tl.load(means + columns, mask=known, other=0.0)[None, :]
-    pooled_mean = tl.load(means + channels + columns, mask=known, other=0.0)[None, :]
+    a = _of_channels(affine, 0, columns, channels)
+    b = _of_channels(affine, 1, columns, channels)
+    c = _of_channels(affine, 2, columns, channels)
+    mean = _of_channels(means, 0, columns, channels)
+    pooled_mean = _of_channels(means, 1, columns, channels)
     plain = tl.zeros((ROWS, COLUMNS), tl.float32)
     product, pooled_product, before = plain, plain, plain
     here = _frame(y, clip, 0, rows, columns, frames, size, channels, inside)
@@ -126,14 +129,13 @@ def _gradient(y, gradient, affine, factors, out, frames, size, channels, ROWS: t
     gives to its neighbours, and writes frame t.
     """
     clip, rows, columns, inside = _tile(size, channels, ROWS, COLUMNS)
-    known = columns < channels
-    a = tl.load(affine + columns, mask=known, other=0.0)[None, :]
-    b = tl.load(affine + channels + columns, mask=known, other=0.0)[None, :]
-    c = tl.load(affine + 2 * channels + columns, mask=known, other=0.0)[None, :]
-    p = tl.load(factors + columns, mask=known, other=0.0)[None, :]
-    q = tl.load(factors + channels + columns, mask=known, other=0.0)[None, :]
-    r = tl.load(factors + 2 * channels + columns, mask=known, other=0.0)[None, :]
-    s = tl.load(factors + 3 * channels + columns, mask=known, other=0.0)[None, :]
+    a = _of_channels(affine, 0, columns, channels)
+    b = _of_channels(affine, 1, columns, channels)
+    c = _of_channels(affine, 2, columns, channels)
+    p = _of_channels(factors, 0, columns, channels)
+    q = _of_channels(factors, 1, columns, channels)
+    r = _of_channels(factors, 2, columns, channels)
+    s = _of_channels(factors, 3, columns, channels)
     before = tl.zeros((ROWS, COLUMNS), tl.float32)
     direct, given_before, given_here = before, before, before
     here = _frame(y, clip, 0, rows, columns, frames, size, channels, inside)
@@ -151,19 +153,23 @@ def _gradient(y, gradient, affine, factors, out, frames, size, channels, ROWS: t
         given_before, given_here = given_here, given_after
 
 
-def _launch(kernel: Any, y: Tensor, *arguments: Tensor) -> None:
-    """Start a kernel over all positions, clips and channels of `y`."""
+def _grid(y: Tensor) -> tuple[tuple[int, int], int, int]:
+    """Programs over the clips and positions of `y`, and over its channels; positions and channels of each."""
     columns = min(64, triton.next_power_of_2(y.shape[1]))
     rows = _NUMBERS // columns
-    size = y.shape[3] * y.shape[4]
-    grid = (y.shape[0] * triton.cdiv(size, rows), triton.cdiv(y.shape[1], columns))
-    kernel[grid](y, *arguments, y.shape[2], size, y.shape[1], ROWS=rows, COLUMNS=columns)
+    programs = y.shape[0] * triton.cdiv(y.shape[3] * y.shape[4], rows)
+    return (programs, triton.cdiv(y.shape[1], columns)), rows, columns
+
+
+def _launch(kernel: Any, y: Tensor, *arguments: Tensor) -> None:
+    """Start a kernel over all positions, clips and channels of `y`."""
+    grid, rows, columns = _grid(y)
+    kernel[grid](y, *arguments, y.shape[2], y.shape[3] * y.shape[4], y.shape[1], ROWS=rows, COLUMNS=columns)
 
 
 def _sums(kernel: Any, y: Tensor, *arguments: Tensor, numbers: int) -> Tensor:
     """What a kernel sums over clips, frames and positions: float64 [numbers, C]."""
-    columns = min(64, triton.next_power_of_2(y.shape[1]))
-    programs = y.shape[0] * triton.cdiv(y.shape[3] * y.shape[4], _NUMBERS // columns)
+    (programs, _), _, _ = _grid(y)
     partial = y.new_empty((programs, numbers, y.shape[1]), dtype=torch.float32)
     _launch(kernel, y, *arguments, partial)
     return partial.sum(0, dtype=torch.float64)
