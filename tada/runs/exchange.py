@@ -28,6 +28,7 @@ from tada.runs.record import (
     OUTCOME,
     CountedNetwork,
     Imported,
+    RunName,
     RunRecord,
     last_outcome,
     read_outcome,
@@ -158,11 +159,11 @@ def _arrive(file: Path, folder: Path) -> tuple[list[Run], list[str]]:
     return arrived, outdated
 
 
-def is_of_today(run: Run, signature: str) -> bool:
+def is_of_today(of: Run | RunName, signature: str) -> bool:
     """Whether a run of this signature is of today's recipe."""
     try:
-        return run.signature == signature
-    except TadaError:  # a dataset or model that this version does not have
+        return Run(Scale.named(of.scale), of.dataset, of.model, of.seed).signature == signature
+    except TadaError:  # a scale, dataset or model that this version does not have
         return False
 
 

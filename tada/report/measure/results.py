@@ -18,7 +18,8 @@ from tada.base.files import DamagedFile
 from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
 from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
-from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunName, RunRecord, read_outcome, read_record
+from tada.runs.exchange import is_of_today
+from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import first_fault
@@ -198,21 +199,13 @@ def find_run(run: Run, archive: Archive, earlier: bool = False) -> RunResult:
 
 def of_earlier_recipes(records: Iterable[RunRecord]) -> str:
     """That runs are of recipes that have changed since; empty if none is."""
-    old = sum(_signature(record.run) != record.signature for record in records)
+    old = sum(not is_of_today(record.run, record.signature) for record in records)
     if not old:
         return ""
     return (
         f"{old} of these runs are of recipes or networks that have changed since: they say what was found with those, "
         "and a new run gives other numbers."
     )
-
-
-def _signature(of: RunName) -> str:
-    """That of today's recipes; empty where there is no such network or dataset any more."""
-    try:
-        return Run(Scale.named(of.scale), of.dataset, of.model, of.seed).signature
-    except TadaError:
-        return ""
 
 
 Line = tuple[str, str]
