@@ -40,8 +40,8 @@ _PHASES = {
 """Phases by SLURM's words; a job in any other state waits."""
 
 
-_WARNED = tuple(f"{128 + number}:0" for number in (signal.SIGUSR2, signal.SIGTERM))
-"""Exit codes, `status:signal`, of a job with a process that was warned before Python could hold the signal back.
+_WARNED = tuple(code for number in (signal.SIGUSR2, signal.SIGTERM) for code in (f"{128 + number}:0", f"0:{number:d}"))
+"""Exit codes, `status:signal`, of a job whose process, or whose script, was warned before Python could hold that back.
 
 A process that trains takes a warning as a request to save its state, and ends in another way.
 """

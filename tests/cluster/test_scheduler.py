@@ -146,10 +146,14 @@ def test_how_a_job_ended_that_squeue_has_forgotten(answer):
 
 @pytest.mark.parametrize(
     ("code", "phase"),
-    [("140:0", "interrupted"), ("143:0", "interrupted"), ("1:0", "ended"), ("137:0", "ended"), ("0:9", "ended")],
+    [
+        *(("140:0", "interrupted"), ("143:0", "interrupted"), ("0:12", "interrupted"), ("0:15", "interrupted")),
+        *(("1:0", "ended"), ("137:0", "ended"), ("0:9", "ended")),
+    ],
 )
 def test_a_job_that_a_warning_has_ended_did_not_fail(code, phase, answer):
-    """128 and the number of the signal, USR2 or TERM, is what srun ends with when a process dies of it."""
+    """128 and the number of the signal, USR2 or TERM, is what srun ends with when a process dies of it; where it is
+    the job's script, SLURM notes the signal itself."""
     failed = JobState("7", "tada-x", Phase.ENDED, "FAILED")
     answer(
         "scontrol", f"JobId=7 JobName=tada-x\\n   JobState=FAILED Reason=NonZeroExitCode\\n   ExitCode={code} X=1:0\\n"

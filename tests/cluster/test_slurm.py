@@ -108,6 +108,18 @@ def test_a_job_that_a_warning_ends_while_it_starts_is_followed_by_another(train,
     assert_same_numbers(run, undisturbed())
 
 
+def test_a_job_whose_script_is_ended_is_followed_by_another(train, settings, undisturbed, long_config, run, slurm):
+    """As where a grace time reaches the script itself: its processes save their state, and SLURM says FAILED."""
+    command = train(cluster=settings(), config=long_config)
+    command.until((run / "checkpoint.pt").exists)
+    slurm.command("scancel", "--signal=TERM", "--batch", read(run, "job.json")["id"])
+    assert command.wait(120) == 0, command.output
+    first, _second = slurm.jobs().values()
+    assert first == "FAILED"
+    assert "has ended (warned); another one goes on" in command.output
+    assert_same_numbers(run, undisturbed(long_config))
+
+
 def test_whoever_asks_again_attaches_to_the_job(train, settings, run, slurm):
     command = train(cluster=settings())
     command.until((run / "job.json").exists)
