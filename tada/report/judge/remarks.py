@@ -19,7 +19,7 @@ from tada.report.judge.noise import LEVEL, UNKNOWN, Estimate, Training, holm, ra
 from tada.report.judge.training import SeedSpreads, seed_spreads
 from tada.report.measure.results import Line
 from tada.report.measure.values import Value
-from tada.report.paper.printed import Expression, Printed, show
+from tada.report.paper.printed import Expression, Printed, show, show_ends
 from tada.report.paper.quantities import Difference, Metric
 from tada.report.paper.sentences import AUDIT, Ordering, Sum, load_sentences
 from tada.report.paper.tables import Table
@@ -114,8 +114,7 @@ class Pair:
         here = show(self.estimate.value, 1, signed=True)
         if self.estimate.noise == UNKNOWN:
             return f"{here}, noise unknown"
-        low, high = (show(end, 1, signed=True) for end in self.estimate.interval())
-        return f"{here} [{low}, {high}]"
+        return f"{here} {show_ends(self.estimate.interval(), 1)}"
 
     def __str__(self) -> str:
         return f"{self.name} (paper {show(self.reported, 1, signed=True)}, here {self.margin}) {self.said}"
@@ -365,5 +364,4 @@ def _here(expression: Expression, measured: Mapping[str, Compared], spreads: See
     text = show(found.value, digits, signed=True)
     if found.noise == UNKNOWN:
         return text
-    low, high = (show(end, digits, signed=True) for end in found.interval())
-    return f"{text} [{low}, {high}]"
+    return f"{text} {show_ends(found.interval(), digits)}"

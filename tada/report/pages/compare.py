@@ -39,7 +39,7 @@ from tada.report.measure.values import Value, measure
 from tada.report.pages import ColumnHead, Grid, Page, Piece
 from tada.report.pages.forest import margin_text
 from tada.report.pages.markup import write_page
-from tada.report.paper.printed import show
+from tada.report.paper.printed import show, show_ends
 from tada.report.paper.quantities import Metric, Quantity
 from tada.report.paper.sentences import load_claims
 from tada.report.plan import Wanted
@@ -311,9 +311,9 @@ def _gap(pair: MetricPair) -> str:
     """The difference with its interval."""
     if pair.same:
         return f"{show(pair.estimate.value, DECIMALS, signed=True)}, same weights"
-    low, high = (show(end, DECIMALS, signed=True) for end in (pair.estimate.low, pair.estimate.high))
-    interval = "?" if pair.estimate.noise == UNKNOWN else f"{low}, {high}"
-    return f"{show(pair.estimate.value, DECIMALS, signed=True)} [{interval}]"
+    ends = (pair.estimate.low, pair.estimate.high)
+    interval = "[?]" if pair.estimate.noise == UNKNOWN else show_ends(ends, DECIMALS)
+    return f"{show(pair.estimate.value, DECIMALS, signed=True)} {interval}"
 
 
 def _power(metrics: Sequence[MetricPair]) -> str:

@@ -13,7 +13,7 @@ from tada.report.judge import Verdict
 from tada.report.judge.noise import EXACT, LEVEL, UNKNOWN
 from tada.report.judge.sentences import Judged, Margin, papers_margin
 from tada.report.pages import Ends, Forest, ForestGroup, ForestLine, Span
-from tada.report.paper.printed import show
+from tada.report.paper.printed import show, show_ends
 from tada.report.paper.quantities import CalibrationCost, InitialDifference, LayerSize, Metric, NetworkSize, category_of
 from tada.report.paper.sentences import Statement
 from tada.report.paper.tables import Paper
@@ -110,8 +110,7 @@ def _shifted(ends: Ends, constant: float) -> Ends:
 
 
 def _interval_text(value: float, interval: Ends | None) -> str:
-    ends = ", ".join(show(end, 1, signed=True) for end in interval) if interval else "?"
-    return f"{show(value, 1, signed=True)} [{ends}]"
+    return f"{show(value, 1, signed=True)} {show_ends(interval, 1) if interval else '[?]'}"
 
 
 def noise_text(margin: Margin) -> str:
@@ -153,8 +152,7 @@ def margin_text(margin: Margin) -> str:
         return value
     if not math.isfinite(estimate.error):
         return f"{value} [?]"
-    low, high = (show(end, 1, signed=True) for end in (estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
+    return f"{value} {show_ends((estimate.low, estimate.high), 1)}"
 
 
 def points_text(value: float, statement: Statement) -> str:

@@ -10,7 +10,7 @@ from tada.report.measure.results import DONE, Line, Results, about_code
 from tada.report.measure.values import Value
 from tada.report.pages import EMPTY, Ends
 from tada.report.paper import about_paper
-from tada.report.paper.printed import show
+from tada.report.paper.printed import show_ends
 from tada.report.paper.quantities import Quantity
 from tada.report.paper.tables import Column, Table
 
@@ -119,9 +119,9 @@ def _about(filled: Filled, results: Results, intervals: Mapping[Quantity, Ends])
     elif not value.exact:
         lines.append(("95% interval", f"{EMPTY} (its noise is unknown)"))
     if printed and filled.gap:
-        low, high = (show(end, printed.decimals, signed=True) for end in filled.gap.interval())
         same = about_paper().same
-        lines.append(("difference", f"{filled.shown_difference} [{low}, {high}]"))
+        ends_of_gap = show_ends(filled.gap.interval(), printed.decimals)
+        lines.append(("difference", f"{filled.shown_difference} {ends_of_gap}"))
         lines += [("counts as the same", f"within ±{same.points:g} points")] if same else []
     elif value.exact and filled.shown_difference:
         lines.append(("difference", filled.shown_difference))

@@ -17,7 +17,7 @@ from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.measure.results import of_earlier_recipes, rounded_time
 from tada.report.pages.sentences import ANY_SCALE, told_from
 from tada.report.pages.snapshot import PICTURE, Snapshot, Target
-from tada.report.paper.printed import parse, show
+from tada.report.paper.printed import parse, show, show_ends
 
 README = files.PROJECT / "README.md"
 
@@ -280,8 +280,8 @@ def _margin(snapshot: Snapshot, claim: str) -> str:
     if not measured:
         return ""
     least = min(measured, key=lambda one: float(one["high"]))
-    margin, low, high = (show(float(least[name]), 1, signed=True) for name in ("margin", "low", "high"))
-    return f": {margin} [{low}, {high}] points"
+    ends = show_ends((float(least["low"]), float(least["high"])), 1)
+    return f": {show(float(least['margin']), 1, signed=True)} {ends} points"
 
 
 def _front_table(snapshot: Snapshot) -> str:

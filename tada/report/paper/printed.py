@@ -81,6 +81,11 @@ def show(value: float | Decimal, decimals: int, signed: bool = False) -> str:
     return f"{sign}{abs(digits):,f}"
 
 
+def show_ends(ends: tuple[float, float], decimals: int) -> str:
+    """Lower and upper end of an interval of differences, e.g. "[−13.0, −7.0]"."""
+    return f"[{', '.join(show(end, decimals, signed=True) for end in ends)}]"
+
+
 Number = int | Fraction
 
 
