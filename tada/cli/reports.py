@@ -1,6 +1,7 @@
 """Commands that make pages and figures of results: tables, sentences, the overview, the snapshot and the README."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError
+from tada.base.files import replacing
 from tada.cli import completion
 from tada.cli.runs import ExistingResultsOption, ResultsOption, ScaleOption, existing
 from tada.report.paper import about_paper
@@ -67,6 +69,13 @@ def _outdate(problems: Iterable[str], out: Path, name: str) -> None:
             os.utime(file, (1, 1))
 
 
+def _keep(out: Path, name: str, scale: Scale) -> None:
+    """Copy a page to the folder of its scale: `out` has those of the scale that was asked for last."""
+    for file in out.glob(f"{name}.*"):
+        with replacing(out / scale / file.name) as temporary:
+            shutil.copyfile(file, temporary)
+
+
 def table(
     name: Annotated[str, typer.Argument(help="e.g. table3b", autocompletion=completion.tables)],
     scale: ScaleOption = Scale.MINI,
@@ -84,6 +93,7 @@ def table(
     from tada.report.pages.tables import build_table
 
     problems = build_table(name, scale, seeds, results, out)
+    _keep(out, name, scale)
     _outdate(problems, out, name)
     for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
@@ -102,6 +112,7 @@ def figure(
     from tada.report.figures import build_figure
 
     problems = build_figure(name, scale, seeds, results, out, data=data)
+    _keep(out, name, scale)
     _outdate(problems, out, name)
     for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
@@ -138,6 +149,7 @@ def claims(
     from tada.report.pages.sentences import build_claims
 
     problems = build_claims(scale, seeds, results, out)
+    _keep(out, "claims", scale)
     _outdate(problems, out, "claims")
     print(
         f"wrote {out / 'claims'}.md, .tex, .html, .csv" + (f"; {len(problems)} results are missing" if problems else "")
@@ -154,6 +166,7 @@ def overview(
     from tada.report.pages.overview import build_overview
 
     build_overview(scale, seeds, results, Path("figures"), out)
+    _keep(out.parent, out.stem, scale)
     print(f"wrote {out}")
 
 

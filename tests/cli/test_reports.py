@@ -47,3 +47,16 @@ def test_a_page_from_before_its_results_does_not_stand_in_for_the_real_one(comma
         [sys.executable, "-m", "snakemake", "-n", target], capture_output=True, text=True, check=False
     )
     assert planned.returncode == 0 and "run " in planned.stdout and "Nothing to be done" not in planned.stdout
+
+
+@pytest.mark.slow
+def test_a_page_of_another_scale_leaves_the_page_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    for scale in ("mini", "paper"):
+        done = CliRunner().invoke(app, ["table", "table4", "--scale", scale])
+        assert done.exit_code == 0, done.output
+    for suffix in ("md", "tex", "html", "csv"):
+        last, mini, paper = (tmp_path / "tables" / folder / f"table4.{suffix}" for folder in (".", "mini", "paper"))
+        assert last.read_bytes() == paper.read_bytes()
+        assert suffix == "csv" or mini.read_bytes() != paper.read_bytes()
