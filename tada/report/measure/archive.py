@@ -127,11 +127,6 @@ class ArchivedRun:
         """By which it is found."""
         return self.run.dataset, self.run.model, self.run.seed
 
-    @property
-    def bare(self) -> bool:
-        """Whether it is done, and no test video behind its metrics is known: then its noise is not known."""
-        return self.record is not None and not self.samples
-
 
 @dataclass(frozen=True)
 class ArchivedNetwork:

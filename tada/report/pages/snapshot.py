@@ -240,7 +240,12 @@ def gather(
     """
     taken = [Source(folder, open_results(folder, scale, seeds)) for folder in sources]
     archive = _archive(merge(taken, wanted, first), taken, wanted, out, data)
-    lost = [f"{run.run.dataset}/{run.run.model} seed {run.run.seed}" for run in archive.runs.values() if run.bare]
+    measured = {(metric.dataset, metric.models[0]) for metric in wanted.metrics}  # of the others curves alone are shown
+    lost = [
+        f"{dataset}/{model} seed {seed}"
+        for (dataset, model, seed), run in archive.runs.items()
+        if run.record and not run.samples and (dataset, model) in measured
+    ]
     lines = [str(one) for one in taken]
     return archive, lines + ([f"without the videos behind their metrics: {_listed(lost)}"] if lost else [])
 
