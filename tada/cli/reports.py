@@ -190,11 +190,11 @@ def snapshot(
 
     Results of several machines are put together; a run that two of them have with other numbers is refused.
     """
+    from tada.report.judge.training import snapshot_folder
     from tada.report.pages.snapshot import collect
 
-    mini = scale is Scale.MINI
-    folder = folder or (Path("snapshot") if mini else Path("snapshot", scale))
-    readme = readme or (Path("README.md") if mini else None)
+    folder = folder or snapshot_folder(scale, Path("snapshot"))
+    readme = readme or (Path("README.md") if scale is Scale.MINI else None)
     for line in collect(scale, seeds, results, folder, data=data or Path(scale.rendered_in), first=first):
         print(line)
     if readme:
@@ -311,17 +311,21 @@ def compare(
 
 
 def readme(folder: SnapshotOption = Path("snapshot"), readme: ReadmeOption = Path("README.md")) -> None:
-    """Rewrite the README's numbers and picture from the committed snapshot."""
-    _write_readme(readme, folder)
-    print(f"wrote {folder / 'agreement.svg'} and the numbers of {readme}")
+    """Rewrite the README's numbers and pictures from the committed snapshot, and those of other scales below it."""
+    drawn = _write_readme(readme, folder)
+    print(f"wrote {', '.join(map(str, drawn))} and the numbers of {readme}")
 
 
-def _write_readme(readme: Path, folder: Path) -> None:
-    """The part between the README's markers, and the picture in it."""
-    from tada.report.figures import build_agreement
+def _write_readme(readme: Path, folder: Path) -> list[Path]:
+    """The part between the README's markers, and the pictures in it, which are returned."""
+    from tada.report.figures import build_agreement, build_scales
     from tada.report.pages.readme import build_readme
-    from tada.report.pages.snapshot import PICTURE, load_snapshot
+    from tada.report.pages.snapshot import PICTURE, SCALES_PICTURE, load_others, load_snapshot
 
-    snapshot = load_snapshot(folder)
-    build_readme(snapshot, readme)
+    snapshot, others = load_snapshot(folder), load_others(folder)
+    build_readme(snapshot, others, readme)
     build_agreement(snapshot.numbers, snapshot.scale, folder / PICTURE)
+    if not others:
+        return [folder / PICTURE]
+    build_scales({one.scale: (one.numbers, one.correlations) for one in (snapshot, *others)}, folder / SCALES_PICTURE)
+    return [folder / PICTURE, folder / SCALES_PICTURE]

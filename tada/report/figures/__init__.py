@@ -1,9 +1,10 @@
-"""Figures of the paper as SVG, PDF, PNG and CSV, and the README's picture; one module for each kind of figure.
+"""Figures of the paper as SVG, PDF, PNG and CSV, and the README's pictures; one module for each kind of figure.
 
 A kind's module is imported when a figure of that kind is drawn: some load networks.
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -61,9 +62,27 @@ def build_agreement(numbers: pd.DataFrame, scale: Scale, out: Path) -> None:
     """
     from tada.report.figures.accuracies import draw_agreement
 
-    target = io.StringIO()
     with mpl.rc_context(STYLE):
-        draw_agreement(numbers, scale).savefig(target, format="svg", metadata={"Date": None})
+        _save_svg(draw_agreement(numbers, scale), out)
+
+
+def build_scales(scales: Mapping[Scale, tuple[pd.DataFrame, Mapping[str, str]]], out: Path) -> None:
+    """Write the README's picture of several scales as SVG: the same file for the same numbers.
+
+    Args:
+        scales: of each scale its numbers, and in words how ranks agree with the paper's, as of a `Snapshot`.
+        out: the file.
+    """
+    from tada.report.figures.accuracies import draw_scales
+
+    with mpl.rc_context(STYLE):
+        _save_svg(draw_scales(scales), out)
+
+
+def _save_svg(canvas: Canvas, out: Path) -> None:
+    """Without the date, and without blanks at the ends of lines."""
+    target = io.StringIO()
+    canvas.savefig(target, format="svg", metadata={"Date": None})
     write_text(out, "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n")
 
 

@@ -1,14 +1,15 @@
-"""Reproduced accuracies beside those that the paper reports: Figure 3, and the README's picture of several tables.
+"""Reproduced accuracies beside those that the paper reports: Figure 3, and the README's pictures.
 
 In Figure 3 at the paper's scale the reported points stand among the reproduced ones. The mini datasets have levels of
 their own, so there the reported points get a panel beside, with the same y axis.
 
 The README's picture shows, left, each network of Tables 3a, 3b and 4: points rise from left to right where the paper's
-order of networks holds; right, what TAdaConv adds to each backbone of Table 2, reported and reproduced.
+order of networks holds; right, what TAdaConv adds to each backbone of Table 2, reported and reproduced. Another one
+sets the rows of a table side by side at each scale that has runs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,9 +204,7 @@ def draw_agreement(numbers: pd.DataFrame, scale: Scale) -> Canvas:
         scale: of what was reproduced.
     """
     canvas = Canvas(figsize=(PAGE_WIDTH, 3.1), layout="constrained")
-    picture = about_paper().picture
-    if picture is None:
-        raise TadaError("paper.yaml: `picture` has to say what the README's picture shows")
+    picture = _summary()
     left, right = canvas.subplots(1, 2)
     _orders(left, numbers, scale, picture)
     _gains(right, numbers, scale, picture.gains)
@@ -214,9 +213,70 @@ def draw_agreement(numbers: pd.DataFrame, scale: Scale) -> Canvas:
     return canvas
 
 
+def _summary() -> SummaryPicture:
+    """What `paper.yaml` wants to be seen in the README; raises TadaError where it says nothing of it."""
+    picture = about_paper().picture
+    if picture is None:
+        raise TadaError("paper.yaml: `picture` has to say what the README's picture shows")
+    return picture
+
+
+def draw_scales(scales: Mapping[Scale, tuple[pd.DataFrame, Mapping[str, str]]]) -> Canvas:
+    """The README's picture of a table's rows at several scales: a panel for each, and one of what the paper prints.
+
+    Rows stand in the paper's order, its best one on top, so that points move to the left from row to row where the
+    order is kept. Each panel has an x axis of its own, since levels of scales cannot be compared.
+
+    Args:
+        scales: as of `tada.report.figures.build_scales`; the paper's numbers are taken from the first.
+    """
+    shown = _summary().scales
+    tops = {scale: _tops(numbers, shown.table) for scale, (numbers, _) in scales.items()}
+    printed = next(iter(tops.values()))
+    rows = sorted(shown.rows, key=lambda row: -float(printed[row].reported))
+    canvas = Canvas(figsize=(PAGE_WIDTH, 0.9 + 0.17 * len(rows)), layout="constrained")
+    *panels, paper = canvas.subplots(1, len(scales) + 1, sharey=True)
+    for axes, (scale, (_, correlations)), colour in zip(panels, scales.items(), COLOURS, strict=False):
+        axes.set_title(f"here: {scale} scale")
+        ranks = correlations.get(shown.table, "not known yet").replace(", ", ",\n")
+        axes.set_xlabel(f"top-1 (%)\nrank correlation {ranks}")
+        _one_scale(axes, [tops[scale][row] for row in rows], colour, str(scale))
+    paper.set_title("as the paper prints it")
+    paper.set_xlabel("top-1 (%)")
+    paper.scatter([float(printed[row].reported) for row in rows], range(len(rows)), gid="paper", **REPORTED)
+    for y, row in enumerate(rows):
+        place = float(printed[row].reported), y
+        paper.annotate(printed[row].reported, place, (5, 0), textcoords="offset points", va="center")
+    paper.margins(x=0.2)
+    paper.set_yticks(range(len(rows)), [shown.rows[row] for row in rows])
+    paper.invert_yaxis()
+    for axes in (*panels, paper):
+        axes.spines["top"].set_visible(False)
+        grid(axes, "both")
+    return canvas
+
+
+def _one_scale(axes: Axes, cells: Sequence[CellTexts], colour: str, name: str) -> None:
+    """Each row's accuracy with its interval, or what has become of its runs."""
+    there = [(y, cell) for y, cell in enumerate(cells) if cell.reproduced]
+    axes.scatter([float(cell.reproduced) for _, cell in there], [y for y, _ in there], s=20, color=colour, gid=name)
+    ends = [(y, *cell.interval) for y, cell in there if cell.interval]
+    if ends:
+        axes.hlines(*zip(*ends, strict=True), color=colour, linewidth=0.9, gid=f"{name}-intervals")
+    for y, cell in enumerate(cells):
+        if not cell.reproduced:
+            foot = axes.get_yaxis_transform()  # x as a share of the panel's width, y in data
+            axes.text(0.03, y, cell.verdict, transform=foot, va="center", fontsize="x-small", color=GREY)
+
+
+def _tops(numbers: pd.DataFrame, table: str) -> dict[str, CellTexts]:
+    """The top-1 accuracy of each row."""
+    return {one.row: one for one in read_cells(numbers, table) if one.column == "top1"}
+
+
 def _measured(numbers: pd.DataFrame, table: str) -> dict[str, CellTexts]:
-    """The top-1 accuracy of each row that has a reported and a reproduced one."""
-    return {one.row: one for one in read_cells(numbers, table) if one.column == "top1" and one.reproduced}
+    """Of each row that has a reported and a reproduced one."""
+    return {row: one for row, one in _tops(numbers, table).items() if one.reproduced}
 
 
 def _orders(axes: Axes, numbers: pd.DataFrame, scale: Scale, picture: SummaryPicture) -> None:

@@ -136,7 +136,7 @@ class Order:
     """How the rows of a column stand, or those of several columns with few rows.
 
     `pairs` are all to which the paper gives different numbers. `rows` are those of one column, the paper's best first,
-    and `correlation` says in words how their ranks agree with the paper's.
+    and `correlation` says in words how their ranks agree with the paper's, and how sure that is.
     """
 
     column: str
@@ -155,7 +155,8 @@ class Order:
         """How many pairs stand as in the paper, and how many of them beyond the noise."""
         held = sum(pair.verdict == Verdict.HOLDS for pair in self.pairs)
         right = f"{len(self.pairs) - len(self.turned)} of {len(self.pairs)} pairs of rows stand in the paper's order"
-        return f"{self.column}: {right}{self.correlation}, {held} of them beyond the noise."
+        ranks = f" (rank correlation {self.correlation}, {len(self.rows)} rows)" if self.correlation else ""
+        return f"{self.column}: {right}{ranks}, {held} of them beyond the noise."
 
     @property
     def counted_turned(self) -> str:
@@ -188,9 +189,9 @@ def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> li
                 rest += _pairs(rows, spreads)
                 continue
             header = f"{column.over} {column.header}".strip()
-            correlation = f" (rank correlation {_correlation(rows, spreads)}, {len(rows)} rows)"
             best_first = sorted(rows, key=lambda one: -one.reported)
-            orders.append(Order(header, _decided(_pairs(rows, spreads)), tuple(best_first), correlation))
+            pairs = _decided(_pairs(rows, spreads))
+            orders.append(Order(header, pairs, tuple(best_first), _correlation(rows, spreads)))
     if rest:
         orders.append(Order("Columns of fewer than four measured rows", _decided(rest)))
     return orders

@@ -26,6 +26,11 @@ SNAPSHOT = files.PROJECT / "snapshot"
 """The committed one, whose rows say how far the seeds of a scale's networks lie apart."""
 
 
+def snapshot_folder(scale: Scale, root: Path) -> Path:
+    """Where the snapshot of a scale lies: mini's is `root` itself, others lie in folders below it, by their names."""
+    return root if scale is Scale.MINI else root / scale
+
+
 ROWS = "rows"
 """The file of these rows, without its ending."""
 
@@ -151,7 +156,9 @@ def seed_spreads(scale: Scale, values: Mapping[Quantity, Value], *, committed: b
     measured: dict[tuple[str, str], dict[str, tuple[SeedSpread, str]]] = {}
     metrics = ((quantity, value) for quantity, value in values.items() if isinstance(quantity, Metric))
     here = [(found, "here") for metric, value in metrics if (found := seed_spread(metric, value))]
-    before = [(found, "in snapshot/") for found in (read_spreads(SNAPSHOT, scale) if committed else [])]
+    kept = read_spreads(snapshot_folder(scale, SNAPSHOT), scale) if committed else []
+    place = f"in {snapshot_folder(scale, Path('snapshot')).as_posix()}/"
+    before = [(found, place) for found in kept]
     for spread, place in before + here:
         measured.setdefault((spread.dataset, spread.metric), {})[spread.model] = (spread, place)
     return SeedSpreads(scale, measured)

@@ -1,4 +1,7 @@
-"""The README's numbers, between two markers, and the page of all that was found: made of the snapshot alone."""
+"""The README's numbers, between two markers, and the page of all that was found: made of snapshots alone.
+
+All but one paragraph and picture is of the snapshot of mini; these set the scales of the others beside it.
+"""
 
 import datetime
 import textwrap
@@ -14,9 +17,11 @@ from tada.base.files import write_text
 from tada.base.provenance import machine
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
+from tada.report.judge.training import snapshot_folder
 from tada.report.measure.results import of_earlier_recipes, rounded_time
 from tada.report.pages.sentences import ANY_SCALE, told_from
-from tada.report.pages.snapshot import PICTURE, Snapshot, Target
+from tada.report.pages.snapshot import PICTURE, SCALES_PICTURE, Snapshot, Target
+from tada.report.paper import about_paper
 from tada.report.paper.printed import parse, show, show_ends
 
 README = files.PROJECT / "README.md"
@@ -63,14 +68,19 @@ AUDIT = {
 """`CLAIMS` and `AUDIT` are the words in which their verdicts are counted, in this order."""
 
 
-def build_readme(snapshot: Snapshot, readme: Path = README) -> None:
+def build_readme(snapshot: Snapshot, others: Sequence[Snapshot] = (), readme: Path = README) -> None:
     """Write the part between the markers into `readme`, and the page `FOUND` in its folder.
+
+    Args:
+        snapshot: what is told of in full.
+        others: those of other scales.
+        readme: the file.
 
     Raises:
         TadaError: the markers are missing.
     """
-    write_text(readme, replaced(readme.read_text(encoding="utf-8"), block(snapshot), str(readme)))
-    write_text(readme.parent / FOUND, found(snapshot))
+    write_text(readme, replaced(readme.read_text(encoding="utf-8"), block(snapshot, others), str(readme)))
+    write_text(readme.parent / FOUND, found(snapshot, others))
 
 
 def replaced(text: str, new: str, where: str) -> str:
@@ -84,20 +94,21 @@ def replaced(text: str, new: str, where: str) -> str:
     return text[: text.index(BEGIN)] + f"{BEGIN}\n\n{new}\n{END}" + text[text.index(END) + len(END) :]
 
 
-def block(snapshot: Snapshot) -> str:
+def block(snapshot: Snapshot, others: Sequence[Snapshot] = ()) -> str:
     """The README's part in Markdown: what was measured and from what, picture, claims and the front table."""
     parts = [
         "## What was found",
         *_head(snapshot, ""),
         _claims(snapshot, _FAILING),
         *_orders(snapshot),
+        *_scales(snapshot, others, ""),
         f"{_audit(snapshot)} Every table and claim with its interval: [what was found]({FOUND}).",
         _front_table(snapshot),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def found(snapshot: Snapshot) -> str:
+def found(snapshot: Snapshot, others: Sequence[Snapshot] = ()) -> str:
     """The page of all that was found: tables and figures, every claim with its interval, orders of rows, the audit."""
     parts = [
         "# What was found",
@@ -109,6 +120,7 @@ def found(snapshot: Snapshot) -> str:
         _claims(snapshot),
         _claims_table(snapshot),
         *(["## Order of rows", *orders] if (orders := _orders(snapshot)) else []),
+        *(["## Scales side by side", *scales] if (scales := _scales(snapshot, others, "../")) else []),
         "## Audit",
         _audit(snapshot),
     ]
@@ -137,6 +149,7 @@ def _provenance(snapshot: Snapshot, root: str) -> str:
     seeds = "one seed each" if about.seeds == 1 else f"{about.seeds} seeds of each network"
     environments = [record.environment for record in done]
     commits = _distinct(f"`{(one.git_commit or 'none')[:10]}`" for one in environments)
+    folder = snapshot_folder(snapshot.scale, Path("snapshot"))
     changed = " with uncommitted changes" if any(one.git_dirty for one in environments) else ""
     found = Counter(machine(one.hardware) for one in environments)
     machines = [name + (f" ({count} runs)" if len(found) > 1 else "") for name, count in found.items()]
@@ -148,7 +161,7 @@ def _provenance(snapshot: Snapshot, root: str) -> str:
         f"{_fewer(snapshot)}"
         f"Training and testing took {rounded_time(sum(one.cost.wall_seconds for one in done))}, summed over runs, on "
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
-        f"data, cost, versions and checksum stands in `snapshot/` ([what is there]({root}docs/snapshot.md))."
+        f"data, cost, versions and checksum stands in `{folder.as_posix()}/` ([what is there]({root}docs/snapshot.md))."
     )
 
 
@@ -264,6 +277,28 @@ def _orders(snapshot: Snapshot) -> list[str]:
     """How the rows of tables stand, as one paragraph; nothing where no order is compared."""
     orders = [f"{one['title']}, {one['sentence']}" for one in snapshot.orders.to_dict("records")]
     return [f"**Order of rows.** {' '.join(orders)}"] if orders else []
+
+
+def _scales(snapshot: Snapshot, others: Sequence[Snapshot], root: str) -> list[str]:
+    """A table's rows at each scale beside what the paper prints, and what else was measured; nothing of one scale."""
+    picture = about_paper().picture
+    if not others or picture is None:
+        return []
+    shown = picture.scales
+    there = [snapshot, *others]
+    ranks = [f"{one.scale} scale: {one.correlations.get(shown.table, 'not known yet')}" for one in there]
+    text = (
+        f"**Scales side by side.** {shown.title} at {' and '.join(one.scale for one in there)} scale, beside what the "
+        "paper prints. Each scale has levels of its own: what can be compared is the order of rows. Rank correlation "
+        f"with the paper, {'; '.join(ranks)}."
+    )
+    about = [part for one in others for part in (_provenance(one, root), *_outdated(one))]
+    drawn = f"![{shown.title} at several scales and in the paper]({root}snapshot/{SCALES_PICTURE})"
+    caption = (
+        "*Rows from the paper's best one down: where its order is kept, points move to the left. Lines through points "
+        "are 95% intervals; where there are none, nothing tells the noise.*"
+    )
+    return [text, *about, drawn, caption]
 
 
 def _audit(snapshot: Snapshot) -> str:

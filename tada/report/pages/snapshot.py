@@ -23,7 +23,7 @@ from tada.base.provenance import Environment, machine
 from tada.report.judge.cells import Filled, Key, fill
 from tada.report.judge.remarks import order_of_rows
 from tada.report.judge.sentences import judge_claims, recompute
-from tada.report.judge.training import ROWS, SNAPSHOT, rows_data
+from tada.report.judge.training import ROWS, SNAPSHOT, rows_data, snapshot_folder
 from tada.report.measure.archive import (
     FORMAT,
     AboutArchive,
@@ -32,6 +32,7 @@ from tada.report.measure.archive import (
     NetworkKey,
     RunKey,
     VideoSet,
+    is_archive,
     load_archive,
     pack,
     sample_name,
@@ -59,6 +60,10 @@ from tada.runs.settings import Scale
 
 PICTURE = "agreement.svg"
 """Reproduced against reported accuracies, drawn from the snapshot's numbers."""
+
+
+SCALES_PICTURE = "scales.svg"
+"""A table's accuracies at several scales beside the reported ones, where there are snapshots of several."""
 
 
 Set = tuple[tuple[str, ...], tuple[int, ...]]
@@ -128,6 +133,11 @@ class Snapshot:
         """The records of all runs that are done."""
         return [run.record for run in self.archive.runs.values() if run.record]
 
+    @property
+    def correlations(self) -> dict[str, str]:
+        """How the ranks of a table's rows agree with the paper's, in words, by the table's name."""
+        return {line["table"]: line["correlation"] for line in self.orders.to_dict("records") if line["correlation"]}
+
     def read_targets(self) -> list[Target]:
         """The lines of `targets`."""
         return [Target.from_line(line) for line in self.targets.to_dict("records")]
@@ -144,6 +154,12 @@ def load_snapshot(folder: Path = SNAPSHOT) -> Snapshot:
         return Snapshot(archive, **{name: _read_texts(folder / f"{name}.csv") for name in FRAMES})
     except FileNotFoundError as error:
         raise TadaError(f"{error.filename} is missing; `tada snapshot` writes it") from None
+
+
+def load_others(folder: Path = SNAPSHOT) -> list[Snapshot]:
+    """The snapshots below that of mini, of other scales that train networks; raises TadaError as `load_snapshot`."""
+    folders = [snapshot_folder(scale, folder) for scale in Scale if scale.of_paper and scale.trains]
+    return [load_snapshot(one) for one in folders if one != folder and is_archive(one)]
 
 
 def _read_texts(source: Path) -> pd.DataFrame:
@@ -406,12 +422,12 @@ def _size(folder: Path) -> int:
 def _orders(wanted: Wanted, cells: Mapping[str, Mapping[Key, Filled]], scale: Scale) -> pd.DataFrame:
     """What is said first of the order of the rows of those tables whose order is compared."""
     lines = [
-        (table.name, table.title, order.counted)
+        (table.name, table.title, order.counted, order.correlation)
         for table in wanted.tables
         if table.name in wanted.claims.correlations
         for order in order_of_rows(table, cells[table.name], scale)
     ]
-    return pd.DataFrame(lines, columns=["table", "title", "sentence"])
+    return pd.DataFrame(lines, columns=["table", "title", "sentence", "correlation"])
 
 
 def _sentences(claims: Claims, results: Results) -> dict[str, pd.DataFrame]:

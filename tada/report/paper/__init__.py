@@ -25,16 +25,27 @@ class Gains:
 
 
 @dataclass(frozen=True)
+class SideBySide:
+    """A table's rows, with labels, whose accuracies at each scale are set beside what the paper prints."""
+
+    title: str
+    table: str
+    rows: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class SummaryPicture:
     """What the README's picture shows: tables on one dataset whose order of rows is compared, named points, and gains.
 
-    `named` has the label of a model's point and how far above the point it stands, in typographic points.
+    `named` has the label of a model's point and how far above the point it stands, in typographic points. `scales` is
+    a picture of its own, where runs of several scales are there.
     """
 
     dataset: str
     orders: Mapping[str, str]
     named: Mapping[str, tuple[str, float]]
     gains: Gains
+    scales: SideBySide
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,8 @@ def about_paper(folder: Path = PAPER) -> PaperAbout:
     picture = spec.pop("picture", None)
     if picture:
         named = {model: (label["label"], label["above"]) for model, label in picture["named"].items()}
-        picture = SummaryPicture(**picture | {"named": named, "gains": Gains(**picture["gains"])})
+        parts = {"gains": Gains(**picture["gains"]), "scales": SideBySide(**picture["scales"])}
+        picture = SummaryPicture(**picture | parts | {"named": named})
     noise = spec.pop("noise", {"training": {}, "same": None})
     training = {scale: AssumedNoise(**_lines(found)) for scale, found in noise["training"].items()}
     same = SameNumber(**_lines(noise["same"])) if noise["same"] else None

@@ -92,6 +92,19 @@ def test_a_snapshot_tells_what_a_page_of_one_seed_does_not(plant, monkeypatch):
     assert seed_spreads(Scale.MINI, {}, committed=False).training([metric("tsn")]) == assumed(Scale.MINI)
 
 
+def test_the_snapshot_of_another_scale_lies_below_that_of_mini(plant, monkeypatch):
+    planted(plant, seeds=5)
+    rows = rows_data([metric(model) for model in MODELS], Results(plant.results, Scale.MINI, 5))
+    folder = plant.folder / "snapshot"
+    (folder / "gpu").mkdir(parents=True)
+    rows.to_csv(folder / "gpu" / "rows.csv", index=False)
+    (folder / "gpu" / "about.json").write_text(json.dumps({"scale": "gpu"}))
+    monkeypatch.setattr(module, "SNAPSHOT", folder)
+    found = seed_spreads(Scale.GPU, {}).training([metric("tsn")])
+    assert found.freedom == 16 and "on ssv2 in snapshot/gpu/ (16 degrees" in found.source
+    assert seed_spreads(Scale.MINI, {}).training([metric("tsn")]) == assumed(Scale.MINI)
+
+
 def test_a_damaged_snapshot_is_named(tmp_path):
     assert read_spreads(tmp_path / "none", Scale.MINI) == []
     (tmp_path / "about.json").write_text('{"scale": "mini"}')

@@ -10,10 +10,14 @@ from typer.testing import CliRunner
 from tada.base import TadaError
 from tada.base.files import PROJECT
 from tada.cli import app
-from tada.report.figures import build_agreement
+from tada.report.figures import build_agreement, build_scales
+from tada.report.figures.accuracies import draw_scales
+from tada.report.measure.archive import write_archive
 from tada.report.measure.results import PENDING
 from tada.report.pages.readme import BEGIN, END, FOUND, README, block, build_readme, found, replaced
-from tada.report.pages.snapshot import PICTURE, SNAPSHOT, load_snapshot
+from tada.report.pages.snapshot import PICTURE, SCALES_PICTURE, SNAPSHOT, load_others, load_snapshot
+from tada.report.paper import about_paper
+from tada.report.paper.tables import load_table
 from tada.runs.run import Run
 
 
@@ -31,6 +35,13 @@ def picture(tmp_path):
         return (tmp_path / PICTURE).read_text(encoding="utf-8")
 
     return draw
+
+
+def scales(snapshot, others, folder):
+    """The picture of several scales as a text."""
+    drawn = {one.scale: (one.numbers, one.correlations) for one in (snapshot, *others)}
+    build_scales(drawn, folder / SCALES_PICTURE)
+    return (folder / SCALES_PICTURE).read_text(encoding="utf-8")
 
 
 def changed(snapshot, frame, rows, column, value):
@@ -54,12 +65,16 @@ def front_row(lines):
     return (lines["table"] == "table3b") & (lines["row"] == "tada2d") & (lines["column"] == "top1")
 
 
-def test_the_readme_is_up_to_date(committed, picture):
+def test_the_readme_is_up_to_date(committed, picture, tmp_path):
     text = README.read_text(encoding="utf-8")
+    others = load_others()
     hint = "run `uv run tada readme` and commit README.md, docs/ and snapshot/"
-    assert replaced(text, block(committed), "README.md") == text, hint
-    assert (README.parent / FOUND).read_text(encoding="utf-8") == found(committed), hint
+    assert replaced(text, block(committed, others), "README.md") == text, hint
+    assert (README.parent / FOUND).read_text(encoding="utf-8") == found(committed, others), hint
     assert (SNAPSHOT / PICTURE).read_text(encoding="utf-8") == picture(committed), hint
+    assert (SNAPSHOT / SCALES_PICTURE).exists() == bool(others), hint
+    if others:
+        assert (SNAPSHOT / SCALES_PICTURE).read_text(encoding="utf-8") == scales(committed, others, tmp_path), hint
 
 
 def test_a_changed_number_is_seen(committed, picture):
@@ -128,8 +143,8 @@ def test_runs_of_earlier_recipes_are_said_to_be_so(committed):
 
 
 def test_the_committed_snapshot_is_small_and_names_no_machine():
-    files = list(SNAPSHOT.iterdir())
-    assert sum(file.stat().st_size for file in files) < 5_000_000
+    files = [file for file in SNAPSHOT.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 5_000_000 * (1 + len(load_others()))
     for file in files:
         text = file.read_text(encoding="utf-8")
         assert not any(place in text for place in ("/tmp", "/home", "/root", "/work", "Traceback")), file
@@ -222,8 +237,76 @@ def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
     assert text.startswith(f"before\n\n{BEGIN}\n\n## ") and text.endswith(f"\n{END}\n\nafter\n") and "stale" not in text
     assert (tmp_path / "snapshot" / PICTURE).read_bytes() == (SNAPSHOT / PICTURE).read_bytes()
     assert (tmp_path / FOUND).read_text(encoding="utf-8") == found(load_snapshot())
-    build_readme(load_snapshot(tmp_path / "snapshot"), readme)
+    build_readme(load_snapshot(tmp_path / "snapshot"), load_others(tmp_path / "snapshot"), readme)
     assert readme.read_text(encoding="utf-8") == text
+
+
+@pytest.fixture
+def two_scales(tmp_path):
+    """The committed snapshot, and one of gpu below it: 12.5 for TAda2D with an interval, TSN pending, a correlation."""
+    folder = tmp_path / "snapshot"
+    shutil.copytree(SNAPSHOT, folder, ignore=shutil.ignore_patterns("gpu", SCALES_PICTURE))
+    shutil.copytree(folder, folder / "gpu")
+
+    def at_gpu(run):
+        return replace(
+            run, run=replace(run.run, scale="gpu"), record=replace(run.record, run=replace(run.record.run, scale="gpu"))
+        )
+
+    mini = with_runs(load_snapshot(folder), at_gpu).archive
+    write_archive(replace(mini, folder=folder / "gpu", about=replace(mini.about, scale="gpu")))
+    numbers = pd.read_csv(folder / "gpu" / "numbers.csv", dtype=str, keep_default_na=False)
+    numbers.loc[front_row(numbers), ["reproduced", "here_low", "here_high"]] = ["12.5", "11.25", "13.75"]
+    tsn = (numbers["table"] == "table3b") & (numbers["row"] == "tsn") & (numbers["column"] == "top1")
+    numbers.loc[tsn, ["reproduced", "verdict"]] = ["", PENDING]
+    numbers.to_csv(folder / "gpu" / "numbers.csv", index=False)
+    line = ("table3b", "Table 3b", "as one.", "0.25, 95% interval 0.10 to 0.50")
+    pd.DataFrame([line], columns=["table", "title", "sentence", "correlation"]).to_csv(
+        folder / "gpu" / "orders.csv", index=False
+    )
+    return folder
+
+
+def test_a_second_scale_stands_beside_the_first(two_scales, tmp_path):
+    """In a paragraph and a picture of their own; all else is as without it."""
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    command = ["readme", "--folder", str(two_scales), "--readme", str(readme)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0 and f"{two_scales / SCALES_PICTURE} and the numbers of" in done.output, done.output
+    mini, others = load_snapshot(two_scales), load_others(two_scales)
+    assert [one.scale for one in others] == ["gpu"] and load_others(two_scales / "gpu") == []
+    for text, alone, root in (
+        (readme.read_text(encoding="utf-8"), block(mini), ""),
+        ((tmp_path / FOUND).read_text(encoding="utf-8"), found(mini), "../"),
+    ):
+        assert f"]({root}snapshot/{SCALES_PICTURE})" in text and SCALES_PICTURE not in alone
+        assert "gpu scale: 0.25, 95% interval 0.10 to 0.50" in text and "mini scale: not known yet" in text
+        assert "Measured at **gpu scale**" in text and "stands in `snapshot/gpu/`" in text
+        assert all(part in text for part in alone.split("\n\n"))
+    drawn = (two_scales / SCALES_PICTURE).read_text(encoding="utf-8")
+    for part in ('id="mini"', 'id="gpu"', 'id="gpu-intervals"', 'id="paper"', "<!-- rank correlation 0.25, -->"):
+        assert part in drawn, part
+    assert drawn.count("<!-- pending -->") == 1 and "<!-- 95% interval 0.10 to 0.50 -->" in drawn
+    printed = [cell.reported for row, cell in load_table("table3b").cells() if cell.column == "top1"]
+    assert len(printed) == 10 and all(f"<!-- {number} -->" in drawn for number in printed)
+    assert drawn == scales(mini, others, tmp_path)
+
+
+def test_rows_of_the_picture_stand_where_they_should(two_scales):
+    """TAda2D, the paper's best, on top; 12.5 with its ends in the panel of gpu."""
+    mini, [gpu] = load_snapshot(two_scales), load_others(two_scales)
+    canvas = draw_scales({one.scale: (one.numbers, one.correlations) for one in (mini, gpu)})
+    of_mini, of_gpu, of_paper = canvas.axes
+    assert [axes.get_title() for axes in canvas.axes][:2] == ["here: mini scale", "here: gpu scale"]
+    labels = [label.get_text() for label in of_mini.get_yticklabels()]
+    assert labels[0] == about_paper().picture.scales.rows["tada2d"] and labels[-1] == "TSN"
+    assert of_mini.get_ylim()[0] > of_mini.get_ylim()[1]  # from the top down
+    points, lines = of_gpu.collections
+    assert points.get_offsets()[0].tolist() == [12.5, 0] and len(points.get_offsets()) == 9
+    assert lines.get_segments()[0].tolist() == [[11.25, 0], [13.75, 0]]
+    printed = of_paper.collections[0].get_offsets()[:, 0].tolist()
+    assert printed == sorted(printed, reverse=True) and (printed[0], printed[-1]) == (63.8, 32.0)
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
