@@ -79,6 +79,7 @@ def evaluate(
     partial: Path | None = None,
     identity: str = "",
     stop: Callable[[], bool] = lambda: False,
+    in_training: bool = False,
 ) -> dict[str, np.ndarray]:
     """Softmax scores of every video, averaged over its views (section 5), and of every view.
 
@@ -96,6 +97,7 @@ def evaluate(
             processes; all but the main process write files beside it.
         identity: what the partial file must belong to, e.g. the checkpoint's hash.
         stop: asked after every batch; once true, what is done is saved and `Interrupted` raised.
+        in_training: scores of some videos may be not finite; `validation_accuracies` knows what to make of them.
 
     Returns:
         arrays `videos` [V] of str, `labels` [V], `scores` [V, classes] float32, `views` [V, views, classes] float16;
@@ -104,7 +106,7 @@ def evaluate(
 
     Raises:
         Interrupted: `stop` said so, in whichever process.
-        TadaError: a process that decodes has died, or scores are not finite.
+        TadaError: a process that decodes has died, or scores are not finite; `in_training`, those of all videos.
     """
     group = group or ProcessGroup.single()
     identity = identity if precision == "float32" else f"{identity} {precision}"
@@ -141,7 +143,7 @@ def evaluate(
         return {}
     records = {index: record for part in (*partials.values(), *gathered) for index, record in part.items()}
     bad = [index for index, record in sorted(records.items()) if not _finite(record)]
-    if bad:
+    if bad and not (in_training and len(bad) < len(dataset)):
         raise TadaError(
             f"the scores of {len(bad)} of {len(dataset)} videos are not finite, first those of {videos[bad[0]]}: the "
             "network's weights are too large for it; train with a lower train.base_lr or a longer warm-up"
@@ -168,6 +170,19 @@ def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
             values, labels = scores[f"scores{suffix}"][counted], scores[f"labels{suffix}"][counted]
             figures[f"top{k}{suffix}"] = topk_accuracy(values, labels, k)
     return figures | (_action_accuracies(scores) if {"views_verb", "views_noun"} <= scores.keys() else {})
+
+
+def validation_accuracies(scores: dict[str, np.ndarray]) -> tuple[dict[str, float], int]:
+    """`accuracies` in the middle of training, and how many videos, whose scores are not finite, count as wrong in it.
+
+    Where learning rates are high, a few videos may drive a network to infinity that has recovered when it is tested.
+    """
+    by_video = [values.reshape(len(values), -1) for name, values in scores.items() if name.startswith("scores")]
+    finite = np.logical_and.reduce([np.isfinite(values).all(1) for values in by_video])
+    if finite.all():
+        return accuracies(scores), 0
+    found = accuracies({name: values[finite] for name, values in scores.items()})
+    return {name: value * float(finite.mean()) for name, value in found.items()}, int((~finite).sum())
 
 
 def _action_accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:

@@ -17,7 +17,13 @@ from tada.base.devices import ProcessGroup
 from tada.base.files import sha256, write_arrays
 from tada.base.processes import StopFlag
 from tada.base.progress import Progress, Silent
-from tada.classification.evaluation import accuracies, compare_precisions, describe_comparison, evaluate
+from tada.classification.evaluation import (
+    accuracies,
+    compare_precisions,
+    describe_comparison,
+    evaluate,
+    validation_accuracies,
+)
 from tada.classification.training import ClassificationObjective
 from tada.data import catalog, validation
 from tada.data.catalog import Place
@@ -227,8 +233,17 @@ class _Classification:
                 progress=Silent(),
                 group=self.group,
                 workers=self.recipe.data.workers,
+                in_training=True,
             )
-            return {f"val_{name}": value for name, value in accuracies(scores).items()} if scores else {}
+            if not scores:
+                return {}
+            figures, lost = validation_accuracies(scores)
+            if lost:
+                self.progress.say(
+                    f"the scores of {lost} of {len(scores['videos'])} validation videos are not finite, and count as "
+                    "wrong; if this does not pass, lower train.base_lr or lengthen the warm-up"
+                )
+            return {f"val_{name}": value for name, value in figures.items()}
 
         return train(
             model,

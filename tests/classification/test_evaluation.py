@@ -294,6 +294,34 @@ def test_scores_that_are_not_finite_are_refused_by_name():
         run(model=model)
 
 
+def test_in_training_videos_whose_scores_are_not_finite_count_as_wrong():
+    """Some of them: where all are, the network is lost, and training ends."""
+
+    class Sometimes(Net):
+        def forward(self, clips):
+            found = super().forward(clips)
+            self.seen = getattr(self, "seen", 0) + len(clips)
+            if self.seen > 6:
+                found[-1] = float("inf")
+            return found
+
+    whole = run()
+    part = run(model=Sometimes(), in_training=True)
+    lost = ~np.isfinite(part["scores"]).all(1)
+    assert 0 < lost.sum() < len(lost)
+    hits = (whole["scores"].argmax(1) == whole["labels"]) & ~lost
+    figures, count = evaluation.validation_accuracies(part)
+    assert count == lost.sum() and figures["top1"] == pytest.approx(100 * hits.mean())
+    assert evaluation.validation_accuracies(whole) == (accuracies(whole), 0)
+    with pytest.raises(TadaError, match=r"the scores of \d+ of 11 videos are not finite"):
+        run(model=Sometimes())
+    broken = Net()
+    with torch.no_grad():
+        broken.heads["only"].bias[1] = float("nan")
+    with pytest.raises(TadaError, match=r"the scores of 11 of 11 videos are not finite"):
+        run(model=broken, in_training=True)
+
+
 def test_a_killed_worker_is_one_line():
     class Deadly(Noise):
         def __getitem__(self, index):
