@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tada.base import TadaError, files, require_posix, typed_json, unknown
-from tada.base.files import CONFIG, PAPER, DamagedFile
+from tada.base.files import CONFIG, PAPER, DamagedFile, DiskError
 from tada.base.tensorboard import require_tensorboard
 from tada.base.yaml_files import read_yaml
 from tada.data.catalog import Place
@@ -82,6 +82,8 @@ def remove_unreadable(results: Path = Path("results")) -> None:
             except DamagedFile as error:
                 print(error, file=sys.stderr)
                 file.unlink(missing_ok=True)
+            except DiskError as error:  # it may be as good as ever, and who needs it says so, too
+                print(error, file=sys.stderr)
 
 
 def about_paper() -> dict[str, str]:
@@ -299,7 +301,7 @@ def _outcome(file: Path) -> Outcome | None:
     """That of the last attempt, of whatever signature; None if there is none, or none that can be read."""
     try:
         return typed_json.load(Outcome, file)
-    except (OSError, DamagedFile):
+    except (FileNotFoundError, DamagedFile, DiskError):
         return None
 
 

@@ -17,6 +17,7 @@ import os
 import shutil
 import socket
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,7 +93,10 @@ class DamagedFile(TadaError):
 
 
 class DiskError(TadaError):
-    """A disk that is full or only read from, or on which the user may write no more."""
+    """A disk that is full or only read from, or on which the user may write no more; or a file that it does not give.
+
+    Of a file that cannot be read nobody knows whether it is damaged, so it is never removed.
+    """
 
 
 _REFUSALS = {
@@ -130,6 +134,20 @@ def on_disk(path: Path) -> Iterator[None]:
         if refusal := disk_error(error, path):
             raise refusal from None
         raise
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns an error of reading `path` into a DiskError; that there is no such file stays a FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DiskError(
+            f"{path}: cannot be read ({error.strerror or error}); nothing was changed: see to its permissions and its "
+            "disk, and ask again"
+        ) from None
 
 
 @contextmanager
@@ -258,6 +276,8 @@ def check_archive(path: Path, kind: str = "a whole archive") -> None:
         OSError: it cannot be read from its disk.
         DamagedFile: it is no archive, is cut short, or a member is not what was written.
     """
+    if path.is_symlink() and not path.exists():
+        raise DamagedFile(f"{path}: a link to nothing")
     if path.exists() and not path.is_file():
         raise DamagedFile(f"{path}: not {kind}, nor a file")
     try:
@@ -274,12 +294,32 @@ def check_archive(path: Path, kind: str = "a whole archive") -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; what is no JSON is a ValueError: a folder, a pipe, NaN and infinities, too."""
+    """The content of a JSON file; what is no JSON is a ValueError, and so are a folder, a pipe, NaN and infinities."""
     if not path.is_file():
         if path.exists():
             raise ValueError("it is no file")
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))  # also of links in a circle
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    return parse_json(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+
+
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """The value of JSON text, with the `options` of `json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deeply, or has a key twice, of which JSON's reader takes the last.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, **options)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"{key!r} stands twice, and one of them would be lost; join them")
+    return content
 
 
 def _refuse(constant: str) -> None:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from tada.base import typed_json
-from tada.base.files import DiskError
+from tada.base.files import DamagedFile, DiskError
 
 if TYPE_CHECKING:
     from tada.base.tensorboard import TensorBoard
@@ -141,7 +141,7 @@ def read_progress(path: Path) -> ProgressNote | None:
     """The note in a file; None if there is none, or none that can be read, since the next one will soon replace it."""
     try:
         return typed_json.load(ProgressNote, path)
-    except (OSError, typed_json.DamagedFile):
+    except (FileNotFoundError, DamagedFile, DiskError):
         return None
 
 

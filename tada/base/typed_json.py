@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tada.base.files import DamagedFile, read_json, write_json
+from tada.base.files import DamagedFile, read_json, readable, write_json
 
 T = TypeVar("T")
 
@@ -18,12 +18,14 @@ def load(kind: type[T], path: Path) -> T:
     """The content of a JSON file as a `kind`, a dataclass.
 
     Raises:
-        OSError: there is no such file, or it cannot be read.
+        FileNotFoundError: there is no such file.
+        DiskError: it cannot be read.
         DamagedFile: it is no JSON, or a value is missing, of another type or not finite.
     """
     try:
-        content = read_json(path)
-    except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
+        with readable(path):
+            content = read_json(path)
+    except ValueError as error:  # no JSON, or no UTF-8
         raise damaged(path, error) from error
     return from_json(kind, content, str(path))
 

@@ -18,7 +18,7 @@ from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import is_finished
 
-SeedsOption = Annotated[int, typer.Option(help="Runs per row, with seeds 0, 1, ...")]
+SeedsOption = Annotated[int, typer.Option(min=1, max=1000, help="Runs per row, with seeds 0, 1, ...")]
 
 
 ReadmeOption = Annotated[Path, typer.Option(help="Whose part between the markers is rewritten.")]

@@ -96,6 +96,13 @@ WATCH_SECONDS = 5.0
 WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at a release's scale, of the checkpoint to test."
 
 
+MOST_PROCESSES = 256
+"""That a command may start on a machine: a slip of the keyboard does not bring it down."""
+
+
+WorkersOption = Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes; 0: one for each core.")]
+
+
 def init(
     folder: Annotated[Path, typer.Argument(help="To fill; made where it is not there.")],
     models: Annotated[bool, typer.Option("--models", help="With models.yaml and the recipes, to be changed.")] = False,
@@ -113,7 +120,7 @@ def init(
 def render(
     dataset: DatasetArgument,
     out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/SCALE/DATASET.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_PROCESSES, help="Processes that render.")] = 1,
     scale: RenderedScaleOption = Scale.MINI,
 ) -> None:
     """Render the video files of a dataset, in the layout of the real one."""
@@ -133,7 +140,7 @@ def check_data(
     layout: Annotated[str, typer.Option(help=f"Where it is mistaken. {_LAYOUTS}.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
     min_frames: Annotated[int, typer.Option(help="Videos with fewer frames are short.")] = 8,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    workers: WorkersOption = 0,
     out: Annotated[Path | None, typer.Option(help="JSON report; by default results/data/DATASET.json.")] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -163,7 +170,7 @@ def prepare(
     short_side: Annotated[int, typer.Option(help="In pixels; 0: the most that the paper's recipe needs.")] = 0,
     group: Annotated[int, typer.Option(help=f"Frames between keyframes; 1: all are; 0: 1 or {GROUP} by recipe.")] = 0,
     crf: Annotated[float, typer.Option(help="x264's constant rate factor: smaller for better, larger files.")] = 18.0,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    workers: WorkersOption = 0,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what an earlier call has written to --out.")] = False,
 ) -> None:
     """Encode a dataset's videos anew, small and quick to read; goes on where it was interrupted."""
@@ -203,11 +210,13 @@ def run(
     ],
     model: ModelArgument,
     scale: RunScaleOption = Scale.MINI,
-    seed: Annotated[int, typer.Option(help="Of initial weights, order, augmentation and dropout.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of initial weights, order, augmentation and dropout.")
+    ] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; rendered: data/SCALE/DATASET.")] = "",
     weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",
     results: ResultsOption = Path("results"),
-    processes: Annotated[int, typer.Option(help="On this machine; 0: one per GPU, or a single one.")] = 0,
+    processes: Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="Here; 0: one per GPU, or one.")] = 0,
     cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
     attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
     record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,

@@ -73,7 +73,7 @@ def launch(
 
     Raises:
         TadaError: unknown scale, dataset or model, a fault in the cluster's settings, or no package tensorboard where
-            its logs are asked for.
+            its logs are asked for; or its work cannot be shared by so many processes.
         SystemExit: this process was asked to stop. On this machine (status 130) the run has saved its state, and the
             next launch goes on; on a cluster the job goes on, and the next launch attaches to it.
     """
@@ -83,6 +83,8 @@ def launch(
     if is_finished(run):
         print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
         return record_outcome(run, attempt)
+    if not cluster:
+        processes = _processes(run, processes)
     with on_disk(run.folder):
         make_folder(run.folder)
     remove(run.file(OUTCOME))
@@ -90,10 +92,7 @@ def launch(
     inputs = {"data_root": data_root, "weights": weights, "tensorboard": tensorboard, "compiles": compiles}
     inputs |= wanted_precision()  # a job may have another environment
     arguments = {**place, "results": str(run.results), **inputs, "attempt": attempt}
-    if cluster:
-        problem = train_on_cluster(run, arguments, load_cluster(cluster))
-    else:
-        problem = _train_here(arguments, processes or fitting_processes(run.recipe, _gpus_wanted(run)))
+    problem = train_on_cluster(run, arguments, load_cluster(cluster)) if cluster else _train_here(arguments, processes)
     if is_finished(run):
         return record_outcome(run, attempt)
     if outcome := last_outcome(run):
@@ -101,6 +100,17 @@ def launch(
     with suppress(OSError), run.file("log.txt").open("a", encoding="utf-8") as log:
         print(f"[{run}] {problem}", file=log)
     return record_outcome(run, attempt, error=problem)
+
+
+def _processes(run: Run, wanted: int) -> int:
+    """How many processes are started on this machine; raises TadaError where the work cannot be shared by so many."""
+    fitting = fitting_processes(run.recipe, wanted or _gpus_wanted(run))
+    if run.scale.trains and wanted and wanted != fitting:
+        raise TadaError(
+            f"--processes {wanted}: the {run.recipe.micro_batches} micro-batches of a step cannot be spread evenly "
+            f"over so many; {fitting} is the next number that fits"
+        )
+    return wanted or fitting
 
 
 def _gpus_wanted(run: Run) -> int:

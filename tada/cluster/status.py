@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from rich.table import Table
 
 from tada.base import TadaError, first_line, unknown
-from tada.base.files import DamagedFile
+from tada.base.files import DamagedFile, DiskError
 from tada.base.progress import hours_and_minutes, read_progress
 from tada.cluster.jobs import JobRecord, read_job
 from tada.cluster.scheduler import JobQueue, JobSnapshot, JobState, Phase
@@ -108,12 +108,13 @@ def as_table(found: Sequence[Status]) -> Table:
 def _run_state(run: Run, results: Path, snapshots: dict[str, JobSnapshot]) -> Status:
     try:
         done, outcome = read_record(run), last_outcome(run)
-    except DamagedFile as error:
+        fault = first_fault(run, done) if done else None
+    except (DamagedFile, DiskError) as error:
         return Status(run, "failed", remark=str(error))
     except TadaError as error:
         return Status(run, "outdated", remark=str(error))
     if done is not None:
-        if fault := first_fault(run, done):
+        if fault:
             return Status(run, "failed", remark=fault)
         return Status(run, "done", done.metrics)
     state, remark = "stopped", "the next call continues it"

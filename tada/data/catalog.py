@@ -5,7 +5,6 @@ once; readers and renderers are named here and imported where they are used.
 """
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tada.base import TadaError, unknown
+from tada.base.files import parse_json
 from tada.data.clips import Annotations
 
 Renderer = Callable[[Path, Any, int], dict[str, Any]]
@@ -270,8 +270,8 @@ class Place:
         if not text.startswith("{"):
             return cls(Path(text))
         try:
-            options = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            options = parse_json(text)
+        except ValueError as error:
             raise TadaError(f"--data: not valid JSON: {error}; expected a folder, or {_PLACE}") from None
         if not isinstance(options.get("root"), str) or not all(isinstance(value, str) for value in options.values()):
             raise TadaError(f"--data: {text}: expected a folder, or {_PLACE}, each a text")

@@ -17,8 +17,8 @@ from typing import Any, cast
 
 from filelock import FileLock
 
-from tada.base import files
-from tada.base.files import read_json, write_json
+from tada.base import files, typed_json
+from tada.base.files import write_json
 from tada.base.processes import ordered_map
 from tada.base.progress import Progress
 from tada.data import catalog
@@ -248,12 +248,16 @@ def count_faults(report: Mapping[str, Any]) -> int:
 
 
 def _expected(dataset: str, root: Path) -> Mapping[str, int]:
-    """Clips that the annotations should list: as rendered, if it is a mini dataset, else as published."""
+    """Clips that the annotations should list: as rendered, if it is a mini dataset, else as published.
+
+    Raises:
+        DamagedFile: what the rendering notes of itself is not what it wrote.
+    """
     manifest = root / "manifest.json"
     if not manifest.exists():
         return catalog.find(dataset).clips
-    counts: dict[str, int] = read_json(manifest)["counts"]
-    return counts
+    content = typed_json.load(dict[str, Any], manifest)
+    return typed_json.from_json(dict[str, int], content.get("counts"), str(manifest))
 
 
 def _account(

@@ -1,7 +1,5 @@
 """Ground truth of detections from the official files of HACS and ActivityNet (JSON) and EPIC-KITCHENS-100 (CSV)."""
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tada.base import TadaError, unknown
+from tada.base.files import parse_json
 from tada.data.readers import rows
 from tada.data.readers.ek100 import seconds
 from tada.metrics.average_precision import check_table, describe
@@ -79,13 +78,11 @@ def load_object(path: Path, key: str) -> dict[str, Any]:
         TadaError: the file is missing, is no JSON object, or has no object under `key`.
     """
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise TadaError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise TadaError(f"{path}: not a JSON file: {error}") from None
-    except _Twice as error:
-        raise TadaError(f"{path}: {error} stands twice, and one of them would be lost; join them") from None
     if not isinstance(content, dict):
         raise TadaError(f"{path}: expected a JSON object with the key {key!r}, found {_short(content)}")
     if key not in content:
@@ -94,18 +91,6 @@ def load_object(path: Path, key: str) -> dict[str, Any]:
         raise TadaError(f"{path}: no key {key!r}; it has {', '.join(map(repr, content)) or 'none'}{hint}")
     if not isinstance(content[key], dict):
         raise TadaError(f"{path}: {key}: expected an object with a key for each video, found {_short(content[key])}")
-    return content
-
-
-class _Twice(Exception):
-    """A key that stands twice in one object; JSON's reader would keep the last one's value."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        raise _Twice(repr(counts.most_common(1)[0][0]))
     return content
 
 

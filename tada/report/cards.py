@@ -100,7 +100,7 @@ def _gpus_here() -> list[str]:
 def _measured(file: Path) -> dict[str, Any]:
     try:
         content = read_json(file)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DamagedFile(f"{file}: cannot be read as JSON ({error}); measure again") from None
     return content if isinstance(content, dict) else {}
 

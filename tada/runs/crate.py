@@ -20,7 +20,7 @@ from typing import Any
 
 import tada
 from tada.base import TadaError, first_line
-from tada.base.files import DamagedFile, on_disk, replacing, sha256
+from tada.base.files import DamagedFile, on_disk, parse_json, replacing, sha256
 from tada.base.provenance import Environment, machine
 from tada.runs.record import METRICS, OUTCOME, RunRecord
 from tada.runs.run import Run
@@ -318,9 +318,9 @@ def _unpack(file: Path, archive: zipfile.ZipFile, folder: Path) -> Unpacked:
 def _entities(file: Path, metadata: bytes) -> dict[str, Entity]:
     """The entities of the description by their names, of an archive of this kind."""
     try:
-        content = json.loads(metadata)
+        content = parse_json(metadata)
         entities = {entity["@id"]: entity for entity in content["@graph"]}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise _damaged(file, f"{METADATA} is no RO-Crate") from None
     kind = entities.get("#format", {})
     if kind.get("propertyID") != _KIND:

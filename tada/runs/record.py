@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tada.base import typed_json
-from tada.base.files import DamagedFile, json_sha256, read_json, sha256, write_json
+from tada.base.files import DamagedFile, json_sha256, read_json, readable, sha256, write_json
 from tada.base.provenance import Environment
 from tada.data.clips import Counts
 from tada.data.prepared import Preparation
@@ -219,6 +219,7 @@ def read_record(run: Run) -> RunRecord | None:
 
     Raises:
         DamagedFile: the file is there but its content is not a record, has been changed, or is another run's.
+        DiskError: it cannot be read.
     """
     path, content = run.file(METRICS), _of(run, METRICS)
     if content is None:
@@ -240,8 +241,9 @@ def read_record_of(folder: Path) -> RunRecord:
     """
     path = folder / METRICS
     try:
-        content = read_json(path)
-    except (ValueError, RecursionError) as error:
+        with readable(path):
+            content = read_json(path)
+    except ValueError as error:
         raise typed_json.damaged(path, error) from error
     return _checked(content, path)
 
@@ -305,9 +307,10 @@ def _of(run: Run, name: str) -> Any:
     """The content of a file of a run; None if it is absent or says itself that it belongs to another signature."""
     path, expected = run.file(name), run.signature
     try:
-        content = read_json(path)
+        with readable(path):
+            content = read_json(path)
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise typed_json.damaged(path, error) from error
     return None if isinstance(content, dict) and content.get("signature", expected) != expected else content

@@ -9,7 +9,7 @@ testing suffices, else from the last good state of the training.
 
 from pathlib import Path
 
-from tada.base.files import DamagedFile, remove
+from tada.base.files import DamagedFile, readable, remove
 from tada.runs.record import METRICS, RecordedFile, RunRecord, read_record
 from tada.runs.run import Run
 
@@ -21,8 +21,14 @@ def damage(run: Run, record: RunRecord, thorough: bool = False) -> dict[str, str
         run: whose files.
         record: the run's.
         thorough: hash every file, whatever its date.
+
+    Raises:
+        DiskError: a file cannot be read.
     """
-    found = {name: _fault(run.file(name), was, thorough) for name, was in record.files.items()}
+    found = {}
+    for name, was in record.files.items():
+        with readable(run.file(name)):
+            found[name] = _fault(run.file(name), was, thorough)
     return {name: fault for name, fault in found.items() if fault}
 
 

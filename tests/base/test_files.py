@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tada.base import TadaError, files
+from tada.base import TadaError, files, typed_json
 from tada.base.files import (
     Tail,
     append_line,
@@ -42,6 +42,21 @@ def test_nan_is_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "a.json", float("nan"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": {"top1": 1, "top1": 2}}', "'top1' stands twice"),
+        ('{"a": 1, "b": 2, "a": 1}', "'a' stands twice"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ("[Infinity]", "Infinity is no number of JSON"),
+    ],
+)
+def test_json_that_readers_would_take_differently_is_refused(text, message, tmp_path):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "a.json")
 
 
 def test_sha256(tmp_path):
@@ -182,9 +197,21 @@ def test_what_is_no_file_is_damage_or_missing_and_nobody_waits_for_it(tmp_path):
         read_json(pipe)
     with pytest.raises(files.DamagedFile, match="nor a file"):
         files.check_archive(pipe)
+    with pytest.raises(files.DamagedFile, match="a link to nothing"):
+        files.check_archive(circle)
     for missing in (circle, tmp_path / "nothing"):
         with pytest.raises(FileNotFoundError):
             read_json(missing)
     for path in (pipe, circle):
         write_json(path, [1])
         assert read_json(path) == [1] and not path.is_symlink()
+
+
+def test_what_a_disk_does_not_give_is_no_damage(tmp_path):
+    """A file of the system stands in for one on a broken disk: nobody can read its first byte, not even root."""
+    file = tmp_path / "a.json"
+    file.symlink_to("/proc/self/mem")
+    with pytest.raises(files.DiskError, match=r"a\.json: cannot be read \(.*\); nothing was changed"):
+        typed_json.load(dict, file)
+    with pytest.raises(FileNotFoundError):
+        typed_json.load(dict, tmp_path / "b.json")

@@ -65,3 +65,20 @@ def test_code_that_lies_in_another_repository_has_no_commit(tmp_path):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     assert git_state(tmp_path)[1] is False
     assert git_state(installed) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "table table3b --seeds 0", "claims --seeds -1", "overview --seeds 1000000000000", "run ssv2 tsn --seed -1",
+        "run ssv2 tsn --seed 99999999999999999999", "run ssv2 tsn --processes -1", "run ssv2 tsn --processes 1000000",
+        "render ssv2 --workers 0", "check-data ssv2 --data . --workers -1", "prepare ssv2 --out x --workers 100000",
+    ],
+)  # fmt: skip
+def test_numbers_that_nothing_can_be_made_of_are_refused_with_their_option(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    done = CliRunner().invoke(app, command.split())
+    option = command.split()[-2]
+    assert done.exit_code == 2 and option in done.stderr and "than or equal to" in done.stderr, done.output
+    assert [*tmp_path.iterdir()] == [tmp_path / "results"]

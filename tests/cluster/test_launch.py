@@ -113,3 +113,10 @@ def test_a_machine_with_half_of_slurm_is_one_line(missing, run, slurm_says, tmp_
     outcome = launch(run, "data", cluster=tmp_path / "cluster.yaml")
     assert outcome.failed and f"{missing}: no such command; runs are submitted where SLURM's" in outcome.error
     assert len(outcome.error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("processes", [3, 256])
+def test_processes_that_cannot_share_the_work_are_refused_before_any_starts(run, processes):
+    with pytest.raises(TadaError, match=rf"--processes {processes}: the \d+ micro-batches .* is the next number that"):
+        launch(run, "data", processes=processes)
+    assert not run.folder.exists()

@@ -155,3 +155,10 @@ def test_wrong_words_and_folders(tmp_path):
     assert code == 1 and "unknown layout 'lists'; did you mean 'list'" in output
     code, output = check(tmp_path, "thumos", cwd=tmp_path)
     assert code == 1 and "unknown dataset 'thumos'" in output
+
+
+@pytest.mark.parametrize("content", ["", '{"counts": {"train": "many"}}'])
+def test_a_damaged_note_of_what_was_rendered_is_named(content, whole, tmp_path):
+    (whole / "manifest.json").write_text(content)
+    code, output = check(whole, cwd=tmp_path)
+    assert code == 1 and f"{whole}/manifest.json: " in output and "Traceback" not in output, output

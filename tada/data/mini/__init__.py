@@ -74,7 +74,7 @@ def _rendered(manifest: Path) -> dict[str, Any]:
     """What an earlier rendering notes of itself; empty where there is none, or a damaged note."""
     try:
         content = read_json(manifest)
-    except (FileNotFoundError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

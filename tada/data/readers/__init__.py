@@ -6,7 +6,6 @@ Each reader makes clips with labels of the annotations and files on a user's dis
 import codecs
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterator
 from math import isfinite
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tada.base import TadaError, unknown
+from tada.base.files import parse_json
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 
@@ -90,7 +90,7 @@ def numbered_rows(
 def read_annotations(path: Path) -> Any:
     """The content of a JSON file; raises TadaError where it is missing, no text, or no JSON."""
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except ValueError as error:
         raise TadaError(f"{path}: not valid JSON: {error}") from None
 

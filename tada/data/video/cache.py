@@ -190,7 +190,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
             raise DamagedCache(f"{file}: changed since it was written")
     except FileNotFoundError:
         raise DamagedCache(f"{file}: missing") from None
-    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+    except (ValueError, AttributeError, TypeError, KeyError):
         raise DamagedCache(f"{file}: not the index of a cache") from None
     size = frames.stat().st_size if frames.exists() else None
     if size != index["bytes"]:

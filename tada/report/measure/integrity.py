@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from tada.base import TadaError, typed_json
-from tada.base.files import DamagedFile, check_archive, remove
+from tada.base.files import DamagedFile, DiskError, check_archive, readable, remove
 from tada.base.progress import ProgressNote
 from tada.report.measure.archive import PACKED
 from tada.report.measure.results import DONE, RunResult, Unusable
 from tada.report.measure.samples import read_hits
-from tada.runs.record import METRICS, OUTCOME, CountedNetwork, read_outcome, read_record
+from tada.runs.record import METRICS, OUTCOME, CountedNetwork, read_outcome, read_record, read_record_of
 from tada.runs.run import Run
 from tada.runs.verification import damage
 
@@ -54,19 +54,29 @@ def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> I
     """Look at everything that the runs have left below `results`, and at the counted networks there.
 
     With `mend`, damaged files that a finished run needs no more are removed.
+
+    Raises:
+        TadaError: there is neither a run nor a counted network.
     """
     faults: list[str] = []
     states: Counter[str] = Counter()
     for run in runs:
         try:
             state, found = _inspect_run(run, mend)
+        except DiskError as error:
+            state, found = UNFINISHED, [str(error)]
         except TadaError:  # without a recipe there is nothing to compare with
             state, found = OUTDATED, []
         states[state] += 1
         faults += found
     networks = sorted((results / "complexity").glob("*/*.json"))
     for file in networks:
-        faults += _unreadable(CountedNetwork, file)
+        try:
+            faults += _unreadable(CountedNetwork, file)
+        except DiskError as error:
+            faults.append(str(error))
+    if not states and not networks:
+        raise TadaError(f"{results}: has no runs and no counted networks; name the folder of all results")
     return Inspection(faults, states[FINISHED], states[UNFINISHED], states[OUTDATED], len(networks))
 
 
@@ -78,7 +88,7 @@ def _inspect_run(run: Run, mend: bool) -> tuple[str, list[str]]:
     damaged = bool(faults)
     if record is None:
         if outcome is None and not damaged and run.file(METRICS).exists():
-            return OUTDATED, faults
+            return OUTDATED, _strayed(run)
         if outcome is not None and not outcome.failed and not damaged:
             faults.append(f"{run.file(METRICS)}: is missing or of another recipe, and {OUTCOME} says that it is done")
         return UNFINISHED, [*faults, *_besides(run, ()).values()]
@@ -94,6 +104,18 @@ def _inspect_run(run: Run, mend: bool) -> tuple[str, list[str]]:
             remove(file)
         faults.append(f"{fault}; the finished run needs it no more: {'it is removed' if mend else MEND}")
     return FINISHED, faults
+
+
+def _strayed(run: Run) -> list[str]:
+    """The fault of a record of another recipe that is another run's, as where two folders were exchanged."""
+    try:
+        found = read_record_of(run.folder).run
+    except DamagedFile:  # as of an earlier version
+        return []
+    place = Path(found.scale, found.dataset, found.model, f"seed{found.seed}")
+    if run.results / place == run.folder:
+        return []
+    return [f"{run.file(METRICS)}: is the record of {place}; was its folder moved or renamed?"]
 
 
 def _read(read: Callable[[Run], T | None], run: Run, faults: list[str]) -> T | None:
@@ -121,7 +143,8 @@ def _contradictions(result: RunResult) -> list[str]:
         for name, found in hits.items()
         if abs(found.by_seed[0] - record.metrics[name]) > ROUNDING
     ]
-    videos, used = {len(found.videos) for found in hits.values()}, record.dataset["validation"].used
+    videos = {len(found.videos) for found in hits.values()}
+    used = record.dataset["validation"].used if "validation" in record.dataset else 0
     if hits and videos != {used}:
         faults.append(f"{file}: is of {min(videos)} videos, and {METRICS} says {used}")
     return faults[:1]  # the others follow from the first
@@ -134,7 +157,8 @@ def _besides(run: Run, recorded: Iterable[str]) -> dict[Path, str]:
     for file in sorted([*run.folder.glob("*.pt"), *run.folder.glob("*.npz")]):
         if file.name not in recorded and not file.name.startswith("."):
             try:
-                check_archive(file)
+                with readable(file):
+                    check_archive(file)
             except DamagedFile as error:
                 faults[file] = str(error)
     if features := sorted(run.file("features").glob("[!.]*.npy")):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tada.base import TadaError, first_line, typed_json
-from tada.base.files import DamagedFile
+from tada.base.files import DamagedFile, DiskError
 from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
 from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
@@ -160,7 +160,9 @@ def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Result
         raise TadaError(f"{folder}: a snapshot of scale {archive.about.scale}, and asked for is {scale}")
     if seeds is None:
         folders = (path.name.removeprefix("seed") for path in (folder / scale).glob("*/*/seed*"))
-        found = [seed for _, _, seed in archive.runs] if archive else [int(name) for name in folders if name.isdigit()]
+        found = (
+            [seed for _, _, seed in archive.runs] if archive else [int(name) for name in folders if name.isdecimal()]
+        )
         seeds = max(found, default=-1) + 1
     return Results(folder, scale, seeds)
 
@@ -170,7 +172,8 @@ def read_run(run: Run) -> RunResult:
     try:
         outcome = read_outcome(run)
         record = read_record(run) if outcome and not outcome.failed else None
-    except DamagedFile as error:
+        fault = first_fault(run, record) if record else f"{METRICS} is missing or of another recipe"
+    except (DamagedFile, DiskError) as error:
         return RunResult(run, FAILED, reason=str(error))
     except TadaError as error:  # a dataset or model without a recipe at this scale cannot have been run
         return RunResult(run, PENDING, reason=str(error))
@@ -179,7 +182,6 @@ def read_run(run: Run) -> RunResult:
         return RunResult(run, PENDING, reason=STALE if stale else "not run yet")
     if outcome.failed:
         return RunResult(run, FAILED, reason=first_line(outcome.error))
-    fault = first_fault(run, record) if record else f"{METRICS} is missing or of another recipe"
     return RunResult(run, FAILED, reason=fault) if fault else RunResult(run, DONE, record)
 
 

@@ -198,15 +198,23 @@ def _of_seed(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.nda
     k = int(name.removeprefix("top"))
     if task in ("action", "action_joint"):
         verb, noun = (_read(runs, "views", part) for part in ("verb", "noun"))
-        counted = verb.labels != IGNORED
+        counted = _counted(verb.labels)
         verbs, nouns = (found.scores[counted] for found in (verb, noun))
         truth = verb.labels[counted], noun.labels[counted]
         labels = np.where(counted, verb.labels * noun.scores.shape[-1] + noun.labels, IGNORED)[counted]
         return verb.videos[counted], labels, action_ranks(verbs, nouns, *truth, joint=task == "action_joint") < k
     found = _read(runs, "scores", task)
-    counted = found.labels != IGNORED
+    counted = _counted(found.labels)
     labels = found.labels[counted]
     return found.videos[counted], labels, topk_hits(found.scores[counted], labels, k)
+
+
+def _counted(labels: np.ndarray) -> np.ndarray:
+    """Which videos could be decoded; raises Unusable if none could."""
+    counted = labels != IGNORED
+    if not counted.any():
+        raise Unusable("scores of no video that could be decoded")
+    return counted
 
 
 def _archived(runs: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -250,7 +258,7 @@ def _read(runs: Sequence[RunResult], kind: str, task: str) -> _Scores:
         with _opened(result) as file:
             order = np.argsort(file["videos"])
             arrays = (file[name][order] for name in ("videos", f"labels{suffix}", f"{kind}{suffix}"))
-            found.append(_check(_Scores(*arrays)))
+            found.append(_check(_Scores(*arrays), dimensions=3 if kind == "views" else 2))
         if not np.array_equal(found[0].videos, found[-1].videos):
             raise Unusable(f"the scores of {result.run} are of other videos than those they are summed with")
     counted = np.all([one.labels != IGNORED for one in found], axis=0)
@@ -273,13 +281,19 @@ def _opened(result: RunResult) -> Iterator[Any]:
         raise Unusable(f"the scores of {result.run} cannot be read: {first_line(str(error))}") from None
 
 
-def _check(found: _Scores) -> _Scores:
+def _check(found: _Scores, dimensions: int) -> _Scores:
     """The scores, if their shapes fit together; raises ValueError if not."""
     videos, labels, scores = found.videos, found.labels, found.scores
-    if videos.ndim != 1 or labels.shape != videos.shape or scores.shape[:1] != videos.shape or scores.ndim < 2:
+    fits = labels.shape == videos.shape == scores.shape[:1] and scores.ndim == dimensions
+    if videos.ndim != 1 or not fits or not scores.size:
         raise ValueError(f"videos {videos.shape}, labels {labels.shape} and scores {scores.shape} do not fit together")
     if videos.dtype.kind != "U" or labels.dtype.kind not in "iu" or scores.dtype.kind != "f":
         raise ValueError(f"names of {videos.dtype}, labels of {labels.dtype} and scores of {scores.dtype}")
     if not np.isfinite(scores).all():
         raise ValueError("scores that are not finite")
+    if len(np.unique(videos)) < len(videos):
+        raise ValueError("a video that stands twice")
+    known = labels[labels != IGNORED]
+    if wrong := known[(known < 0) | (known >= scores.shape[-1])].tolist():
+        raise ValueError(f"a label of class {wrong[0]} for scores of {scores.shape[-1]} classes")
     return found

@@ -11,16 +11,18 @@ from planting import ENVIRONMENT, plant_outcome, plant_record
 from torch import nn
 from typer.testing import CliRunner
 
-from tada.base.files import write_arrays, write_json
+from tada.base.files import DiskError, write_arrays, write_json
 from tada.base.typed_json import to_json
 from tada.cli import app
-from tada.cluster.status import find_runs
+from tada.cluster.status import find_runs, run_states
 from tada.data.clips import Counts
 from tada.localization.features import Features, FeatureStamp, save_features
 from tada.report.measure.integrity import inspect_results
+from tada.report.measure.results import read_run
 from tada.runs.checkpoints import TrainingState, save_state
 from tada.runs.record import RecordedFile
 from tada.runs.run import Run
+from tada.runs.verification import remove_damage
 
 FILES = ("scores.npz", "curves.csv", "checkpoint.pt")
 MODELS = ("tsn", "tsn+tada", "tada2d", "tada2d-max", "tada2d-mix")
@@ -118,6 +120,23 @@ def half_of_the_videos(run):
     recorded(run, 100.0)
 
 
+def linked_to_nothing(file):
+    file.unlink()
+    file.symlink_to("/nowhere/at/all")
+
+
+def on_a_broken_disk(file):
+    """A file of the system whose first byte nobody can read, not even root."""
+    file.unlink()
+    file.symlink_to("/proc/self/mem")
+
+
+def of_no_split(run):
+    """A record that does not say how many videos it is of."""
+    recorded(run, 75.0)
+    plant_record(run, {"top1": 75.0}, files={"scores.npz": RecordedFile.of(run.file("scores.npz"))}, dataset={})
+
+
 def a_bit_of_features(run):
     features = Features(np.ones((3, 2), np.float32), np.array([0.1, 0.2, 0.3]))
     for video in ("1", "2"):
@@ -139,6 +158,17 @@ DAMAGE = {
     "a bit of the scores": ("scores.npz", lambda run: flipped(run.file("scores.npz"))),
     "a bit of the weights": ("checkpoint.pt", lambda run: flipped(run.file("checkpoint.pt"))),
     "a bit of the state before": ("checkpoint.previous.pt", lambda run: flipped(run.file("checkpoint.previous.pt"))),
+    "a state before that is a link to nothing": (
+        "checkpoint.previous.pt", lambda run: linked_to_nothing(run.file("checkpoint.previous.pt"))
+    ),
+    "a record that no disk gives": ("metrics.json", lambda run: on_a_broken_disk(run.file("metrics.json"))),
+    "a key twice in the record": (
+        "metrics.json",
+        lambda run: run.file("metrics.json").write_text(
+            run.file("metrics.json").read_text().replace("{", '{"metrics": {"top1": 99.0},', 1)
+        ),
+    ),
+    "a record without its videos": ("scores.npz", of_no_split),
     "curves by hand": ("curves.csv", lambda run: run.file("curves.csv").write_text("epoch,train_loss\n1,0.1\n")),
     "an outcome of another kind": ("outcome.json", lambda run: run.file("outcome.json").write_text("[1]")),
     "a bit of the features": ("features/1.npy", a_bit_of_features),
@@ -155,6 +185,28 @@ def test_each_damage_is_named_once(results, kind):
     assert fault.startswith(f"{run.file(name)}: ")
 
 
+def test_exchanged_folders_are_named_both(results):
+    one, other = (Run("mini", "ssv2", model, 1, results) for model in ("tsn", "tada2d"))
+    one.folder.rename(results / "aside")
+    other.folder.rename(one.folder)
+    (results / "aside").rename(other.folder)
+    assert set(verify(results).faults) == {
+        f"{there.file('metrics.json')}: is the record of mini/ssv2/{model}/seed1; was its folder moved or renamed?"
+        for there, model in ((one, "tada2d"), (other, "tsn"))
+    }
+
+
+def test_a_run_that_no_disk_gives_is_told_everywhere_and_never_removed(results):
+    run = Run("mini", "ssv2", "tada2d", 1, results)
+    on_a_broken_disk(run.file("metrics.json"))
+    (state,) = run_states([run], results)
+    assert state.state == "failed" and "metrics.json: cannot be read" in state.remark
+    assert "metrics.json: cannot be read" in read_run(run).reason
+    with pytest.raises(DiskError, match="nothing was changed"):
+        remove_damage(run)
+    assert run.file("scores.npz").exists() and run.file("metrics.json").is_symlink()
+
+
 @pytest.mark.parametrize("kind", ["a bit of the state before", "a bit of the features", "progress cut short"])
 def test_what_a_finished_run_needs_no_more_is_removed_by_the_command(results, kind):
     name, damage = DAMAGE[kind]
@@ -167,6 +219,8 @@ def test_what_a_finished_run_needs_no_more_is_removed_by_the_command(results, ki
 
 
 def test_all_at_once_are_as_many_faults_and_status_1(results):
+    for model in ("tsn+avg", "tsn+avg-sc"):
+        plant(results, model)
     runs = sorted(find_runs(results), key=lambda run: run.seed)[: len(DAMAGE)]
     damaged = {run.file(name): damage(run) for run, (name, damage) in zip(runs, DAMAGE.values(), strict=True)}
     size = results / "complexity/tsn/400x256.json"
@@ -175,6 +229,8 @@ def test_all_at_once_are_as_many_faults_and_status_1(results):
     lines = done.output.splitlines()
     assert done.exit_code == 1 and len(lines) == len(damaged) + 2
     assert {line.split(": ")[0] for line in lines[:-1]} == {*map(str, damaged), str(size)}
-    assert lines[-1].endswith("14 faults")
+    assert lines[-1].endswith("18 faults")
     nothing = CliRunner().invoke(app, ["verify", str(results / "nowhere")])
     assert nothing.exit_code == 1 and "no such folder of results" in nothing.stderr
+    other = CliRunner().invoke(app, ["verify", str(results.parent)])
+    assert other.exit_code == 1 and "has no runs and no counted networks" in other.stderr

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from tada.data.clips import IGNORED
 from tada.report.measure.results import Unusable, read_run
 from tada.report.measure.samples import read_hits, read_shares
 
@@ -27,8 +28,13 @@ DAMAGE = {
     "texts": lambda path: arrays(path, scores=np.full((4, 2), "high")),
     "NaN": lambda path: arrays(path, scores=np.full((4, 2), np.nan)),
     "other shape": lambda path: arrays(path, scores=np.ones(4)),
+    "views in place of scores": lambda path: arrays(path, scores=np.ones((4, 3, 2))),
+    "no videos": lambda path: arrays(path, scores=np.ones((0, 2)), labels=np.zeros(0, int), videos=np.zeros(0, "U1")),
     "fewer labels": lambda path: arrays(path, labels=np.zeros(2, int)),
     "labels in words": lambda path: arrays(path, labels=np.array(list("abcd"))),
+    "a class that there is not": lambda path: arrays(path, labels=np.array([0, 1, 2, 0])),
+    "a negative class": lambda path: arrays(path, labels=np.array([0, 1, -1, 0])),
+    "a video twice": lambda path: arrays(path, videos=np.array(list("abca"))),
     "videos without names": lambda path: arrays(path, videos=np.arange(4)),
 }
 
@@ -50,3 +56,10 @@ def test_shares_that_cannot_be_used_are_refused(small, values):
     np.savez(run.file("scores.npz"), videos=np.array(list("abcd")), shares_map=values)
     with pytest.raises(Unusable, match="cannot be read"):
         read_shares([[read_run(run)]], "map")
+
+
+def test_scores_of_undecodable_videos_alone_are_refused(small):
+    run = small.hits("tada2d", [1, 1, 0, 1])
+    arrays(run.file("scores.npz"), labels=np.full(4, IGNORED))
+    with pytest.raises(Unusable, match="no video that could be decoded"):
+        read_hits([[read_run(run)]], "top1")
