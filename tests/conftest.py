@@ -232,6 +232,7 @@ SLOW_FILES = {
     "cluster/test_launch.py",
     *("cluster/test_local.py", "cluster/test_slurm.py", "cluster/test_tables.py", "cluster/test_worker.py"),
     *(
+        "data/mini/test_hardness.py",
         "data/mini/test_layouts.py",
         "data/test_check_data.py",
         "data/test_inspection.py",
@@ -239,6 +240,7 @@ SLOW_FILES = {
         "data/video/test_decoding.py",
     ),
     *("benchmarks/test_tadaconv.py", "models/test_fused.py", "runs/test_step.py"),
+    "localization/test_full_size.py",
     *("localization/test_bmn_training.py", "localization/test_feature_sources.py", "localization/test_pipeline.py"),
     *("docs/test_site.py", "docs/test_snippets.py", "localization/test_released.py"),
     *("models/test_weights.py", "models/test_zoo.py", "report/figures/test_figures.py", "report/judge/test_audit.py"),

@@ -5,10 +5,12 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from tada.base.files import sha256
 from tada.base.provenance import Environment, Hardware
 from tada.data.clips import Counts
 from tada.runs.record import Checkpoint, Cost, Initial, RunName, RunRecord, record_outcome, write_record
 from tada.runs.run import Run
+from tada.runs.verification import is_finished
 
 ENVIRONMENT = Environment(
     git_commit="0123456789abcdef",
@@ -48,6 +50,24 @@ def plant_record(run: Run, metrics: dict[str, float], **changes: Any) -> RunReco
         record = replace(record, checkpoint=Checkpoint("checkpoint.pt", hashlib.sha256(made.encode()).hexdigest()))
     write_record(run, record)
     return record
+
+
+def plant_untrained(run: Run) -> None:
+    """Leave behind what a finished run of classification does, with a network that has not learnt anything."""
+    import torch
+
+    from tada.models import build_model
+    from tada.runs.checkpoints import TrainingState, save_state
+
+    if is_finished(run):
+        return
+    torch.manual_seed(0)
+    model = build_model(run.model, run.recipe.classes, **run.recipe.network)
+    run.folder.mkdir(parents=True)
+    identity = {"signature": run.signature, "seed": run.seed}
+    save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), TrainingState())
+    checkpoint = Checkpoint("checkpoint.pt", sha256(run.file("checkpoint.pt")))
+    plant_record(run, {}, checkpoint=checkpoint, config=run.configuration)
 
 
 def plant_outcome(run: Run, error: str | None = None) -> None:

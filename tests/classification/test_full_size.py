@@ -1,4 +1,7 @@
-"""Scale gpu on a processor: full-size networks, each trained for two steps on four rendered videos of its dataset."""
+"""Scale gpu on a processor: full-size networks, each trained for two steps on four rendered videos of its dataset.
+
+And what a step of its largest networks takes of a GPU's memory, by the sizes of tensors.
+"""
 
 from dataclasses import replace
 
@@ -15,9 +18,11 @@ from tada.data.dataset import TrainClips
 from tada.data.video.random_access import FileFrames
 from tada.data.views import TrainTransform
 from tada.models import build_model
+from tada.report.cards import Card
 from tada.runs.recipes import load_recipe, render_spec
 from tada.runs.trainer import train
 
+# One of each kind; R3D and the rest of the backbones with TAdaConv are in LARGEST.
 NETWORKS = [("ssv2", "tada2d"), ("k400", "slowfast-4x16+tada"), ("ek100", "r2plus1d"), ("hacs", "slowonly")]
 
 
@@ -49,3 +54,46 @@ def test_two_steps_at_full_size(dataset, model, tmp_path):
     )
     assert state.step == 2 and all(torch.isfinite(value).all() for value in network.parameters())
     assert any((value != before[name]).any() for name, value in network.named_parameters())
+
+
+LARGEST = [
+    *(("ssv2", "tada2d-mix"), ("ssv2", "tada2d-16f"), ("ssv2", "tsm-16f"), ("ssv2", "slowfast-8x8+tada")),
+    *(("k400", "slowonly+tada"), ("k400", "r2plus1d+tada-2d-1d"), ("hacs", "r3d+tada")),
+]
+
+
+def kept(model, clips, side):
+    """Bytes that a step in bfloat16 keeps for its backward pass, and of weights, gradients and two moments in float32.
+
+    By the sizes of tensors without values. A compiled step keeps less and computes some anew, but needs room to work.
+    """
+    sizes = {}
+
+    def note(tensor):
+        sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage()  # held, so that no other gets its address
+        return tensor
+
+    with torch.device("meta"):
+        network = build_model(model, 13).to(torch.bfloat16)
+        clip = torch.empty(clips, 3, network.frames, side, side, dtype=torch.bfloat16)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            network(clip)
+    own = {value.untyped_storage()._cdata for value in network.parameters()}
+    activations = sum(storage.nbytes() for address, storage in sizes.items() if address not in own)
+    return activations + 16 * sum(value.numel() for value in network.parameters())
+
+
+@pytest.fixture(scope="module")
+def room():
+    """How much more a measured step has taken of a GPU than its tensors say."""
+    card = Card.named("h200")
+    names = {"R2D": "tsn", "TAda2D": "tada2d"}
+    found = [card.peaks["bfloat16"][form] / kept(name, card.clips, 224) for form, name in names.items()]
+    assert min(found) > 1.2 and max(found) < 1.6 and max(found) - min(found) < 0.1
+    return max(found)
+
+
+@pytest.mark.parametrize(("dataset", "model"), LARGEST)
+def test_a_step_fits_into_16_gigabytes(dataset, model, room):
+    train = load_recipe("gpu", dataset, model).train
+    assert room * kept(model, train.batch_per_device, train.crop) < 6e9

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from planting import plant_record
+from planting import plant_untrained
 from typer.testing import CliRunner
 
 from tada.base import TadaError, files
@@ -34,14 +34,11 @@ from tada.localization.ground_truth import read_ground_truth
 from tada.localization.submission import read_submission, score_files
 from tada.localization.videos import read_untrimmed
 from tada.metrics.average_precision import action_precision, mean_average_precision
-from tada.models import build_model
 from tada.runs import recipes
-from tada.runs.checkpoints import TrainingState, save_state
 from tada.runs.localization_settings import ClipSettings
-from tada.runs.record import Checkpoint, Initial, read_record
+from tada.runs.record import Initial, read_record
 from tada.runs.run import Run
 from tada.runs.trained import load_network
-from tada.runs.verification import is_finished
 
 RENDERED = {
     "seed": 0, "height": 24, "width": 32, "frames": [20, 40], "fps": 12, "untrimmed": [96, 130], "segments": [1, 2],
@@ -121,7 +118,7 @@ def locate(data):
 
     def run(dataset, results, root=None, stop=lambda: False):
         located = Run("mini", f"{dataset}-localization", "tada2d", 0, results)
-        classify(located.initial)
+        plant_untrained(located.initial)
         execute(located, str(root or data / dataset), stop)
         return located
 
@@ -136,18 +133,6 @@ def finished(request, locate, tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(locate, tmp_path_factory):
     return locate("ek100", tmp_path_factory.mktemp("undisturbed"))
-
-
-def classify(run):
-    """Leave behind what a finished run of classification does."""
-    if not is_finished(run):
-        torch.manual_seed(0)
-        model = build_model(run.model, run.recipe.classes, **run.recipe.network)
-        run.folder.mkdir(parents=True)
-        identity = {"signature": run.signature, "seed": run.seed}
-        save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), TrainingState())
-        checkpoint = Checkpoint("checkpoint.pt", sha256(run.file("checkpoint.pt")))
-        plant_record(run, {}, checkpoint=checkpoint, config=run.configuration)
 
 
 class Disturbance:
@@ -302,7 +287,7 @@ def test_a_stopped_run_ends_with_the_same_numbers(phase, locate, tmp_path, undis
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_killed_run_ends_with_the_same_numbers(phase, locate, data, config, tmp_path, undisturbed):
     run = Run("mini", "ek100-localization", "tada2d", 0, tmp_path)
-    classify(run.initial)
+    plant_untrained(run.initial)
     script = "import sys, test_pipeline; test_pipeline.kill_in(*sys.argv[1:])"
     environment = {
         "TADA_CONFIG": str(config),
@@ -395,7 +380,7 @@ def test_the_classification_run_comes_first(data, tmp_path):
 
 def test_a_folder_is_needed(locate, tmp_path):
     run = Run("mini", "hacs-localization", "tada2d", 0, tmp_path)
-    classify(run.initial)
+    plant_untrained(run.initial)
     with pytest.raises(TadaError, match="needs the videos of hacs: set their folder in config"):
         execute(run, "", lambda: False)
 

@@ -1,9 +1,10 @@
 """Crowded scenes, harder than those of `scenes`: one digit acts among other objects, before a camera that moves.
 
 All objects are covered with parts of photographs. The others are no digits, and each glides and turns in its own way,
-as fast as digits may move. Nobody can tell an action from a single frame, however well one looks: the frame is a ring
+as fast as digits may move. Nobody can tell an action from a random frame, however well one looks: the frame is a ring
 in both directions, so a digit is as likely at any place, and at any angle, whatever it does; and one whose size or
-opacity stays the same has that of a random frame of one where it changes.
+opacity stays the same has that of a random frame of one where it changes. Who knows when a frame was can tell a little:
+what grows or fades has gone half its way in the middle of a video.
 """
 
 import numpy as np
