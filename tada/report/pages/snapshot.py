@@ -60,15 +60,11 @@ from tada.runs.settings import Scale
 
 PICTURE = "agreement.svg"
 """Reproduced against reported accuracies, drawn from the snapshot's numbers."""
-
-
 SCALES_PICTURE = "scales.svg"
 """A table's accuracies at several scales beside the reported ones, where there are snapshots of several."""
 
-
 Set = tuple[tuple[str, ...], tuple[int, ...]]
 """Names of test videos, and their labels if they have any."""
-
 
 FRAMES = ("targets", ROWS, "numbers", "orders", "claims", "audit")
 
