@@ -80,7 +80,7 @@ def test_a_run_leaves_a_full_account(finished):
     assert scores["views"].shape == (9, 6, 3)
     assert metrics["metrics"]["top1"] == topk_accuracy(scores["scores"], scores["labels"], 1)
     outcome = json.loads((finished / "outcome.json").read_text())
-    assert outcome == {"status": "done", "attempt": 1, "signature": metrics["signature"], "error": None}
+    assert outcome == {"status": "done", "attempt": 0, "signature": metrics["signature"], "error": None}
     assert "epoch 4/4" in (finished / "log.txt").read_text()
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import tada
 from tada.base.files import PROJECT
+from tada.cli import app
 from tada.report.paper import about_paper
 
 APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
@@ -72,6 +74,21 @@ def test_bibtex_says_the_same_as_the_citation(citation):
     ]
     assert (fields["year"], fields["url"]) == (str(paper["year"]), paper["url"])
     assert fields["booktitle"] == paper["conference"]["name"]
+
+
+def test_what_is_cited_is_the_citation(monkeypatch):
+    commented = (PROJECT / "CITATION.cff").read_text().partition("#   @")[2]
+    text = "@" + commented.replace("\n#   ", "\n")
+    assert about_paper().bibtex == text
+    monkeypatch.setattr("tada.cli.reports.version_and_commit", lambda: "1.2, commit 0123456789")
+    done = CliRunner().invoke(app, ["cite"])
+    assert done.stdout.startswith(text) and "note = {Version 1.2, commit 0123456789}" in done.stdout
+
+
+def test_the_version_is_printed_with_its_commit(monkeypatch):
+    for state, said in {(None, None): "", ("0" * 40, True): ", commit 0000000000 with uncommitted changes"}.items():
+        monkeypatch.setattr("tada.base.provenance.git_state", lambda state=state: state)
+        assert CliRunner().invoke(app, ["--version"]).stdout == f"tada-reproducibility {tada.__version__}{said}\n"
 
 
 def test_changes_of_this_version_are_listed():

@@ -169,9 +169,16 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
 
 def run_inputs(wildcards: SimpleNamespace) -> list[str]:
     """What has to be there before a run: the videos, where they are rendered; and the run whose weights it starts from,
-    or whose network gives the features, unless these are given."""
+    or whose network gives the features, unless these are given.
+
+    An outcome of which Snakemake has no note, and which is none of a finished run of today, is removed: Snakemake sees
+    that a file is there, and could not tell that it is due.
+    """
     run = _run(wildcards)
-    _requested.add(run.file(OUTCOME))  # whatever target this run is for
+    _requested.add(file := run.file(OUTCOME))  # whatever target this run is for
+    outcome = _outcome(file)
+    if outcome and not outcome.attempt and not _checked(lambda: _is_done(run, outcome)):
+        file.unlink(missing_ok=True)
     rendered = [f"{run.scale.rendered_in}/{_videos(run)}/manifest.json"] if run.scale.renders else []
     first = None if _released(run) else _checked(lambda: run.initial)
     return rendered + ([str(first.file("outcome.json"))] if first else [])

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import tada
 from tada.base import files
 
 
@@ -63,6 +64,13 @@ def git_state(root: Path = files.PROJECT) -> tuple[str | None, bool | None]:
         return git("rev-parse", "HEAD").strip(), changed
     except (OSError, subprocess.CalledProcessError):
         return None, None
+
+
+def version_and_commit() -> str:
+    """Of the suite, as people quote it: "0.1.0, commit 0123456789", or "0.1.0" where there is no checkout."""
+    commit, changed = git_state()
+    version = tada.__version__
+    return f"{version}, commit {commit[:10]}{' with uncommitted changes' if changed else ''}" if commit else version
 
 
 def packages() -> dict[str, str]:

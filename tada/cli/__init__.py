@@ -5,13 +5,14 @@ Commands import what they need when they are called, so that `tada --help` answe
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from tada.base import TadaError
 from tada.base.files import disk_error
+from tada.base.provenance import version_and_commit
 from tada.cli import own, reports, runs
 from tada.report.paper import about_paper
 
@@ -33,6 +34,12 @@ class _CleanErrors(TyperGroup):
             raise SystemExit(1) from None
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"tada-reproducibility {version_and_commit()}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=_CleanErrors,
     help=f'Reproduces the tables and figures of "{about_paper().title}".',
@@ -40,6 +47,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the suite's version and commit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """What comes before any command."""
+
 
 app.command("list")(reports.list_targets)
 app.command("import")(reports.import_runs)
@@ -50,6 +67,6 @@ for command in (
     *(runs.status, runs.verify, runs.plan, runs.cancel, runs.logs),
     runs.evaluate_detections,
     *(own.predict, own.features, own.export),
-    *(reports.snapshot, reports.publish, reports.compare, reports.readme),
+    *(reports.snapshot, reports.publish, reports.compare, reports.readme, reports.cite),
 ):
     app.command()(command)

@@ -11,6 +11,7 @@ import typer
 
 from tada.base import TadaError
 from tada.base.files import replacing
+from tada.base.provenance import version_and_commit
 from tada.cli import completion
 from tada.cli.runs import ExistingResultsOption, ResultsOption, ScaleOption, existing
 from tada.report.paper import about_paper
@@ -329,3 +330,11 @@ def _write_readme(readme: Path, folder: Path) -> list[Path]:
         return [folder / PICTURE]
     build_scales({one.scale: (one.numbers, one.correlations) for one in (snapshot, *others)}, folder / SCALES_PICTURE)
     return [folder / PICTURE, folder / SCALES_PICTURE]
+
+
+def cite() -> None:
+    """Print how to cite the paper and this version of the suite, in BibTeX."""
+    if paper := about_paper().bibtex:
+        print(paper)
+    print("@misc{tada-reproducibility,\n  title = {{TAda} reproducibility suite},")
+    print(f"  note = {{Version {version_and_commit()}}}\n}}")

@@ -218,7 +218,7 @@ def run(
     results: ResultsOption = Path("results"),
     processes: Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="Here; 0: one per GPU, or one.")] = 0,
     cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
-    attempt: Annotated[int, typer.Option(help="Number noted in outcome.json.")] = 1,
+    attempt: Annotated[int, typer.Option(help="Number of Snakemake's attempt; 0: by hand.")] = 0,
     record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log the training in the run's folder: tensorboard --logdir results.")

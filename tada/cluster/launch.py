@@ -51,7 +51,7 @@ FRUITLESS = 3
 def launch(
     run: Run,
     data_root: str,
-    attempt: int = 1,
+    attempt: int = 0,
     processes: int = 0,
     cluster: Path | None = None,
     weights: str = "",
@@ -63,7 +63,7 @@ def launch(
     Args:
         run: what to train.
         data_root: folder of its videos and annotations.
-        attempt: number noted in outcome.json.
+        attempt: number of Snakemake's attempt, noted in outcome.json; 0: by hand, and the number there stays.
         processes: on this machine; 0: one for each GPU that the recipe wants and the machine has, or a single one.
         cluster: settings of the cluster that is to train it; None: this machine does.
         weights: local file of torchvision's ResNet-50 (empty: torchvision downloads it where it is needed), or the
@@ -80,6 +80,8 @@ def launch(
     expected = run.signature  # fails here, with a clear message, before anything is started
     if tensorboard:
         require_tensorboard()
+    if not attempt and (before := last_outcome(run)):
+        attempt = before.attempt
     if is_finished(run):
         print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
         return record_outcome(run, attempt)

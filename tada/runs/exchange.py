@@ -321,10 +321,10 @@ def _same_count(counted: CountedNetwork, file: Path) -> bool:
 def _move(run: Run, target: Run) -> None:
     """Give a staged run its place, and an outcome of now: pages that are older have to be made again.
 
-    The number of the attempt stays, so that Snakemake has no reason to ask for the run again.
+    The number of the attempt here stays, so that Snakemake has no reason to ask for the run again.
     """
-    before = last_outcome(target) or last_outcome(run)
-    record_outcome(run, before.attempt if before else 1)
+    before = last_outcome(target)
+    record_outcome(run, before.attempt if before else 0)
     target.folder.parent.mkdir(parents=True, exist_ok=True)
     aside = run.folder.with_name(f"{run.folder.name}-before")
     if target.folder.exists():

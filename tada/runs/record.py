@@ -200,7 +200,11 @@ class CountedNetwork:
 
 @dataclass(frozen=True)
 class Outcome:
-    """outcome.json: how the last attempt at a run ended, with the error's text if it failed."""
+    """outcome.json: how the last attempt at a run ended, with the error's text if it failed.
+
+    `attempt` counts Snakemake's; it is 0 where the run was only executed by hand or imported, and Snakemake has no note
+    of it.
+    """
 
     status: Literal["done", "failed"]
     attempt: int

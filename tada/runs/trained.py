@@ -328,11 +328,10 @@ def _difference(expected: list[Tensor], found: list[Tensor]) -> float:
 
 
 def _to_safetensors(network: Network, clips: Tensor, card: dict[str, str], file: Path) -> _Computed:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save
 
-    save_file(
-        {name: value.contiguous() for name, value in network.state_dict().items()}, file, {**card, "format": "pt"}
-    )
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    file.write_bytes(save(weights, {**card, "format": "pt"}))  # that of `save_file` can be read by its owner alone
     read = load_file(file)
     return lambda others: _logits(torch.func.functional_call(network, read, (others,)))
 
@@ -343,8 +342,10 @@ def _program(network: Network, clips: Tensor) -> torch.export.ExportedProgram:
 
 
 def _to_torch(network: Network, clips: Tensor, card: dict[str, str], file: Path) -> _Computed:
-    torch.export.save(_program(network, clips), file, extra_files={"card.json": json.dumps(card)})
-    read = torch.export.load(file).module()
+    with file.open("wb") as stream:  # of a path torch expects another ending than a temporary file's
+        torch.export.save(_program(network, clips), stream, extra_files={"card.json": json.dumps(card)})
+    with file.open("rb") as stream:
+        read = torch.export.load(stream).module()
     return lambda others: _logits(read(others))
 
 

@@ -19,10 +19,11 @@ from planting import plant_outcome, plant_record
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from tada.base.files import CONFIG as CONFIG_FOLDER
 from tada.base.files import PROJECT
 from tada.cli import app
 from tada.report.plan import Wanted
-from tada.runs.recipes import check_config
+from tada.runs.recipes import check_config, load_recipe
 from tada.runs.run import Run
 
 GENERATED = ("docs/found.md",)
@@ -276,7 +277,7 @@ CONFIG = yaml.safe_load((PROJECT / "config/config.yaml").read_text())
 
 
 @pytest.mark.parametrize("snippet", [one for one in BLOCKS if one.language == "yaml"], ids=str)
-def test_settings_are_valid(snippet):
+def test_settings_are_valid(snippet, tmp_path, monkeypatch):
     content: dict[str, Any] = yaml.safe_load(snippet.text)
     if set(content) <= set(CONFIG):
         check_config({**CONFIG, **content})
@@ -284,6 +285,13 @@ def test_settings_are_valid(snippet):
         check_config({**CONFIG, "data": content})
     elif snippet.page == "docs/architecture.md":  # tests/test_extending.py adds both
         assert set(content) in ({"rows"}, {"slim"})
+    elif snippet.page == "docs/own-videos.md":
+        (tmp_path / "recipes").mkdir()
+        (tmp_path / "recipes/own.yaml").write_text(snippet.text)
+        (tmp_path / "own.csv").write_text("path,label,split\n1.mp4,a,train\n2.mp4,b,train\n3.mp4,b,validation\n")
+        shutil.copy(CONFIG_FOLDER / "models.yaml", tmp_path)
+        monkeypatch.chdir(tmp_path)
+        assert load_recipe("own", "small", "tada2d", tmp_path).train.initial == "scratch"
     else:
         pytest.fail(f"{snippet}: nothing says what these settings are")
 

@@ -117,7 +117,7 @@ def test_what_goes_in_comes_out(archive, results, there):
             record, files=files, initial=Initial("imagenet", "resnet50.pth"), imported=arrived.imported
         )
         assert is_finished(theirs) and damage(theirs, arrived, thorough=True) == {}
-        assert read_outcome(theirs) == read_outcome(ours)
+        assert read_outcome(theirs) == replace(read_outcome(ours), attempt=0)  # Snakemake has no note of it there
         assert theirs.file("scores.npz").read_bytes() == ours.file("scores.npz").read_bytes()
         assert theirs.file("metrics.json").stat().st_mtime == 1.7e9  # when it ended; its outcome is of now
         assert theirs.file("outcome.json").stat().st_mtime > 1.71e9

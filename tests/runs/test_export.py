@@ -88,6 +88,7 @@ def written(run, tada, tmp_path):
         )
         assert done.exit_code == 0, done.stderr
         assert re.match(rf"wrote a.{to}: tada2d of ssv2, scale mini; logits of 3 random clips within", done.stdout)
+        assert (tmp_path / f"a.{to}").stat().st_mode == (tmp_path / "names.txt").stat().st_mode
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"a.{to}", "names.txt"])
         return tmp_path / f"a.{to}"
 
@@ -107,9 +108,11 @@ def test_safetensors(run, written):
         assert torch.equal(network(clips), logits)
 
 
-def test_a_program_of_torch(run, written):
+def test_a_program_of_torch(run, written, caplog):
     extra = {"card.json": ""}
-    program = torch.export.load(written("torch"), extra_files=extra)
+    file = written("torch")
+    assert "archive file" not in caplog.text and "load package" not in caplog.text
+    program = torch.export.load(file.open("rb"), extra_files=extra)
     check_card(json.loads(extra["card.json"]), run)
     clips, logits = clips_and_logits(run)
     torch.testing.assert_close(program.module()(clips), logits, atol=1e-5, rtol=0)

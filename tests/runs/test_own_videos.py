@@ -108,6 +108,8 @@ def test_sixty_videos_of_three_classes_are_learnt(toy):
     assert found["config"]["recipe"]["own"] == {"classes": sorted(TOY), "sha256": sha256(toy / "toy.csv")}
     code, output = call(toy, "run", "toy", "tada2d", "--scale", "own")
     assert code == 0 and "training" not in output  # it is there
+    code, output = call(toy, "verify")
+    assert code == 0 and output.startswith("2 finished runs"), output
 
 
 def test_its_names_are_known_without_its_videos(toy):

@@ -224,6 +224,23 @@ def test_a_failed_attempt_is_followed_by_another():
     assert targets.run_attempt(wildcards()) == 2
 
 
+def test_an_outcome_by_hand_is_removed_where_its_run_is_due():
+    """Snakemake has no note of it, and would take the file for a finished run."""
+    run = targets.Run("mini", "ssv2", "tsn", 0)
+    record_outcome(run, attempt=0)
+    plant_record(run, {"top1": 50.0})
+    targets.run_inputs(wildcards())
+    assert run.file("outcome.json").exists()  # finished, by today's recipe
+    record_outcome(run, attempt=1, error="ValueError: no")
+    targets.run_inputs(wildcards())
+    assert run.file("outcome.json").exists()  # of this one it has
+    run.file("metrics.json").unlink()
+    record_outcome(run, attempt=0, error="ValueError: no")
+    targets.run_inputs(wildcards())
+    assert not run.file("outcome.json").exists()
+    assert targets.run_attempt(wildcards()) == 1
+
+
 def test_damaged_outcome_counts_as_none(tmp_path):
     outcome("done", attempt=5)
     targets.Run("mini", "ssv2", "tsn", 0).file("outcome.json").write_text("{")

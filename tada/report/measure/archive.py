@@ -331,4 +331,4 @@ def _lay_out(run: Run, archived: ArchivedRun, record: RunRecord, archive: Archiv
     write_record(run, replace(record, config=run.configuration, files=files, imported=origin))
     ended = datetime.datetime.fromisoformat(archive.about.date).replace(tzinfo=datetime.UTC).timestamp()
     os.utime(run.file(METRICS), (ended, ended))
-    record_outcome(run, attempt=1)
+    record_outcome(run, attempt=0)

@@ -62,11 +62,9 @@ def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> I
     states: Counter[str] = Counter()
     for run in runs:
         try:
-            state, found = _inspect_run(run, mend)
+            state, found = _inspect_run(run, mend) if _has_recipe(run) else (OUTDATED, [])
         except DiskError as error:
             state, found = UNFINISHED, [str(error)]
-        except TadaError:  # without a recipe there is nothing to compare with
-            state, found = OUTDATED, []
         states[state] += 1
         faults += found
     networks = sorted((results / "complexity").glob("*/*.json"))
@@ -78,6 +76,14 @@ def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> I
     if not states and not networks:
         raise TadaError(f"{results}: has no runs and no counted networks; name the folder of all results")
     return Inspection(faults, states[FINISHED], states[UNFINISHED], states[OUTDATED], len(networks))
+
+
+def _has_recipe(run: Run) -> bool:
+    """Whether today's recipes know the run; without one there is nothing to compare it with."""
+    try:
+        return bool(run.signature)
+    except TadaError:
+        return False
 
 
 def _inspect_run(run: Run, mend: bool) -> tuple[str, list[str]]:

@@ -182,7 +182,7 @@ def read_hits(seeds: Sequence[Sequence[RunResult]], metric: str) -> Hits:
     labels = aligned[0].labels
     if category is not None and category not in labels:
         raise Unusable(f"no tested video is of class {category}")
-    data = catalog.find(seeds[0][0].run.dataset)
+    data = catalog.find(seeds[0][0].run.recipe.videos)
     groups = np.array([data.video_of(name) for name in videos.tolist()]) if data.localization else None
     hits = Hits(videos, labels, right, metric.startswith(MEAN_CLASS), groups, category)
     return hits if category is None else hits.only(videos[labels == category])  # the others are no part of the sample

@@ -69,8 +69,9 @@ class SameNumber:
 class PaperAbout:
     """`paper.yaml`: title, short name, venue, authors and address of the paper, and where some of its numbers stand.
 
-    `layers` names the table that counts single layers; `picture` is None where the paper has no summary picture.
-    `training` has the noise that is assumed at a scale, by its name, and `same` is None where no accuracy is judged.
+    `bibtex` is the entry by which it is cited. `layers` names the table that counts single layers; `picture` is None
+    where the paper has no summary picture. `training` has the noise that is assumed at a scale, by its name, and `same`
+    is None where no accuracy is judged.
     """
 
     title: str
@@ -78,6 +79,7 @@ class PaperAbout:
     venue: str
     authors: tuple[str, ...] = ()
     url: str = ""
+    bibtex: str = ""
     layers: str = ""
     picture: SummaryPicture | None = None
     training: Mapping[str, AssumedNoise] = field(default_factory=dict)
