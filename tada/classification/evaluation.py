@@ -79,7 +79,6 @@ def evaluate(
     partial: Path | None = None,
     identity: str = "",
     stop: Callable[[], bool] = lambda: False,
-    in_training: bool = False,
 ) -> dict[str, np.ndarray]:
     """Softmax scores of every video, averaged over its views (section 5), and of every view.
 
@@ -97,16 +96,15 @@ def evaluate(
             processes; all but the main process write files beside it.
         identity: what the partial file must belong to, e.g. the checkpoint's hash.
         stop: asked after every batch; once true, what is done is saved and `Interrupted` raised.
-        in_training: scores of some videos may be not finite; `validation_accuracies` knows what to make of them.
 
     Returns:
         arrays `videos` [V] of str, `labels` [V], `scores` [V, classes] float32, `views` [V, views, classes] float16;
         with several tasks the last three once per task, as `labels_verb`, ...; empty in other processes than the
-        main process.
+        main process. NaN for videos that drive the network beyond the range of its numbers; see `not_finite`.
 
     Raises:
         Interrupted: `stop` said so, in whichever process.
-        TadaError: a process that decodes has died, or scores are not finite; `in_training`, those of all videos.
+        TadaError: a process that decodes has died, or no score is finite.
     """
     group = group or ProcessGroup.single()
     identity = identity if precision == "float32" else f"{identity} {precision}"
@@ -142,11 +140,10 @@ def evaluate(
     if gathered is None:
         return {}
     records = {index: record for part in (*partials.values(), *gathered) for index, record in part.items()}
-    bad = [index for index, record in sorted(records.items()) if not _finite(record)]
-    if bad and not (in_training and len(bad) < len(dataset)):
+    if not any(map(_finite, records.values())):
         raise TadaError(
-            f"the scores of {len(bad)} of {len(dataset)} videos are not finite, first those of {videos[bad[0]]}: the "
-            "network's weights are too large for it; train with a lower train.base_lr or a longer warm-up"
+            f"the scores of all {len(dataset)} videos are not finite: the network's weights are too large; train with "
+            "a lower train.base_lr or a longer warm-up"
         )
     if partial:
         for old in _files(partial):
@@ -172,17 +169,15 @@ def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
     return figures | (_action_accuracies(scores) if {"views_verb", "views_noun"} <= scores.keys() else {})
 
 
-def validation_accuracies(scores: dict[str, np.ndarray]) -> tuple[dict[str, float], int]:
-    """`accuracies` in the middle of training, and how many videos, whose scores are not finite, count as wrong in it.
+def not_finite(scores: dict[str, np.ndarray]) -> list[str]:
+    """Names of the videos for which `evaluate` found no finite scores, in any task: they count as wrong everywhere.
 
-    Where learning rates are high, a few videos may drive a network to infinity that has recovered when it is tested.
+    Calibrations multiply from layer to layer, so that a video far from what the batch norms know may leave the range of
+    numbers. Leaving such videos out, or the run, would flatter the network.
     """
-    by_video = [values.reshape(len(values), -1) for name, values in scores.items() if name.startswith("scores")]
-    finite = np.logical_and.reduce([np.isfinite(values).all(1) for values in by_video])
-    if finite.all():
-        return accuracies(scores), 0
-    found = accuracies({name: values[finite] for name, values in scores.items()})
-    return {name: value * float(finite.mean()) for name, value in found.items()}, int((~finite).sum())
+    tasks = [values for name, values in scores.items() if name.startswith("scores")]
+    lost = np.logical_or.reduce([~np.isfinite(values).all(1) for values in tasks])
+    return [str(name) for name in scores["videos"][lost]]
 
 
 def _action_accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:

@@ -5,7 +5,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from tada.classification.evaluation import (
     compare_precisions,
     describe_comparison,
     evaluate,
-    validation_accuracies,
+    not_finite,
 )
 from tada.classification.training import ClassificationObjective
 from tada.data import catalog, validation
@@ -111,9 +111,13 @@ class Sources:
         """Index -> the middle clip's central crop, for the validation curve."""
         return self._validation(clips=1, crops=1)
 
-    def counts(self) -> dict[str, Counts]:
-        """For each split, the videos listed and used, and the names of those that could not be."""
-        return {name: split.without(self._logs[name].read()).counts() for name, split in self._splits.items()}
+    def counts(self, not_finite: list[str]) -> dict[str, Counts]:
+        """For each split, the videos listed and used, and the names of those that could not be.
+
+        `not_finite`: those of the validation split that were tested in vain.
+        """
+        found = {name: split.without(self._logs[name].read()).counts() for name, split in self._splits.items()}
+        return found | {"validation": replace(found["validation"], not_finite=not_finite)}
 
     def describe(self) -> str:
         """One line about layout and number of videos."""
@@ -233,17 +237,11 @@ class _Classification:
                 progress=Silent(),
                 group=self.group,
                 workers=self.recipe.data.workers,
-                in_training=True,
             )
             if not scores:
                 return {}
-            figures, lost = validation_accuracies(scores)
-            if lost:
-                self.progress.say(
-                    f"the scores of {lost} of {len(scores['videos'])} validation videos are not finite, and count as "
-                    "wrong; if this does not pass, lower train.base_lr or lengthen the warm-up"
-                )
-            return {f"val_{name}": value for name, value in figures.items()}
+            self._not_finite(scores)
+            return {f"val_{name}": value for name, value in accuracies(scores).items()}
 
         return train(
             model,
@@ -279,7 +277,7 @@ class _Classification:
         write_arrays(self.run.file("scores.npz"), scores)
         return TaskResult(
             metrics=accuracies(scores),
-            dataset=sources.counts(),
+            dataset=sources.counts(not_finite=self._not_finite(scores)),
             initial=initial,
             checkpoint=checkpoint,
             curves=state.curves,
@@ -288,6 +286,17 @@ class _Classification:
             data_wait=state.data_wait,
             half_precision=half_precision,
         )
+
+    def _not_finite(self, scores: dict[str, np.ndarray]) -> list[str]:
+        """Names of the videos without finite scores, which are told."""
+        names = not_finite(scores)
+        if names:
+            self.progress.say(
+                f"the scores of {len(names)} of {len(scores['videos'])} videos are not finite, first those of "
+                f"{names[0]}, and count as wrong; if the training's end does not mend this, lower train.base_lr or "
+                "lengthen the warm-up"
+            )
+        return names
 
     def _compare_precisions(self, model: Network, sources: Sources) -> HalfPrecision | None:
         """What half precision changes, where the recipe tests in it; in the main process alone."""

@@ -69,11 +69,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Counts:
-    """Videos or segments of a split: how many its annotations list, how many were used, and names of the others."""
+    """Videos or segments of a split: how many its annotations list, how many were used, and names of the others.
+
+    `not_finite` names those that were tested and have no finite scores: they count as wrong.
+    """
 
     listed: int
     used: int
     skipped: list[str]
+    not_finite: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
 

@@ -23,7 +23,8 @@ def topk_accuracy(scores: Scores, labels: Labels, k: int) -> float:
 def topk_hits(scores: Scores, labels: Labels, k: int) -> npt.NDArray[np.bool_]:
     """Whether each sample's label is among its k highest scores, [samples].
 
-    Among equal scores the lower class index ranks first, so that a constant output earns no credit by chance.
+    Among equal scores the lower class index ranks first, so that a constant output earns no credit by chance. A sample
+    with NaN among its scores is wrong.
 
     Args:
         scores: [samples, classes].
@@ -31,16 +32,14 @@ def topk_hits(scores: Scores, labels: Labels, k: int) -> npt.NDArray[np.bool_]:
         k: at least 1; capped at the number of classes.
 
     Raises:
-        ValueError: no samples, NaN among the scores, or shapes that do not fit.
+        ValueError: no samples, or shapes that do not fit.
     """
     if scores.ndim != 2 or labels.shape != scores.shape[:1]:
         raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not fit: [samples, classes], [samples]")
     if len(labels) == 0:
         raise ValueError("accuracy of no samples is undefined")
-    if np.isnan(scores).any():
-        raise ValueError(f"{int(np.isnan(scores).any(1).sum())} samples have NaN scores")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return (best == labels[:, None]).any(axis=1)
+    return (best == labels[:, None]).any(axis=1) & ~np.isnan(scores).any(axis=1)
 
 
 _AT_ONCE = 64
@@ -56,7 +55,8 @@ def action_ranks(
 ) -> npt.NDArray[np.int64]:
     """How many pairs score higher than the right one, for each video; 0 is top-1.
 
-    Among equal scores the lower verb, then the lower noun, ranks first.
+    Among equal scores the lower verb, then the lower noun, ranks first. A video with NaN among its scores ranks behind
+    all pairs.
 
     Args:
         verbs: [videos, views, verb classes], probabilities. The views of several networks side by side are an ensemble.
@@ -66,7 +66,7 @@ def action_ranks(
         joint: sum over the views before the product.
 
     Raises:
-        ValueError: shapes that do not fit, or NaN among the scores.
+        ValueError: shapes that do not fit.
     """
     if verbs.shape[:2] != nouns.shape[:2] or not len(verbs) == len(verb) == len(noun):
         shapes = f"verbs {verbs.shape}, nouns {nouns.shape}, labels {verb.shape} and {noun.shape}"
@@ -75,13 +75,12 @@ def action_ranks(
     for first in range(0, len(verb), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         left, right = verbs[part].astype(np.float32), nouns[part].astype(np.float32)
-        if np.isnan(left).any() or np.isnan(right).any():
-            raise ValueError("NaN among the scores")
+        lost = np.isnan(left).any((1, 2)) | np.isnan(right).any((1, 2))
         if joint:
             left, right = left.mean(1, keepdims=True), right.mean(1, keepdims=True)
         pairs = (left.transpose(0, 2, 1) @ right).reshape(len(left), -1)
         truth = (verb[part] * nouns.shape[2] + noun[part])[:, None]
         score = np.take_along_axis(pairs, truth, 1)
         ahead = (pairs > score) | ((pairs == score) & (np.arange(pairs.shape[1]) < truth))
-        ranks[part] = ahead.sum(1)
+        ranks[part] = np.where(lost, pairs.shape[1], ahead.sum(1))
     return ranks

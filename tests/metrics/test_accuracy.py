@@ -27,10 +27,14 @@ def test_more_ranks_than_classes_is_always_right(scored):
     assert topk_accuracy(*scored, k=50) == 100.0
 
 
+def test_a_sample_without_finite_scores_is_wrong_in_every_rank():
+    scores = np.array([[np.nan, np.nan], [np.nan, 0.0], [1.0, 0.0]])
+    assert topk_accuracy(scores, np.array([0, 1, 0]), 1) == pytest.approx(100 / 3)
+    assert topk_accuracy(scores, np.array([0, 1, 0]), 2) == pytest.approx(100 / 3)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="no samples"):
         topk_accuracy(np.zeros((0, 4)), np.zeros(0, int), 1)
-    with pytest.raises(ValueError, match="1 samples have NaN"):
-        topk_accuracy(np.array([[np.nan, 0.0], [1.0, 0.0]]), np.array([0, 0]), 1)
     with pytest.raises(ValueError, match="do not fit"):
         topk_accuracy(np.zeros((3, 4)), np.zeros(2, int), 1)

@@ -78,7 +78,13 @@ def test_bad_input_is_refused(scored):
         action_ranks(verbs, nouns[:, :5], verb, noun)
     with pytest.raises(ValueError, match="do not fit"):
         action_ranks(verbs, nouns, verb[:-1], noun)
-    nouns = nouns.copy()
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_video_without_finite_scores_ranks_behind_all_pairs(scored, joint):
+    verbs, nouns, verb, noun = scored
+    whole, nouns = action_ranks(verbs, nouns, verb, noun, joint), nouns.copy()
     nouns[3, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        action_ranks(verbs, nouns, verb, noun)
+    ranks = action_ranks(verbs, nouns, verb, noun, joint)
+    assert ranks[3] == verbs.shape[2] * nouns.shape[2]
+    assert np.delete(ranks, 3).tolist() == np.delete(whole, 3).tolist()

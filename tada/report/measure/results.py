@@ -365,7 +365,9 @@ def _counts(records: Sequence[Mapping[str, Counts]], part: str, unit: str = "") 
     skipped = max(len(record[part].skipped) for record in records)
     text = f"{used[0]:,}" if len(used) == 1 else f"{used[0]:,} to {used[-1]:,}"
     text += f" of {' or '.join(f'{n:,}' for n in listed)} {unit}used"
-    return text + (f" ({skipped} skipped, named in metrics.json)" if skipped else "")
+    text += f" ({skipped} skipped, named in metrics.json)" if skipped else ""
+    lost = max(len(record[part].not_finite) for record in records)
+    return text + (f" (up to {lost} without finite scores, which count as wrong)" if lost else "")
 
 
 def _prepared(records: Sequence[RunRecord]) -> Iterator[str]:
