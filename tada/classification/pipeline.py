@@ -117,7 +117,7 @@ class Sources:
         `not_finite`: those of the validation split that were tested in vain.
         """
         found = {name: split.without(self._logs[name].read()).counts() for name, split in self._splits.items()}
-        return found | {"validation": replace(found["validation"], not_finite=not_finite)}
+        return found | {"validation": replace(found["validation"], not_finite=not_finite or None)}
 
     def describe(self) -> str:
         """One line about layout and number of videos."""

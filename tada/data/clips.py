@@ -71,13 +71,13 @@ class Split:
 class Counts:
     """Videos or segments of a split: how many its annotations list, how many were used, and names of the others.
 
-    `not_finite` names those that were tested and have no finite scores: they count as wrong.
+    `not_finite` names those that were tested and have no finite scores, if any: they count as wrong.
     """
 
     listed: int
     used: int
     skipped: list[str]
-    not_finite: list[str] = field(default_factory=list)
+    not_finite: list[str] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

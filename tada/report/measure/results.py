@@ -366,7 +366,7 @@ def _counts(records: Sequence[Mapping[str, Counts]], part: str, unit: str = "") 
     text = f"{used[0]:,}" if len(used) == 1 else f"{used[0]:,} to {used[-1]:,}"
     text += f" of {' or '.join(f'{n:,}' for n in listed)} {unit}used"
     text += f" ({skipped} skipped, named in metrics.json)" if skipped else ""
-    lost = max(len(record[part].not_finite) for record in records)
+    lost = max(len(record[part].not_finite or ()) for record in records)
     return text + (f" (up to {lost} without finite scores, which count as wrong)" if lost else "")
 
 
