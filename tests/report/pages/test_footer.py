@@ -97,6 +97,14 @@ def test_runs_on_different_numbers_of_videos_show_as_a_range(plant, tmp_path):
     assert "validation 399 to 400 of 400 used (1 skipped, named in metrics.json)" in lines["Data, ssv2"]
 
 
+def test_videos_without_finite_scores_are_counted(tmp_path):
+    part, run = Counts(400, 400, [], not_finite=["7", "9"]), Run("mini", "ssv2", "tsn", 0, tmp_path)
+    record = plant_record(run, {}, dataset={"train": Counts(9, 9, []), "validation": part})
+    lines = dict(about_runs([RunResult(run, DONE, record)], Results(tmp_path, Scale.MINI, 1)))
+    expected = "train 9 of 9 used; validation 400 of 400 used (up to 2 without finite scores, which count as wrong)"
+    assert lines["Data, ssv2"] == expected
+
+
 def test_prepared_videos_are_told_with_the_runs_that_had_them(tmp_path):
     def result(model, prepared):
         run = Run("mini", "ssv2", model, 0, tmp_path)
