@@ -111,13 +111,13 @@ class Sources:
         """Index -> the middle clip's central crop, for the validation curve."""
         return self._validation(clips=1, crops=1)
 
-    def counts(self, not_finite: list[str]) -> dict[str, Counts]:
+    def counts(self, not_finite: Sequence[str] = ()) -> dict[str, Counts]:
         """For each split, the videos listed and used, and the names of those that could not be.
 
         `not_finite`: those of the validation split that were tested in vain.
         """
         found = {name: split.without(self._logs[name].read()).counts() for name, split in self._splits.items()}
-        return found | {"validation": replace(found["validation"], not_finite=not_finite or None)}
+        return found | {"validation": replace(found["validation"], not_finite=list(not_finite) or None)}
 
     def describe(self) -> str:
         """One line about layout and number of videos."""
