@@ -146,7 +146,6 @@ def _provenance(snapshot: Snapshot, root: str) -> str:
     if not done:
         return f"{text}; no run is finished yet."
     size = ", ".join(f"{_bytes(count)} of {what}" for what, count in about.bytes.items() if count)
-    seeds = "one seed each" if about.seeds == 1 else f"{about.seeds} seeds of each network"
     environments = [record.environment for record in done]
     commits = _distinct(f"`{(one.git_commit or 'none')[:10]}`" for one in environments)
     folder = snapshot_folder(snapshot.scale, Path("snapshot"))
@@ -157,8 +156,8 @@ def _provenance(snapshot: Snapshot, root: str) -> str:
     states = {"failed": failed, "pending": about.wanted - len(done) - failed}
     left = ", ".join(f"{count} {status}" for status, count in states.items() if count)
     return (
-        f"{text}, {_day(about.date)}: {len(done)} of {about.wanted} runs{f' ({left})' if left else ''}, {seeds}. "
-        f"{_fewer(snapshot)}"
+        f"{text}, {_day(about.date)}: {len(done)} of {about.wanted} runs{f' ({left})' if left else ''}, "
+        f"{_seeds(snapshot)}. "
         f"Training and testing took {rounded_time(sum(one.cost.wall_seconds for one in done))}, summed over runs, on "
         f"{' and '.join(machines)}; {size}. Code: commit {', '.join(commits)}{changed}. Every run with its metrics, "
         f"data, cost, versions and checksum stands in `{folder.as_posix()}/` ([what is there]({root}docs/snapshot.md))."
@@ -171,15 +170,16 @@ def _outdated(snapshot: Snapshot) -> list[str]:
     return [f"**Of earlier recipes.** {text} Their verdicts are of the rules of then."] if text else []
 
 
-def _fewer(snapshot: Snapshot) -> str:
-    """Which networks have fewer seeds than were asked for."""
-    runs = Counter((record.run.dataset, record.run.model) for record in snapshot.done)
-    fewer = [f"{'/'.join(run)} ({count})" for run, count in sorted(runs.items()) if count < snapshot.about.seeds]
-    more = f" and {len(fewer) - _NAMED} more" if len(fewer) > _NAMED else ""
-    return f"Fewer seeds: {', '.join(fewer[:_NAMED])}{more}. " if fewer else ""
-
-
-_NAMED = 5
+def _seeds(snapshot: Snapshot) -> str:
+    """How many seeds networks have, "5 seeds of 10 networks, 2 of 67"; `rows.csv` has it of each."""
+    if snapshot.about.seeds == 1:
+        return "one seed each"
+    of_networks = Counter((record.run.dataset, record.run.model) for record in snapshot.done)
+    (most, count), *others = sorted(Counter(of_networks.values()).items(), reverse=True)
+    if not others and most == snapshot.about.seeds:
+        return f"{most} seeds of each network"
+    fewer = "".join(f", {number} of {networks}" for number, networks in others)
+    return f"{most} seed{'s' * (most > 1)} of {count} network{'s' * (count > 1)}{fewer}"
 
 
 def _caption(snapshot: Snapshot) -> str:

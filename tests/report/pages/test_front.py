@@ -202,10 +202,13 @@ def test_runs_of_several_machines_and_missing_seeds_are_counted(committed):
     about = replace(committed.about, seeds=2, wanted=2 * len(committed.archive.runs))
     text = block(replace(committed, archive=replace(committed.archive, runs=runs, about=about)))
     assert "6502, 2 cores (1 runs)" in text and f"cores ({len(others) + 1} runs)" in text
-    assert f"{len(others) - 1} pending" not in text and f"({len(others)} pending), 2 seeds of each network" in text
-    name = "/".join(others[0][:2])
-    assert f"Fewer seeds: {name} (1), " in text and f"and {len(others) - 5} more. " in text
-    assert f"{'/'.join(first[:2])} (" not in text
+    assert (
+        f"{len(others) - 1} pending" not in text
+        and f"({len(others)} pending), 2 seeds of 1 network, 1 of {len(others)}. " in text
+    )
+    every = {(*key[:2], seed): one for key, one in committed.archive.runs.items() for seed in (0, 1)}
+    whole = replace(committed, archive=replace(committed.archive, runs=every, about=about))
+    assert f"{len(every)} of {len(every)} runs, 2 seeds of each network. " in block(whole)
 
 
 def test_claims_say_what_could_have_been_told(committed):
