@@ -181,13 +181,15 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it; a file in its place is moved aside.
 
     Raises:
-        TadaError: a file stands in the place of one above it.
+        TadaError: a file stands in the place of one above it, or a link that leads nowhere in the place of any.
     """
     if path.exists() and not path.is_dir():
         _move_aside(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
+        if dead := next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None):
+            raise TadaError(f"{dead}: a link to nothing; is the disk there that it leads to?") from None
         file = next(parent for parent in path.parents if parent.exists())
         raise TadaError(f"{file}: a file stands where results are to be kept in a folder; name another one") from None
 

@@ -189,6 +189,15 @@ def test_a_file_in_the_place_of_a_folder_is_moved_aside_and_one_above_it_is_name
         files.make_folder(tmp_path / "results/seed0.aside1/deeper")
 
 
+def test_a_link_to_nothing_in_the_place_of_a_folder_is_named(tmp_path):
+    """As where the disk of all results is not mounted."""
+    (tmp_path / "results").symlink_to(tmp_path / "unmounted")
+    for folder in ("results", "results/mini/seed0"):
+        with pytest.raises(TadaError, match=r"/results: a link to nothing; is the disk there"):
+            files.make_folder(tmp_path / folder)
+    assert not (tmp_path / "unmounted").exists()
+
+
 def test_what_is_no_file_is_damage_or_missing_and_nobody_waits_for_it(tmp_path):
     pipe, circle = tmp_path / "pipe", tmp_path / "circle"
     os.mkfifo(pipe)
