@@ -278,6 +278,20 @@ class Place:
         return cls(Path(options.pop("root")), options)
 
 
+def check_labels(dataset: str, classes: int | Mapping[str, int] | None, where: str) -> None:
+    """Check that a recipe's numbers of classes are of the labels that clips of the dataset have.
+
+    Raises:
+        TadaError: they are of others, which no video of the dataset could be trained with.
+    """
+    if dataset not in DATASETS or classes is None:
+        return
+    wanted, found = DATASETS[dataset].labels, {"label": classes} if isinstance(classes, int) else classes
+    if found.keys() != wanted.keys():
+        needs = "one number" if "label" in wanted else f"a number for each of {' and '.join(wanted)}"
+        raise TadaError(f"{where}: {classes}: expected {needs}, as clips of {dataset} have labels")
+
+
 def check_released(dataset: str, place: Mapping[str, Any], where: str) -> None:
     """Check what a user says of released parts: `place` has part -> model -> file beside the other options.
 

@@ -164,6 +164,7 @@ def _load_scale(scale: str, folder: Path) -> dict[str, Any]:
     for name, recipe in content.items():
         if scale != Scale.OWN and "list" in recipe.get("data", {}):
             raise TadaError(f"{path}: {name}.data.list: videos of your own have recipes in {Scale.OWN.recipe_file}")
+        catalog.check_labels(name, recipe.get("classes"), f"{path}: {name}.classes")
         options = {f"{name}.network": {"network": "resnet", **recipe.get("network", {})}}
         validate(options, "models", str(path))
         for frames in (None, *recipe.get("frames", {})):

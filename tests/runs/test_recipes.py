@@ -204,3 +204,15 @@ def test_a_precision_that_there_is_not_is_named(monkeypatch):
     monkeypatch.setenv(files.PRECISION, "float16")
     with pytest.raises(TadaError, match=r"TADA_PRECISION: unknown precision 'float16'; did you mean"):
         recipes.load_recipe("mini", "ssv2", "tsn")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "classes"), [("ek100", 14), ("ek100", {"verbs": 8, "noun": 6}), ("ssv2", {"verb": 8, "noun": 6})]
+)
+def test_classes_of_other_labels_than_the_datasets_are_refused_when_planned(dataset, classes, tmp_path):
+    folder = shutil.copytree(files.CONFIG, tmp_path / "config")
+    content = yaml.safe_load((folder / "recipes/mini.yaml").read_text())
+    content[dataset]["classes"] = classes
+    (folder / "recipes/mini.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(TadaError, match=rf"mini\.yaml: {dataset}\.classes: .*: expected (one|a) number"):
+        recipes.load_recipe("mini", "ssv2", "tsn", folder)
