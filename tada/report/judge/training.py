@@ -92,30 +92,33 @@ class SeedSpreads:
         metrics = [metric for quantity in quantities for metric in metrics_of(quantity)]
         own = {model for metric in metrics for model in metric.models}
         for dataset, name in dict.fromkeys((metric.dataset, metric.name) for metric in metrics):
-            found = [
-                one
-                for model, one in self.measured.get((dataset, name), {}).items()
-                if not own & set(model.split(" & "))
-            ]
-            freedom = sum(spread.seeds - 1 for spread, _ in found)
+            measured = self.measured.get((dataset, name), {})
+            others = [spread for model, (spread, _) in measured.items() if not own & set(model.split(" & "))]
+            variance, within, freedom = _pooled(others)
             if freedom >= ENOUGH:
-                return _pooled(found, freedom, dataset)
+                return Training(variance, within, min(freedom, MOST), _described(dataset, list(measured.values())))
         of_a_category = any(category_of(metric.name) is not None for metric in metrics)
         return NOTHING_KNOWN if of_a_category and self.scale.trains else assumed(self.scale)
 
 
-def _pooled(found: Sequence[tuple[SeedSpread, str]], freedom: int, dataset: str) -> Training:
-    variance, within = (
-        sum(getattr(spread, name) * (spread.seeds - 1) for spread, _ in found) / freedom
-        for name in ("variance", "within")
+def _pooled(found: Sequence[SeedSpread]) -> tuple[float, float, int]:
+    """Variance, what of it differs from video to video, and degrees of freedom of several networks together."""
+    freedom = sum(spread.seeds - 1 for spread in found)
+    if not freedom:
+        return 0.0, 0.0, 0
+    variance = sum(spread.variance * (spread.seeds - 1) for spread in found) / freedom
+    return variance, sum(spread.within * (spread.seeds - 1) for spread in found) / freedom, freedom
+
+
+def _described(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> str:
+    """All networks that are pooled, so that a page on which each cell leaves out its own says it once."""
+    variance, _, freedom = _pooled([spread for spread, _ in measured])
+    places = " and ".join(dict.fromkeys(place for _, place in measured))
+    counted = f", counted as {MOST} at most" if freedom > MOST else ""
+    return (
+        f"{variance**0.5:.2f} points over the seeds of {len(measured)} networks on {dataset} {places} ({freedom} "
+        f"degrees of freedom{counted}), less those that are compared"
     )
-    places = " and ".join(dict.fromkeys(place for _, place in found))
-    counted = f", counted as {MOST}" if freedom > MOST else ""
-    source = (
-        f"{variance**0.5:.2f} points over the seeds of {len(found)} other networks on {dataset} {places} "
-        f"({freedom} degrees of freedom{counted})"
-    )
-    return Training(variance, within, min(freedom, MOST), source)
 
 
 def assumed(scale: Scale) -> Training:

@@ -42,8 +42,10 @@ def test_like_networks_are_pooled_without_those_compared(plant):
     assert found.variance == pytest.approx(np.mean([variances[m] for m in MODELS[2:]]))
     assert found.freedom == 12
     assert found.source == (
-        f"{found.variance**0.5:.2f} points over the seeds of 3 other networks on ssv2 here (12 degrees of freedom)"
+        f"{np.mean(list(variances.values())) ** 0.5:.2f} points over the seeds of 5 networks on ssv2 here "
+        "(20 degrees of freedom), less those that are compared"
     )
+    assert spreads.training([metric("tsn+avg")]).source == found.source  # each page says it once
     both = Difference(metric("tada2d"), metric("tsn"))
     assert spreads.training([both]) == found
     assert spreads.training([CurvePoint("ssv2", "tsn", "val_top1", 0.5), metric("tada2d")]) == found
@@ -55,7 +57,7 @@ def test_many_networks_count_as_twenty_degrees_of_freedom(plant):
     planted(plant, seeds=8)
     found = seed_spreads(Scale.MINI, values(plant, 8)).training([metric("tsn")])
     assert found.freedom == 20
-    assert "(28 degrees of freedom, counted as 20)" in found.source
+    assert "(35 degrees of freedom, counted as 20 at most)" in found.source
 
 
 def test_little_is_known_from_few_networks_so_that_noise_is_assumed(plant):
@@ -87,7 +89,7 @@ def test_a_snapshot_tells_what_a_page_of_one_seed_does_not(plant, monkeypatch):
     found = seed_spreads(Scale.MINI, values(plant, 1)).training([metric("tsn")])
     assert found.variance == pytest.approx(np.mean([variances[m] for m in MODELS[1:]]), rel=1e-6)
     assert 0 < found.within < found.variance
-    assert "other networks on ssv2 in snapshot/ (16 degrees of freedom)" in found.source
+    assert "of 5 networks on ssv2 in snapshot/ (20 degrees of freedom), less those" in found.source
     assert seed_spreads(Scale.PAPER, {}).training([metric("tsn")]) == assumed(Scale.PAPER)  # of another scale
     assert seed_spreads(Scale.MINI, {}, committed=False).training([metric("tsn")]) == assumed(Scale.MINI)
 
@@ -101,7 +103,7 @@ def test_the_snapshot_of_another_scale_lies_below_that_of_mini(plant, monkeypatc
     (folder / "gpu" / "about.json").write_text(json.dumps({"scale": "gpu"}))
     monkeypatch.setattr(module, "SNAPSHOT", folder)
     found = seed_spreads(Scale.GPU, {}).training([metric("tsn")])
-    assert found.freedom == 16 and "on ssv2 in snapshot/gpu/ (16 degrees" in found.source
+    assert found.freedom == 16 and "on ssv2 in snapshot/gpu/ (20 degrees" in found.source
     assert seed_spreads(Scale.MINI, {}).training([metric("tsn")]) == assumed(Scale.MINI)
 
 
