@@ -111,7 +111,13 @@ def test_every_table_and_claim_has_a_line(committed):
 
 def test_what_speaks_against_the_paper_comes_first(committed):
     """The least of the two statements of this claim, as claims.csv has it, before any claim that holds."""
-    lines = [line for line in found(committed).partition("## Claims")[2].splitlines() if line.startswith("| ")][1:]
+
+    def least(lines):
+        return (lines["claim"] == "shortcut") & lines["statement"].str.contains("{ssv2/tsn+avg-sc}", regex=False)
+
+    failing = changed(committed, "claims", lambda lines: lines["claim"] == "shortcut", "verdict", "fails")
+    failing = changed(failing, "claims", least, ["margin", "low", "high"], ["-7.19", "-11.81", "-2.57"])
+    lines = [line for line in found(failing).partition("## Claims")[2].splitlines() if line.startswith("| ")][1:]
     verdicts = [line.split("|")[3].strip() for line in lines]
     fails = verdicts.count("fails")
     assert fails and verdicts[:fails] == ["fails"] * fails and "holds" not in verdicts[: verdicts.index("undecided")]
@@ -164,12 +170,15 @@ def test_nothing_is_there_yet(committed, picture):
 
 def with_noise(snapshot):
     """TAda2D's accuracy with five seeds and intervals, as a snapshot of several seeds has them."""
-    for column, values in (("top1", ("5", "1.25", "91.04", "95.56")), ("delta", ("5", "1.5", "43.96", "49.84"))):
+    for column, values in (
+        ("top1", ("93.3", "5", "1.25", "91.04", "95.56")),
+        ("delta", ("46.9", "5", "1.5", "43.96", "49.84")),
+    ):
 
         def cell(lines, column=column):
             return (lines["table"] == "table3b") & (lines["row"] == "tada2d") & (lines["column"] == column)
 
-        for name, value in zip(("n", "std", "here_low", "here_high"), values, strict=True):
+        for name, value in zip(("reproduced", "n", "std", "here_low", "here_high"), values, strict=True):
             snapshot = changed(snapshot, "numbers", cell, name, value)
     return snapshot
 
@@ -184,7 +193,7 @@ def test_numbers_stand_with_their_noise(committed, picture):
 
 def without_noise(snapshot):
     everywhere = slice(None)
-    return changed(snapshot, "numbers", lambda lines: everywhere, ["std", "here_low", "here_high"], "")
+    return changed(with_noise(snapshot), "numbers", lambda lines: everywhere, ["std", "here_low", "here_high"], "")
 
 
 def test_a_number_whose_noise_is_not_known_says_so(committed):
@@ -194,26 +203,25 @@ def test_a_number_whose_noise_is_not_known_says_so(committed):
 
 
 def test_runs_of_several_machines_and_missing_seeds_are_counted(committed):
-    first, *others = sorted(committed.archive.runs)
+    single = {key: run for key, run in committed.archive.runs.items() if key[2] == 0}
+    first, *others = sorted(single)
     run = committed.archive.runs[first]
     hardware = replace(run.record.environment.hardware, cpu="6502")
     moved = replace(run, record=replace(run.record, environment=replace(run.record.environment, hardware=hardware)))
-    runs = {**committed.archive.runs, first: moved, (*first[:2], 1): run}
-    about = replace(committed.about, seeds=2, wanted=2 * len(committed.archive.runs))
+    runs = {**single, first: moved, (*first[:2], 1): run}
+    about = replace(committed.about, seeds=2, wanted=2 * len(single))
     text = block(replace(committed, archive=replace(committed.archive, runs=runs, about=about)))
     assert "6502, 2 cores (1 runs)" in text and f"cores ({len(others) + 1} runs)" in text
-    assert (
-        f"{len(others) - 1} pending" not in text
-        and f"({len(others)} pending), 2 seeds of 1 network, 1 of {len(others)}. " in text
-    )
-    every = {(*key[:2], seed): one for key, one in committed.archive.runs.items() for seed in (0, 1)}
+    assert f"({len(others)} pending), 2 seeds of 1 network, 1 of {len(others)}. " in text
+    every = {(*key[:2], seed): one for key, one in single.items() for seed in (0, 1)}
     whole = replace(committed, archive=replace(committed.archive, runs=every, about=about))
     assert f"{len(every)} of {len(every)} runs, 2 seeds of each network. " in block(whole)
 
 
 def test_claims_say_what_could_have_been_told(committed):
     undecided = changed(committed, "claims", lambda lines: lines["verdict"] == "undecided", "detectable", "4.26")
-    assert found(undecided).count("4.3 points |") == 19 and found(committed).count("points |  ") > 0
+    of = committed.claims.loc[committed.claims["verdict"] == "undecided", "claim"]
+    assert found(undecided).count("4.3 points |") == of.nunique() and found(committed).count("points |  ") > 0
     assert "Undecided ones would have been told with a margin of 4.3 points (median)." in block(undecided)
     never = changed(committed, "claims", lambda lines: lines["verdict"] == "undecided", "detectable", "")
     assert "would have been told" not in block(never)
@@ -284,7 +292,8 @@ def test_a_second_scale_stands_beside_the_first(two_scales, tmp_path):
         ((tmp_path / FOUND).read_text(encoding="utf-8"), found(mini), "../"),
     ):
         assert f"]({root}snapshot/{SCALES_PICTURE})" in text and SCALES_PICTURE not in alone
-        assert "gpu scale: 0.25, 95% interval 0.10 to 0.50" in text and "mini scale: not known yet" in text
+        assert "gpu scale: 0.25, 95% interval 0.10 to 0.50" in text
+        assert f"mini scale: {mini.correlations['table3b']}" in text
         assert "Measured at **gpu scale**" in text and "stands in `snapshot/gpu/`" in text
         assert all(part in text for part in alone.split("\n\n"))
     drawn = (two_scales / SCALES_PICTURE).read_text(encoding="utf-8")
