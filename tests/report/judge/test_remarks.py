@@ -201,7 +201,7 @@ def test_a_page_says_how_far_its_accuracies_may_be_off_and_why(plant):
     half = stats.t.ppf(0.975, freedom) * (videos + 6.25) ** 0.5
     text = plant.text()
     assert f"other test videos and other trainings; ssv2 top1, 1 seed: ±{half:.1f} at most." in text
-    assert "**Training**: 2.5 points assumed, as if from 20 degrees of freedom. Ten networks" in text
+    assert "**Training**: 2.5 points assumed, as if from 20 degrees of freedom. With two to five seeds" in text
 
 
 def test_an_average_that_lacks_a_run_is_pending_and_the_others_are_there(plant):
