@@ -252,6 +252,12 @@ def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
     assert readme.read_text(encoding="utf-8") == text
 
 
+def test_a_readme_that_is_not_there_is_named(tmp_path):
+    done = CliRunner().invoke(app, ["readme", "--folder", str(SNAPSHOT), "--readme", str(tmp_path / "README.md")])
+    assert (done.exit_code, done.stdout) == (1, "") and "README.md: no such file; name the one" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def two_scales(tmp_path):
     """The committed snapshot, and one of gpu below it: 12.5 for TAda2D with an interval, TSN pending, a correlation."""
