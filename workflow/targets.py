@@ -190,10 +190,13 @@ def run_signature(wildcards: SimpleNamespace) -> str:
 
 
 def run_attempt(wildcards: SimpleNamespace) -> int:
-    """Number of the attempt that is due: that of the finished one, or one more than that of a failed or damaged one."""
+    """Number of the attempt that is due: that of the finished one, or one more than that of a failed or damaged one.
+
+    A run that was finished by hand or imported counts as a first attempt, as Snakemake remembers most runs.
+    """
     run = _run(wildcards)
     outcome = _outcome(run.file(OUTCOME))
-    return outcome.attempt + (not _checked(lambda: _is_done(run, outcome))) if outcome else 1
+    return max(outcome.attempt + (not _checked(lambda: _is_done(run, outcome))), 1) if outcome else 1
 
 
 def data_root(wildcards: SimpleNamespace) -> str:

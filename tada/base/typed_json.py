@@ -22,17 +22,22 @@ def load(kind: type[T], path: Path) -> T:
         DiskError: it cannot be read.
         DamagedFile: it is no JSON, or a value is missing, of another type or not finite.
     """
+    return from_json(kind, read(path), str(path))
+
+
+def read(path: Path) -> Any:
+    """The content of a JSON file, whatever it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DiskError: it cannot be read.
+        DamagedFile: it is no JSON.
+    """
     try:
         with readable(path):
-            content = read_json(path)
+            return read_json(path)
     except ValueError as error:  # no JSON, or no UTF-8
-        raise damaged(path, error) from error
-    return from_json(kind, content, str(path))
-
-
-def damaged(path: Path, error: Exception) -> DamagedFile:
-    """The error of a file that is no JSON at all."""
-    return DamagedFile(f"{path}: cannot be read as JSON ({error}); {REMEDY}")
+        raise DamagedFile(f"{path}: cannot be read as JSON ({error}); {REMEDY}") from error
 
 
 def save(path: Path, value: Any) -> None:

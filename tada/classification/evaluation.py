@@ -140,7 +140,10 @@ def evaluate(
     if gathered is None:
         return {}
     records = {index: record for part in (*partials.values(), *gathered) for index, record in part.items()}
-    if not any(map(_finite, records.values())):
+    found = {"videos": np.array(videos)} | {
+        name: np.stack([records[index][name] for index in range(len(dataset))]) for name in records[0]
+    }
+    if len(not_finite(found)) == len(dataset):
         raise TadaError(
             f"the scores of all {len(dataset)} videos are not finite: the network's weights are too large; train with "
             "a lower train.base_lr or a longer warm-up"
@@ -148,9 +151,7 @@ def evaluate(
     if partial:
         for old in _files(partial):
             remove(old)
-    return {"videos": np.array(videos)} | {
-        name: np.stack([records[index][name] for index in range(len(dataset))]) for name in records[0]
-    }
+    return found
 
 
 def accuracies(scores: dict[str, np.ndarray]) -> dict[str, float]:
@@ -228,10 +229,6 @@ def _records(scores: Mapping[str, Tensor], labels: Any) -> list[dict[str, np.nda
             record[f"scores{suffix}"] = share.mean(0).numpy()
             record[f"views{suffix}"] = share.half().numpy()
     return records
-
-
-def _finite(record: dict[str, np.ndarray]) -> bool:
-    return all(np.isfinite(values).all() for name, values in record.items() if name.startswith("scores"))
 
 
 def _file_of(partial: Path | None, rank: int) -> Path | None:

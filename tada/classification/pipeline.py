@@ -17,13 +17,7 @@ from tada.base.devices import ProcessGroup
 from tada.base.files import sha256, write_arrays
 from tada.base.processes import StopFlag
 from tada.base.progress import Progress, Silent
-from tada.classification.evaluation import (
-    accuracies,
-    compare_precisions,
-    describe_comparison,
-    evaluate,
-    not_finite,
-)
+from tada.classification.evaluation import accuracies, compare_precisions, describe_comparison, evaluate, not_finite
 from tada.classification.training import ClassificationObjective
 from tada.data import catalog, validation
 from tada.data.catalog import Place

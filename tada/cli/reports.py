@@ -58,23 +58,20 @@ def list_targets() -> None:
     line("results/overview.html", "Overview: all of these on one page, with the verdicts and the cost in front")
 
 
-def _outdate(problems: Iterable[str], out: Path, name: str) -> None:
-    """Let Snakemake make a page or figure again that was made before all its results were there.
+def _keep(out: Path, name: str, scale: Scale, problems: Iterable[str] = ()) -> None:
+    """Copy a page to the folder of its scale: `out` has those of the scale that was asked for last.
 
-    It looks at dates alone, and would take this one, which is newer than all that it is made of, for the real one.
+    Let Snakemake make it again if it was made before all its results were there: it looks at dates alone, and would
+    take this page, which is newer than all that it is made of, for the real one.
     """
     from tada.report.measure.results import PENDING
 
-    if any(f": {PENDING}: " in problem for problem in problems):
-        for file in out.glob(f"{name}.*"):
-            os.utime(file, (1, 1))
-
-
-def _keep(out: Path, name: str, scale: Scale) -> None:
-    """Copy a page to the folder of its scale: `out` has those of the scale that was asked for last."""
+    early = any(f": {PENDING}: " in problem for problem in problems)
     for file in out.glob(f"{name}.*"):
         with replacing(out / scale / file.name) as temporary:
             shutil.copyfile(file, temporary)
+        if early:
+            os.utime(file, (1, 1))
 
 
 def table(
@@ -94,8 +91,7 @@ def table(
     from tada.report.pages.tables import build_table
 
     problems = build_table(name, scale, seeds, results, out)
-    _keep(out, name, scale)
-    _outdate(problems, out, name)
+    _keep(out, name, scale, problems)
     for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
     print(f"wrote {out / name}.md, .tex, .html, .csv")
@@ -113,8 +109,7 @@ def figure(
     from tada.report.figures import build_figure
 
     problems = build_figure(name, scale, seeds, results, out, data=data)
-    _keep(out, name, scale)
-    _outdate(problems, out, name)
+    _keep(out, name, scale, problems)
     for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
     print(f"wrote {out / name}.svg, .pdf, .png, .csv")
@@ -150,8 +145,7 @@ def claims(
     from tada.report.pages.sentences import build_claims
 
     problems = build_claims(scale, seeds, results, out)
-    _keep(out, "claims", scale)
-    _outdate(problems, out, "claims")
+    _keep(out, "claims", scale, problems)
     print(
         f"wrote {out / 'claims'}.md, .tex, .html, .csv" + (f"; {len(problems)} results are missing" if problems else "")
     )

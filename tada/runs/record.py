@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tada.base import typed_json
-from tada.base.files import DamagedFile, json_sha256, read_json, readable, sha256, write_json
+from tada.base.files import DamagedFile, json_sha256, sha256, write_json
 from tada.base.provenance import Environment
 from tada.data.clips import Counts
 from tada.data.prepared import Preparation
@@ -241,15 +241,11 @@ def read_record_of(folder: Path) -> RunRecord:
 
     Raises:
         FileNotFoundError: there is none.
+        DiskError: it cannot be read.
         DamagedFile: it is no record, or has been changed.
     """
     path = folder / METRICS
-    try:
-        with readable(path):
-            content = read_json(path)
-    except ValueError as error:
-        raise typed_json.damaged(path, error) from error
-    return _checked(content, path)
+    return _checked(typed_json.read(path), path)
 
 
 def _checked(content: Any, path: Path) -> RunRecord:
@@ -311,10 +307,7 @@ def _of(run: Run, name: str) -> Any:
     """The content of a file of a run; None if it is absent or says itself that it belongs to another signature."""
     path, expected = run.file(name), run.signature
     try:
-        with readable(path):
-            content = read_json(path)
+        content = typed_json.read(path)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise typed_json.damaged(path, error) from error
     return None if isinstance(content, dict) and content.get("signature", expected) != expected else content

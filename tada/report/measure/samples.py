@@ -289,9 +289,7 @@ def _check(found: _Scores, dimensions: int) -> _Scores:
         raise ValueError(f"videos {videos.shape}, labels {labels.shape} and scores {scores.shape} do not fit together")
     if videos.dtype.kind != "U" or labels.dtype.kind not in "iu" or scores.dtype.kind != "f":
         raise ValueError(f"names of {videos.dtype}, labels of {labels.dtype} and scores of {scores.dtype}")
-    if (
-        np.isinf(scores).any() or np.isnan(scores).all()
-    ):  # NaN: a video beyond the network's range, which counts as wrong
+    if np.isinf(scores).any() or np.isnan(scores).all():  # some NaN: of videos that count as wrong
         raise ValueError("scores that are not finite")
     if len(np.unique(videos)) < len(videos):
         raise ValueError("a video that stands twice")
