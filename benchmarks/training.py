@@ -1,7 +1,7 @@
 """What a training step costs, and whether data keeps up: `uv run python -m benchmarks.training` (on a machine's GPU).
 
 The training step of the suite itself (`tada.runs.step`): forward pass, backward pass and SGD step on clips of
-8x224x224, compiled and eager, in bfloat16 and float32, of
+8x224x224, compiled and eager, in float32 (convolutions multiply in TF32) and bfloat16, of
 
 - R2D: ResNet-50 without temporal modelling;
 - TAda2D: as the suite trains it;
@@ -41,7 +41,7 @@ from benchmarks.decoding import render
 from benchmarks.tadaconv import awaken
 from tada.base.compilation import Compiler
 from tada.base.devices import ProcessGroup
-from tada.base.files import MEASURED, write_json
+from tada.base.files import MEASURED, PRECISIONS, write_json
 from tada.base.progress import Silent
 from tada.base.provenance import git_state
 from tada.classification.pipeline import sampling_of
@@ -58,9 +58,6 @@ from tada.runs.step import Figures, Supply, TrainingStep
 from tada.runs.trainer import train
 
 FORMS = ("R2D", "TAda2D", "TAda2D, kernel per frame")
-PRECISIONS = ("bfloat16", "float32")
-"""Of recipes; float32 multiplies in TF32 inside of convolutions."""
-
 MODES = ("compiled", "eager")
 FRAMES, CLASSES = 8, 174
 

@@ -253,6 +253,10 @@ def model_definition(wildcards: SimpleNamespace) -> str:
     return json.dumps({key: value for key, value in options.items() if key != "initial"}, sort_keys=True)
 
 
+_OF_ENDED_JOBS = ("Error in rule", "CalledProcessError", "At least one job did not complete successfully")
+"""Snakemake's words for a job that did not end by itself; an error of another kind is none of Ctrl-C."""
+
+
 class _Interruption(logging.Filter):
     """After Ctrl-C says what becomes of the work, and not that each job which ended as it was asked to is an error."""
 
@@ -260,10 +264,12 @@ class _Interruption(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether snakemake's message is shown."""
-        if "on user request" in record.getMessage():
+        message, before = record.getMessage(), self.asked
+        if "on user request" in message:
             self.asked = True
             record.msg = "Stopping as asked; the same command goes on where this one ends."
-        return not (self.asked and record.levelno >= logging.ERROR)
+            return not before
+        return not (self.asked and any(words in message for words in _OF_ENDED_JOBS))
 
 
 def explain_interruption(logger: logging.Logger) -> None:

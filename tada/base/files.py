@@ -39,6 +39,7 @@ PAPER = Path(os.environ.get("TADA_PAPER") or PROJECT / "paper")
 # TADA_PRECISION is the precision of all trainings, in place of that of their recipes; `--config precision=...` sets it.
 PRECISION = "TADA_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
+"""In which networks are trained."""
 
 
 def use_precision(precision: str | None) -> None:

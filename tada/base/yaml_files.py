@@ -9,7 +9,7 @@ import jsonschema
 import yaml
 
 from tada.base import TadaError, unknown
-from tada.base.files import SCHEMAS
+from tada.base.files import PRECISIONS, SCHEMAS
 
 
 def load_yaml(path: Path, schema: str, names: Mapping[str, Iterable[str]] | None = None) -> Any:
@@ -95,12 +95,13 @@ def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable
         where: the file, for messages.
         names: valid names that the schema leaves open, since another place knows them: key of its `$defs` -> names
             that its enumeration has besides those that stand there. A key that the schema does not have is ignored.
+            Those of precisions are always known.
 
     Raises:
         TadaError: one line a fault: `where`, the key's path, what is wrong, and the nearest valid key of a typo.
     """
     rules = yaml.safe_load((SCHEMAS / f"{schema}.schema.yaml").read_text(encoding="utf-8"))
-    for key, valid in (names or {}).items():
+    for key, valid in {"precision": PRECISIONS, **(names or {})}.items():
         if key in rules.get("$defs", {}):
             rules["$defs"][key]["enum"] += valid
     _check_plain(content, where)

@@ -402,9 +402,7 @@ class LocalScheduler(Scheduler):
     def _start(self, job_id: str, note: dict[str, Any]) -> None:
         output = job_output(Path(note["output"]), job_id)
         places = {"TADA_JOB_ID": job_id, "TADA_RESTARTS": str(note["restarts"])}
-        inherited = {
-            name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-        }
+        inherited = {name: value for name, value in os.environ.items() if name not in _PLACE}
         lock = os.open(self._file(job_id).with_suffix(f".{note['restarts']}.lock"), os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tada.base import TadaError
-from tada.base.files import MEASURED, DamagedFile, read_json
+from tada.base.files import MEASURED, PRECISIONS, DamagedFile, read_json
 
 MEASURED_FRAMES, MEASURED_SIDE = 8, 224
 """Of the clips whose steps are measured."""
 
 
 _FORMS = ("R2D", "TAda2D")
-
-
-_PRECISIONS: tuple[str, ...] = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Card:
     def _read(cls, file: Path) -> "Card":
         content = _measured(file)
         try:
-            measured = {name: content[name] for name in _PRECISIONS if name in content}
+            measured = {name: content[name] for name in PRECISIONS if name in content}
             rates = {
                 precision: {form: float(of[form]["clips_per_second"]) for form in _FORMS}
                 for precision, of in measured.items()

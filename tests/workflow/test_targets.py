@@ -408,10 +408,13 @@ def test_after_ctrl_c_jobs_that_ended_are_no_errors(caplog):
     targets.explain_interruption(logger)
     logger.error("Error in rule run")
     logger.warning("Terminating processes on user request, this might take some time.")
-    logger.error("RuleException")
-    logger.warning("Elapsed time")
+    logger.error("Error in rule run, jobid: 7")
+    logger.error("RuleException:\nCalledProcessError in file runs.smk, line 22:\nCommand 'python' returned 130.")
+    logger.error("Cancelling snakemake on user request.")
+    logger.error("OSError: [Errno 28] No space left on device")
+    logger.error("WorkflowError:\nAt least one job did not complete successfully.")
     assert caplog.messages == [
         "Error in rule run",
         "Stopping as asked; the same command goes on where this one ends.",
-        "Elapsed time",
+        "OSError: [Errno 28] No space left on device",
     ]

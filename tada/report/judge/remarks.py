@@ -26,7 +26,7 @@ from tada.report.paper.tables import Table
 from tada.runs.settings import Scale
 
 ENOUGH = 4
-"""Rows from which on a rank correlation says something; it can only be 1, 0.5, -0.5 or -1 with three."""
+"""Rows from which on a rank correlation says something; it can only be 1, 0.5, −0.5 or −1 with three."""
 
 
 SHOWN = 10
@@ -250,8 +250,9 @@ def _correlation(rows: Sequence[Compared], spreads: SeedSpreads) -> str:
     found = ranked([one.reported for one in rows], [one.value for one in rows], _training(rows, spreads))
     if found is None:
         return "undefined, since all are equal"
-    interval = "noise unknown" if found.low is None else f"95% interval {found.low:.2f} to {found.high:.2f}"
-    return f"{found.value:.2f}, {interval}"
+    if found.low is None or found.high is None:
+        return f"{show(found.value, 2)}, noise unknown"
+    return f"{show(found.value, 2)}, 95% interval {show(found.low, 2)} to {show(found.high, 2)}"
 
 
 def _decided(pairs: Sequence[Pair]) -> tuple[Pair, ...]:

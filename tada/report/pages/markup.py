@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ _ENVIRONMENT = Environment(
 
 _ENVIRONMENT.filters |= {"headings": _heading_rows, "classes": _classes, "tint": _tint, "bodies": _bodies}
 _ENVIRONMENT.filters |= {"label": _label, "verdicts": _verdicts, "pairs_of": _pairs_of, "pair_lines": _about_pair}
-_ENVIRONMENT.filters |= {"lines": _lines, "turned": turned_pairs}
+_ENVIRONMENT.filters |= {"lines": _lines, "turned": turned_pairs, "signed": partial(show, decimals=0, signed=True)}
 
 
 def write_page(page: Page, out: Path) -> None:

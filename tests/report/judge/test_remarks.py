@@ -67,6 +67,11 @@ def test_what_is_turned_around_is_named(plant, steady):
     assert "not: tsn+lin-k1 (paper +5.5, here −10.0)" in signs
 
 
+def test_a_negative_correlation_has_the_minus_sign_of_all_numbers(plant):
+    order, _ = sentences(plant, [(95.0, 75.0, 60.0, 40.0)], samples=True)
+    assert "(rank correlation −1.00, 95% interval −1.00 to −1.00, 4 rows)" in order
+
+
 def test_noise_of_training(plant):
     """Eight points of 400 videos are beyond the videos' noise, and inside that of two single trainings."""
     order, _ = sentences(plant, [(40.0, 32.0, 95.0, 96.0)], samples=True)
