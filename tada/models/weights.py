@@ -137,10 +137,6 @@ def _without_ones(shape: list[int]) -> list[int]:
     return [size for size in shape if size != 1]
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
-
-
 _COUNTERS = "num_batches_tracked"  # older files lack them, and nothing is computed from them
 
 

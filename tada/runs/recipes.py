@@ -299,11 +299,6 @@ def with_scale(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "scale": Scale.of_release(config.get("release", "later")).value, "seeds": 1}
 
 
-def recipe_names(scale: str = Scale.PAPER, folder: Path = files.CONFIG) -> tuple[str, ...]:
-    """Names of the recipes of a scale, e.g. "ssv2" and "hacs-localization"; a run calls its own its dataset."""
-    return tuple(_load_scale(scale, folder))
-
-
 def load_recipe(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) -> Recipe:
     """The recipe of a dataset at a scale, with what differs for networks of the model's number of frames.
 

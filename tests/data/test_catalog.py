@@ -9,7 +9,7 @@ import pytest
 
 from tada.base import TadaError
 from tada.data.catalog import DATASETS, NAMES, RECIPES, Dataset, find, localization_of
-from tada.runs.recipes import load_recipe, recipe_names
+from tada.runs.recipes import load_recipe, recipe_sources
 from tada.runs.settings import Scale
 
 
@@ -34,7 +34,7 @@ def test_entries_name_what_is_there(name):
 
 
 def test_classes_and_names_are_those_of_the_paper_s_recipes():
-    assert set(recipe_names(Scale.PAPER)) == set(RECIPES) == set(NAMES["recipe"])
+    assert set(recipe_sources()) == set(RECIPES) == set(NAMES["recipe"])
     for entry in DATASETS.values():
         for recipe in entry.recipes:
             assert load_recipe(Scale.PAPER, recipe, "tada2d").classes == entry.classes

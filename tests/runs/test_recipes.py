@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tada.base import TadaError, files
+from tada.data.catalog import RECIPES
 from tada.models.registry import model_names
 from tada.runs import recipes
 from tada.runs.settings import Scale
@@ -75,7 +76,7 @@ ALL_SIGNATURES = {
 
 def test_finished_runs_stay_valid():
     found = {}
-    for scale, dataset, model in product(ALL_SIGNATURES, recipes.recipe_names(), model_names()):
+    for scale, dataset, model in product(ALL_SIGNATURES, RECIPES, model_names()):
         if recipes.is_runnable(scale, dataset, model):
             found[f"{scale}/{dataset}/{model}"] = recipes.signature(recipes.resolved(scale, dataset, model))
     assert {name: found[name] for name in SIGNATURES} == SIGNATURES

@@ -227,10 +227,6 @@ def _time(packet: av.Packet) -> int:
     return packet.pts or 0
 
 
-def _prominence(stream: VideoStream) -> tuple[bool, int]:
-    return bool(stream.disposition & Disposition.default), stream.width * stream.height
-
-
 def has_times(container: InputContainer) -> bool:
     """Whether packets say when their frames are shown. AVI says in which order they are stored, and begins anywhere."""
     return container.format.name != "avi"

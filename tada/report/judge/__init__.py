@@ -91,9 +91,6 @@ OF_CLAIMS = (
 )
 
 
-OF_COMPARISONS = (Verdict.AGREES, Verdict.APART, Verdict.OPPOSED)
-
-
 OF_AUDIT = (Verdict.DIFFERS, Verdict.ROUNDING, Verdict.UNCHECKED, Verdict.ADDS_UP)
 """Each kind's in the order in which the pages name and count them; the audit's from worst to best."""
 

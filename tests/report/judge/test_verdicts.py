@@ -2,8 +2,9 @@
 
 import pytest
 
-from tada.report.judge import OF_AUDIT, OF_CELLS, OF_CLAIMS, OF_COMPARISONS, Verdict, count_verdicts
+from tada.report.judge import OF_AUDIT, OF_CELLS, OF_CLAIMS, Verdict, count_verdicts
 from tada.report.measure.results import FAILED, PENDING
+from tada.report.pages import compare
 
 
 def test_words():
@@ -15,7 +16,7 @@ def test_words():
 
 
 def test_every_verdict_is_counted_somewhere_and_explained():
-    assert {*OF_CELLS, *OF_CLAIMS, *OF_COMPARISONS, *OF_AUDIT} == set(Verdict)
+    assert {*OF_CELLS, *OF_CLAIMS, *compare.WORDS, *OF_AUDIT} == set(Verdict)
     assert all(verdict.meaning and verdict.colour in ("good", "bad", "open", "") for verdict in Verdict)
     assert {Verdict.MATCH.colour, Verdict.HOLDS.colour, Verdict.ADDS_UP.colour} == {"good"}
 
