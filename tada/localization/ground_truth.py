@@ -11,7 +11,7 @@ import pandas as pd
 
 from tada.base import TadaError, unknown
 from tada.base.files import parse_json
-from tada.data.readers import rows
+from tada.data.readers import class_name, rows
 from tada.data.readers.ek100 import seconds
 from tada.metrics.average_precision import check_table, describe
 
@@ -120,11 +120,6 @@ def note(table: pd.DataFrame, which: npt.NDArray[np.bool_], what: str) -> list[s
     return [f"{int(which.sum()):,} of {len(table):,} {what}; the first: {describe(table.iloc[int(np.argmax(which))])}"]
 
 
-def label_name(label: str) -> str:
-    """A class by its usual name: folders of HACS have underscores where annotations have spaces."""
-    return label.replace("_", " ")
-
-
 def _read_json(path: Path, subset: str) -> tuple[pd.DataFrame, list[str], list[str], dict[str, float]]:
     database = load_object(path, "database")["database"]
     found: list[tuple[str, str, Any, Any]] = []
@@ -152,7 +147,7 @@ def _annotations(path: Path, video: str, entry: dict[str, Any]) -> Iterable[tupl
     for annotation in annotations:
         try:
             label, (start, end) = annotation["label"], annotation["segment"]
-            yield video, label_name(label), float(start), float(end)
+            yield video, class_name(label), float(start), float(end)
         except (KeyError, TypeError, ValueError, AttributeError):
             expected = '{"label": name, "segment": [start, end]}'
             raise TadaError(f"{path}: video {video}: expected {expected}, found {_short(annotation)}") from None

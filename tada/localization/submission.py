@@ -26,10 +26,10 @@ from tabulate import tabulate
 from tada.base import TadaError, unknown
 from tada.base.files import write_text
 from tada.data.catalog import DATASETS, localization_of
+from tada.data.readers import class_name
 from tada.localization.ground_truth import (
     GroundTruth,
     check,
-    label_name,
     load_object,
     note,
     odd_segments,
@@ -222,8 +222,8 @@ def _check_kind(path: Path, entry: Any, truth: GroundTruth) -> None:
 def _labels(reader: _Columns) -> dict[str, list[str]]:
     labels = reader.values("label")
     if not all(isinstance(label, str) for label in labels):
-        raise reader.fault(lambda entry: label_name(entry["label"]), "a name under 'label'")
-    names = {label: label_name(label) for label in set(labels)}
+        raise reader.fault(lambda entry: class_name(entry["label"]), "a name under 'label'")
+    names = {label: class_name(label) for label in set(labels)}
     return {"label": [names[label] for label in labels]}
 
 

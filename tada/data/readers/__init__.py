@@ -107,6 +107,11 @@ def check_root(root: Path, expected: str) -> None:
         raise TadaError(f"{root}: no such folder; {expected}")
 
 
+def class_name(name: str) -> str:
+    """A class's name as the official files have it; folders often have underscores for its spaces."""
+    return " ".join(name.replace("_", " ").split())
+
+
 SLACK = 1.0
 """Seconds that a segment may lie outside its video: annotators and containers round, and count seconds differently."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tada.base import TadaError
 from tada.data.clips import Annotations, Clip, SplitRows
-from tada.data.readers import check_root, fault, inside, read_annotations, walk
+from tada.data.readers import check_root, class_name, fault, inside, read_annotations, walk
 
 EXPECTED = """expected there:
   annotations: HACS_segments_v1.1.1.json, there or one or two folders below
@@ -162,7 +162,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
 def _file_of(video: str, name: str, files: Mapping[str, list[Path]]) -> Path | None:
     """A video's file; of several, that in the folder of its class."""
     found = files.get(f"v_{video}") or files.get(video) or []
-    of_class = (path for path in found if _plain(path.parent.name).lower() == name.lower())
+    of_class = (path for path in found if class_name(path.parent.name).lower() == name.lower())
     return next(of_class, found[0] if found else None)
 
 
@@ -182,11 +182,7 @@ def _segment(row: Any, entry: _Entry, index: Mapping[str, int]) -> tuple[float, 
 
 def _class(row: Any) -> str:
     label = row.get("label") if isinstance(row, Mapping) else None
-    return _plain(label) if isinstance(label, str) else ""
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").split())
+    return class_name(label) if isinstance(label, str) else ""
 
 
 def _seconds(value: Any) -> float | None:

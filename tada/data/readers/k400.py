@@ -8,7 +8,7 @@ from pathlib import Path
 from tada.base import TadaError
 from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
-from tada.data.readers import check_layout, check_root, read_text, rows, walk
+from tada.data.readers import check_layout, check_root, class_name, read_text, rows, walk
 
 EXPECTED = """expected there:
   annotations: train.csv and val.csv with label, youtube_id, time_start, time_end (or lists of "path label"), there or
@@ -156,12 +156,12 @@ def _kind(path: Path) -> str:
 def _from_tables(tables: dict[str, Path], files: _Files) -> Annotations:
     columns = ("label", "youtube_id", "time_start", "time_end")
     content = {split: rows(path, columns) for split, path in tables.items()}
-    classes = sorted({_class(row["label"]) for row in content["train"]} - {""})
+    classes = sorted({class_name(row["label"]) for row in content["train"]} - {""})
     index = {name: number for number, name in enumerate(classes)}
     splits = {split: SplitRows(split) for split in tables}
     for split, table in content.items():
         for row in table:
-            video, name = row["youtube_id"], _class(row["label"])
+            video, name = row["youtube_id"], class_name(row["label"])
             try:
                 start, end = int(float(row["time_start"])), int(float(row["time_end"]))
             except ValueError:
@@ -211,12 +211,12 @@ def _from_folders(root: Path) -> Annotations:
         found.setdefault(split, folder)
     if len(found) < 2 or not (training := _subfolders(found["train"])):
         raise TadaError(f"{root}: no annotations and no class folders of Kinetics-400; {EXPECTED}")
-    classes = sorted({_class(folder.name) for folder in training})
+    classes = sorted({class_name(folder.name) for folder in training})
     index = {name: number for number, name in enumerate(classes)}
     splits = {split: SplitRows(split) for split in found}
     for split, folder in found.items():
         for path in walk(folder, _DEPTH):
-            name = _class(path.relative_to(folder).parts[0])
+            name = class_name(path.relative_to(folder).parts[0])
             clip = re.sub(r"_\d{6}_\d{6}$", "", path.stem)
             if path.parent == folder:
                 splits[split].skip(clip, f"lies in {folder.name}/ and not in the folder of a class")
@@ -242,11 +242,6 @@ def _annotations(
         layout=f"{where}, {files.describe(splits.values())}" if files else where,
         unlisted=files.unlisted() if files else (),
     )
-
-
-def _class(name: str) -> str:
-    """A class's name as the official files have it; folders often have underscores for its spaces."""
-    return " ".join(name.replace("_", " ").split())
 
 
 def _subfolders(folder: Path, wanted: Callable[[str], object] = bool) -> list[Path]:
