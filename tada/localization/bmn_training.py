@@ -28,7 +28,7 @@ from tada.base import TadaError
 from tada.localization.windows import TrainingWindows, Window
 from tada.models.bmn import BMN, Maps
 from tada.runs.localization_settings import BmnSettings
-from tada.runs.step import fused_on_gpu
+from tada.runs.step import fused_on_gpu, seed_of
 from tada.runs.trainer import epoch_batch
 
 BOUNDARY_REGION = 3.0
@@ -132,8 +132,7 @@ def balanced_sample(overlap: Tensor, high: float, low: float, generator: torch.G
 
 def sampling_generator(seed: int, step: int) -> torch.Generator:
     """Random numbers of one step, which a resumed training draws again."""
-    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1)
-    return torch.Generator().manual_seed(int(state))
+    return torch.Generator().manual_seed(seed_of(seed, step))
 
 
 def bmn_loss(

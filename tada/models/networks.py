@@ -112,18 +112,16 @@ def tada_design(tada: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
 
 
 NARROWER = 8  # 1 / beta: the fast pathway has an eighth of the slow one's channels
-
-
-FUSED = 2  # the lateral connections double the fast pathway's channels
+LATERAL = 2  # a lateral connection doubles the fast pathway's channels
 
 
 class Fusion(nn.Sequential):
     """The lateral connection: a temporal convolution brings fast features to the slow pathway's frames."""
 
     def __init__(self, channels: int, kernel: int, alpha: int) -> None:
-        conv = video_conv(channels, FUSED * channels, kernel, 1)
+        conv = video_conv(channels, LATERAL * channels, kernel, 1)
         conv.stride = (alpha, 1, 1)
-        super().__init__(conv, nn.BatchNorm3d(FUSED * channels), nn.ReLU(inplace=True))
+        super().__init__(conv, nn.BatchNorm3d(LATERAL * channels), nn.ReLU(inplace=True))
 
 
 class SlowFast(Network):
@@ -183,7 +181,7 @@ class SlowFast(Network):
             adaptive = tada_design(tada, number)
             slow = Design(first_frames=3 if number >= 4 else 1, **adaptive)
             fast = Design(first_frames=3, **adaptive)
-            joined = slow_channels + FUSED * fast_channels
+            joined = slow_channels + LATERAL * fast_channels
             self.slow[f"res{number}"] = stage(blocks, joined, width * wider, stride, slow)
             self.fast[f"res{number}"] = stage(blocks, fast_channels, narrow * wider, stride, fast)
             slow_channels, fast_channels = EXPANSION * width * wider, EXPANSION * narrow * wider

@@ -191,7 +191,7 @@ class TrainingStep:
         for turn in range(self._turns):
             batch = next(self._supply)
             network = self._network = self._begin(batch, step) if self._network is None else self._network
-            _seed_dropout(group.device, self._seed, step, turn * group.size + group.rank)
+            _seed_dropout(group.device, seed_of(self._seed, step, turn * group.size + group.rank))
             last = turn == self._turns - 1
             with group.synchronised(network, last), group.autocast(self._objective.precision):
                 loss, figures = self._objective.loss(network, batch, step)
@@ -262,9 +262,13 @@ def check_weights(model: nn.Module, step: int, section: str) -> None:
             )
 
 
-def _seed_dropout(device: torch.device, seed: int, step: int, micro_batch: int) -> None:
+def seed_of(*numbers: int) -> int:
+    """A seed for torch's generators that is a function of these numbers, 0 at least."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _seed_dropout(device: torch.device, number: int) -> None:
     """Draw this micro-batch's dropout from a seed of its own, on whatever number of devices it is computed."""
-    number = int(np.random.SeedSequence((seed, step, micro_batch)).generate_state(1, np.uint64)[0] >> 1)
     if device.type == "cpu":  # torch.manual_seed would tell every kind of device, which takes as long as a layer
         torch.default_generator.manual_seed(number)
     else:
