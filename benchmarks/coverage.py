@@ -21,7 +21,7 @@ from scipy import stats
 from tada.metrics.average_precision import jackknife
 from tada.report.judge import Verdict
 from tada.report.judge.cells import against_single
-from tada.report.judge.noise import Training, difference, ranked, units_of, weighted_sum, within_of
+from tada.report.judge.noise import Training, difference, group_sums, ranked, weighted_sum, within_of
 from tada.report.judge.sentences import Judged, Margin, decide
 from tada.report.measure.samples import Hits, Samples, Shares
 from tada.report.paper.printed import Inequality
@@ -149,7 +149,7 @@ def draw_training(world: World, draw: np.random.Generator, networks: int = 6, se
     """The pooled noise of training of other networks, as a snapshot of five seeds tells it."""
     items = draw_items(world, draw)
     others = [draw_network(world, items, world.share, seeds, draw) for _ in range(networks)]
-    within = [within_of(units_of(one.shares, one.groups if isinstance(one, Hits) else None)) for one in others]
+    within = [within_of(group_sums(one.shares, one.groups)) for one in others]
     variances = [one.by_seed.var(ddof=1) for one in others]
     freedom = min(networks * (seeds - 1), 20)
     return Training(float(np.mean(variances)), float(np.mean(within)), freedom, "simulated")

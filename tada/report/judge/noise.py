@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tada.report.measure.samples import Hits, Samples, is_of_category, on_videos
+from tada.report.measure.samples import Samples, is_of_category, on_videos
 from tada.report.measure.values import Value
 
 LEVEL = 0.05
@@ -314,25 +314,25 @@ def _over_videos(parts: Sequence[_Part], seeds: Sequence[int]) -> _Spread | None
     the rest; that is too much rather than too little.
     """
     alone = sum(part.weight**2 * _binomial(part) for part in parts if part.samples is None and part.share_of)
-    paired = [part for part in parts if part.samples is not None]
+    paired = [(part, part.samples) for part in parts if part.samples is not None]
     if any(part.samples is None and not part.share_of for part in parts):
         return None
     if not paired:
         return _Spread(alone, 0.0, math.inf, 0)
-    by_video = np.sum([part.weight * part.shares(seeds) for part in paired], axis=0)
-    sample = paired[0].samples
-    units = units_of(by_video, sample.groups if isinstance(sample, Hits) else None)
+    by_video = np.sum([part.weight * part.shares(seeds) for part, _ in paired], axis=0)
+    groups = next((samples.groups for _, samples in paired if samples.groups is not None), None)
+    units = group_sums(by_video, groups)
     count, videos = units.shape[1], by_video.shape[1]
-    effective = effective_number(sample.groups) if isinstance(sample, Hits) and sample.groups is not None else count
+    effective = count if groups is None else effective_number(groups)
     if effective <= 1:
         return None
     variance = alone + units.mean(0).var() / count * effective / (effective - 1)
-    most = max(abs(part.weight) * part.samples.most for part in paired if part.samples is not None)
+    most = max(abs(part.weight) * samples.most for part, samples in paired)
     variance += 2 * (most / videos) ** 2  # two made-up videos, one all for and one all against
     return _Spread(float(variance), within_of(units), effective - 1, videos)
 
 
-def units_of(by_video: Floats, groups: npt.NDArray | None) -> Floats:
+def group_sums(by_video: Floats, groups: npt.NDArray | None) -> Floats:
     """Contributions [seeds, V] summed up over groups of videos that belong together, [seeds, groups].
 
     They are taken around each seed's mean, so that a large group is no outlier for being large; the mean over groups
@@ -417,7 +417,7 @@ def ranked(reported: Sequence[float], values: Sequence[Value | Samples], trainin
     freedom = training.freedom + sum(own)
     if not freedom:
         return RankCorrelation(found)
-    units = [units_of(one.shares, one.groups if isinstance(one, Hits) else None) for one in samples if one is not None]
+    units = [group_sums(one.shares, one.groups) for one in samples if one is not None]
     squares = sum(part.by_seed.var(ddof=1) * count for part, count in zip(parts, own, strict=True) if count)
     inside = sum(within_of(one) * count for one, count in zip(units, own, strict=True))
     variance = (training.freedom * training.variance + squares) / freedom

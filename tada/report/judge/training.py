@@ -14,9 +14,8 @@ import pandas as pd
 
 from tada.base import TadaError, files
 from tada.base.files import read_json
-from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Training, units_of, weighted_sum, within_of
+from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Training, group_sums, weighted_sum, within_of
 from tada.report.measure.results import Results
-from tada.report.measure.samples import Hits
 from tada.report.measure.values import Value, measure
 from tada.report.paper import about_paper
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, Quantity, category_of
@@ -71,7 +70,7 @@ def seed_spread(metric: Metric, value: Value) -> SeedSpread | None:
         return None
     samples, within = value.samples, 0.0
     if samples is not None:
-        within = within_of(units_of(samples.shares, samples.groups if isinstance(samples, Hits) else None))
+        within = within_of(group_sums(samples.shares, samples.groups))
     variance = float(np.var(numbers, ddof=1))
     return SeedSpread(metric.dataset, " & ".join(metric.models), metric.name, len(numbers), variance, within)
 

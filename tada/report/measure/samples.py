@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +77,11 @@ class Shares:
     """Contributions of videos to a metric that is no mean over them, in percent [seeds, V], by the jackknife.
 
     `by_seed` is the metric itself, from which the shares' mean differs by the jackknife's correction for bias. `most`
-    is what a video contributes at most, if that is known: of an accuracy.
+    is what a video contributes at most, if that is known: of an accuracy. Each counts by itself, so there are no
+    `groups` as of `Hits`.
     """
+
+    groups: ClassVar[None] = None
 
     videos: npt.NDArray[np.str_]
     shares: npt.NDArray[np.float64]

@@ -12,10 +12,10 @@ from tada.report.judge.noise import (
     Training,
     difference,
     effective_number,
+    group_sums,
     holm,
     rank_correlation,
     ranked,
-    units_of,
     weighted_sum,
     within_of,
 )
@@ -162,7 +162,7 @@ def test_unequal_groups_count_as_fewer():
 
 def test_units_of_unequal_groups_keep_the_mean():
     values = np.array([[1.0, 2.0, 3.0, 10.0], [0.0, 0.0, 4.0, 4.0]])
-    units = units_of(values, np.array(["a", "a", "a", "b"]))
+    units = group_sums(values, np.array(["a", "a", "a", "b"]))
     # Around the means 4 and 2: groups of (-3 - 2 - 1, 6) and (-2 - 2 + 2, 2), times 2 groups / 4 videos
     assert units == pytest.approx(np.array([[4 - 3, 4 + 3], [2 - 1, 2 + 1]]))
 
