@@ -24,7 +24,7 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Tada
     names = sorted(map(str, valid))
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"valid names: {', '.join(names) or 'none'}."
-    return TadaError(f"{where + ': ' if where else ''}unknown {kind} {name!r}; {hint}")
+    return TadaError(f"{where + ': ' if where else ''}unknown {kind} {str(name)!r}; {hint}")
 
 
 def first_line(error: str | None) -> str:

@@ -376,5 +376,5 @@ class Tail:
                 first, self._read = self._read is None, file.tell()
         except OSError:
             return ""
-        shown = text.decode("utf-8", errors="replace")
-        return "".join(shown.splitlines(keepends=True)[-self.lines :] if first else shown)
+        shown = text.decode("utf-8", errors="replace").splitlines(keepends=True)
+        return "".join(shown[max(len(shown) - self.lines, 0) :] if first else shown)

@@ -1,5 +1,6 @@
 """Commands on videos of one's own: what a trained network says of them, and the network for other programs."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tada.base import TadaError
+from tada.base.files import config_file, write_json
+from tada.base.yaml_files import read_yaml
 from tada.cli.runs import ResultsOption
+from tada.data.catalog import Place
 from tada.runs.settings import Scale
 
 if TYPE_CHECKING:
@@ -22,13 +26,19 @@ CheckpointOption = Annotated[
 ]
 
 
+ClassesOption = Annotated[Path | None, typer.Option(help="Names of the classes, one a line, or JSON.")]
+
+
+DataOption = Annotated[str, typer.Option(help="Where the network's dataset lies, for the names of its classes.")]
+
+
 def predict(
     videos: VideosArgument,
     checkpoint: CheckpointOption,
     top: Annotated[int, typer.Option(min=1, help="So many classes of each video.")] = 5,
-    classes: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, or JSON.")] = None,
-    data: Annotated[str, typer.Option(help="Where the network's dataset lies, for the names of its classes.")] = "",
-    json: Annotated[Path | None, typer.Option(help="JSON file for all scores.")] = None,
+    classes: ClassesOption = None,
+    data: DataOption = "",
+    json_file: Annotated[Path | None, typer.Option("--json", help="JSON file for all scores.")] = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for Grad-CAM of the first class over the frames.")] = None,
     layer: Annotated[str, typer.Option(help="Whose Grad-CAM: res2 to res5.")] = "res5",
 ) -> None:
@@ -37,7 +47,6 @@ def predict(
     from rich.markup import escape
     from rich.table import Column, Table
 
-    from tada.base.files import write_json
     from tada.base.progress import Progress
     from tada.classification.pipeline import predict
     from tada.runs.trained import as_json, highest, load_network
@@ -71,9 +80,9 @@ def predict(
                 write_strip(file, trained, video, layer, classes_of[0]["class"], task)
     if found.scores:
         Console().print(table, highlight=False)
-    if json:
+    if json_file:
         said = dict(names) if several else names[""]
-        write_json(json, {"network": as_json(trained), "classes": said, "videos": entries})
+        write_json(json_file, {"network": as_json(trained), "classes": said, "videos": entries})
     _report(found.faults)
 
 
@@ -99,12 +108,6 @@ def _class_names(trained: "TrainedNetwork", file: Path | None, data: str) -> "Na
 
 def _place_of(dataset: str, scale: str) -> str:
     """Where a dataset lies by config/config.yaml, or was rendered; empty where nothing says it."""
-    import json
-
-    from tada.base.files import config_file
-    from tada.base.yaml_files import read_yaml
-    from tada.data.catalog import Place
-
     if Scale.named(scale).renders:
         rendered = Path(Scale.named(scale).rendered_in, dataset)
         return str(rendered) if rendered.is_dir() else ""
@@ -119,7 +122,9 @@ def features(
     videos: VideosArgument,
     checkpoint: CheckpointOption,
     out: Annotated[Path, typer.Option(help="Folder for a file of each video, <name>.npz.")],
-    fps: Annotated[float | None, typer.Option(help="Frames per second at which videos are looked at.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.001, help="Frames per second at which videos are looked at.")
+    ] = None,
     interval: Annotated[int | None, typer.Option(min=1, help="Such frames from one of a clip to the next.")] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Such frames from a clip to the next.")] = None,
 ) -> None:
@@ -148,8 +153,8 @@ def export(
     network: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="E.g. own/tada2d, or a checkpoint.")],
     file: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[str, typer.Option(help="safetensors: the weights; torch: a program of torch.export; or onnx.")],
-    classes: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, or JSON.")] = None,
-    data: Annotated[str, typer.Option(help="Where the network's dataset lies, for the names of its classes.")] = "",
+    classes: ClassesOption = None,
+    data: DataOption = "",
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write a trained network for other programs, with a model card inside, and compare what the file computes."""

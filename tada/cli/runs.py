@@ -1,5 +1,6 @@
 """Commands on data and runs: those that make results, and those that look after runs and their jobs."""
 
+import os
 import sys
 import time
 from functools import partial
@@ -9,8 +10,9 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError, unknown
+from tada.base.files import write_json
 from tada.cli import completion
-from tada.data.catalog import DATASETS, OWN, RECIPES
+from tada.data.catalog import DATASETS, OWN, RECIPES, Place
 from tada.runs.settings import GROUP, Scale
 
 _SCALES = (
@@ -33,7 +35,6 @@ ScaleOption = Annotated[
     ),
 ]
 
-
 RunScaleOption = Annotated[
     Scale,
     typer.Option(
@@ -44,11 +45,9 @@ RunScaleOption = Annotated[
     ),
 ]
 
-
 RenderedScaleOption = Annotated[
     Scale, typer.Option(help="mini or gpu.", parser=Scale.named, autocompletion=completion.scales, metavar="<str>")
 ]
-
 
 DatasetArgument = Annotated[
     str,
@@ -58,11 +57,9 @@ DatasetArgument = Annotated[
     ),
 ]
 
-
 ModelArgument = Annotated[
     str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.", autocompletion=completion.models)
 ]
-
 
 ResultsOption = Annotated[Path, typer.Option(help="Folder of all results.")]
 
@@ -78,7 +75,6 @@ def existing(results: Path) -> Path:
 
 ExistingResultsOption = Annotated[Path, typer.Option(help="Folder of all results, which are there.", callback=existing)]
 
-
 RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
@@ -86,21 +82,41 @@ RunsArgument = Annotated[
     ),
 ]
 
-
-_LAYOUTS = "; ".join(f"{name}: {', '.join(entry.layouts)}" for name, entry in DATASETS.items() if entry.layouts)
-
-
 WATCH_SECONDS = 5.0
-
-
-WEIGHTS = "File of torchvision's ResNet-50, by default downloaded; at a release's scale, of the checkpoint to test."
-
 
 MOST_PROCESSES = 256
 """That a command may start on a machine: a slip of the keyboard does not bring it down."""
 
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MOST_PROCESSES,
+        help="Processes; 0: one for each core.",
+        callback=lambda workers: workers or os.cpu_count() or 1,
+    ),
+]
 
-WorkersOption = Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes; 0: one for each core.")]
+AnnotationsOption = Annotated[
+    Path | None, typer.Option(help="Folder of the annotations, where they are not in that of --data.")
+]
+
+VideosOption = Annotated[Path | None, typer.Option(help="Folder of the videos, where they are not in that of --data.")]
+
+LayoutOption = Annotated[
+    str,
+    typer.Option(
+        help="If another one is recognised than it is. "
+        + "; ".join(f"{name}: {', '.join(entry.layouts)}" for name, entry in DATASETS.items() if entry.layouts)
+        + "."
+    ),
+]
+
+
+def _place(data: Path, annotations: Path | None, videos: Path | None, layout: str) -> Place:
+    """Where a dataset lies, of what the options say."""
+    options = {"annotations": annotations, "videos": videos, "layout": layout}
+    return Place(data, {name: str(value) for name, value in options.items() if value})
 
 
 def init(
@@ -120,7 +136,7 @@ def init(
 def render(
     dataset: DatasetArgument,
     out: Annotated[Path | None, typer.Option(help="Folder to fill; by default data/SCALE/DATASET.")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=MOST_PROCESSES, help="Processes that render.")] = 1,
+    workers: WorkersOption = 0,
     scale: RenderedScaleOption = Scale.MINI,
 ) -> None:
     """Render the video files of a dataset, in the layout of the real one."""
@@ -133,26 +149,19 @@ def render(
 def check_data(
     dataset: DatasetArgument,
     data: Annotated[Path, typer.Option(help="Folder of videos and annotations; of your own, their CSV file.")],
-    annotations: Annotated[
-        Path | None, typer.Option(help="Folder of the annotations, where they are not there.")
-    ] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder of the videos, where they are not there.")] = None,
-    layout: Annotated[str, typer.Option(help=f"Where it is mistaken. {_LAYOUTS}.")] = "",
+    annotations: AnnotationsOption = None,
+    videos: VideosOption = None,
+    layout: LayoutOption = "",
     quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
-    min_frames: Annotated[int, typer.Option(help="Videos with fewer frames are short.")] = 8,
+    min_frames: Annotated[int, typer.Option(min=1, help="Videos with fewer frames are short.")] = 8,
     workers: WorkersOption = 0,
     out: Annotated[Path | None, typer.Option(help="JSON report; by default results/data/DATASET.json.")] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Look through a dataset for missing, unreadable and short videos; goes on where it was interrupted."""
-    import os
-
-    from tada.data.catalog import Place
     from tada.data.validation import check_data
 
-    options = {"annotations": annotations, "videos": videos, "layout": layout}
-    place = Place(data, {name: str(value) for name, value in options.items() if value})
-    workers = workers or os.cpu_count() or 1
+    place = _place(data, annotations, videos, layout)
     raise SystemExit(
         check_data(dataset, place, results=results, out=out, workers=workers, decode=not quick, min_frames=min_frames)
     )
@@ -162,23 +171,18 @@ def prepare(
     dataset: DatasetArgument,
     out: Annotated[Path, typer.Option(help="Folder to fill, which then stands in for the dataset's.")],
     data: Annotated[Path | None, typer.Option(help="Folder of videos and annotations, which stay as they are.")] = None,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Folder of the annotations, where they are not there.")
-    ] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder of the videos, where they are not there.")] = None,
-    layout: Annotated[str, typer.Option(help=f"Where it is mistaken. {_LAYOUTS}.")] = "",
-    short_side: Annotated[int, typer.Option(help="In pixels; 0: the most that the paper's recipe needs.")] = 0,
-    group: Annotated[int, typer.Option(help=f"Frames between keyframes; 1: all are; 0: 1 or {GROUP} by recipe.")] = 0,
-    crf: Annotated[float, typer.Option(help="x264's constant rate factor: smaller for better, larger files.")] = 18.0,
+    annotations: AnnotationsOption = None,
+    videos: VideosOption = None,
+    layout: LayoutOption = "",
+    short_side: Annotated[int, typer.Option(min=0, help="In pixels; 0: the most that the paper's recipe needs.")] = 0,
+    group: Annotated[int, typer.Option(min=0, help=f"Frames of a group; 0: 1 or {GROUP}, by the recipe.")] = 0,
+    crf: Annotated[float, typer.Option(min=0, max=51, help="x264's rate factor: smaller for better, larger.")] = 18.0,
     workers: WorkersOption = 0,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what an earlier call has written to --out.")] = False,
 ) -> None:
     """Encode a dataset's videos anew, small and quick to read; goes on where it was interrupted."""
-    import os
-
     from tada.base.progress import Progress
     from tada.data import prepared
-    from tada.data.catalog import Place
     from tada.runs.recipes import load_recipe
 
     if remove:
@@ -190,11 +194,9 @@ def prepare(
     assert needs.task == "classification"  # a dataset's own recipe is
     side, frames = needs.quick_videos
     how = prepared.Preparation(dataset, short_side or side, group or frames, crf)
-    options = {"annotations": annotations, "videos": videos, "layout": layout}
-    place = Place(data, {name: str(value) for name, value in options.items() if value})
-    progress = Progress(dataset)
+    place, progress = _place(data, annotations, videos, layout), Progress(dataset)
     try:
-        made = prepared.prepare(dataset, place, out, how, workers or os.cpu_count() or 1, progress)
+        made = prepared.prepare(dataset, place, out, how, workers, progress)
     except KeyboardInterrupt:
         print("stopped; the same command goes on there")
         raise SystemExit(130) from None
@@ -214,7 +216,7 @@ def run(
         int, typer.Option(min=0, max=2**32 - 1, help="Of initial weights, order, augmentation and dropout.")
     ] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; rendered: data/SCALE/DATASET.")] = "",
-    weights: Annotated[str, typer.Option(help=WEIGHTS)] = "",
+    weights: Annotated[str, typer.Option(help="File of ImageNet's ResNet-50, or of the released checkpoint.")] = "",
     results: ResultsOption = Path("results"),
     processes: Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="Here; 0: one per GPU, or one.")] = 0,
     cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
@@ -245,8 +247,8 @@ def run(
 
 def complexity(
     model: ModelArgument,
-    classes: Annotated[int, typer.Option(help="Classes of the head.")] = 400,
-    resolution: Annotated[int, typer.Option(help="Height and width of the input in pixels.")] = 256,
+    classes: Annotated[int, typer.Option(min=1, help="Classes of the head.")] = 400,
+    resolution: Annotated[int, typer.Option(min=1, help="Height and width of the input in pixels.")] = 256,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Count a network's parameters and multiply-adds at full size, by the paper's convention."""
@@ -254,8 +256,6 @@ def complexity(
 
     record = report(model, classes, resolution)
     if out:
-        from tada.base.files import write_json
-
         write_json(out, record)
     print(f"{model}: {record['params'] / 1e6:.3f} M parameters, {record['macs'] / 1e9:.3f} GFLOPs")
 
@@ -275,8 +275,6 @@ def evaluate_detections(
 
     score = score_files(ground_truth, predictions, subset, protocol)
     if out:
-        from tada.base.files import write_json
-
         write_json(out, {"ground_truth": str(ground_truth), "predictions": str(predictions), **score.as_json()})
     print(score.as_text())
 
@@ -310,16 +308,13 @@ def status(
 
 
 def verify(
-    results: Annotated[Path, typer.Argument(help="Folder of all results.")] = Path("results"),
     mend: Annotated[bool, typer.Option("--mend", help="Remove damaged files that finished runs need no more.")] = False,
+    results: ExistingResultsOption = Path("results"),
 ) -> None:
     """Look for damage in a folder of results: each file hashed, each accuracy computed again; status 1 if there is."""
-    from tada.base import TadaError
     from tada.cluster.status import find_runs
     from tada.report.measure.integrity import inspect_results
 
-    if not results.is_dir():
-        raise TadaError(f"{results}: no such folder of results")
     found = inspect_results(find_runs(results), results, mend)
     for fault in found.faults:
         print(fault)
@@ -422,7 +417,7 @@ def logs(
         typer.Argument(help="E.g. ssv2/tada2d, or the folder of a run.", autocompletion=completion.runs),
     ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="So many of each, from the end.")] = 20,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of each, from the end.")] = 20,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Print the end of runs' logs, and where the rest is."""

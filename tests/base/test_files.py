@@ -113,6 +113,7 @@ def test_a_tail_goes_on_where_it_stopped(tmp_path):
         log.write("d\ne\nf")
     assert tail.read() == "d\ne\nf"
     assert tail.read() == ""
+    assert Tail(tmp_path / "log.txt", lines=0).read() == ""
 
 
 @pytest.mark.parametrize(("number", "word"), [(errno.ENOSPC, "is full"), (errno.EROFS, "is only read from")])

@@ -6,6 +6,7 @@ import yaml
 from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml, parse_yaml, read_yaml, validate
 from tada.data.catalog import NAMES
+from tada.runs.settings import Scale
 
 CONFIG = yaml.safe_load((files.CONFIG / "config.yaml").read_text())
 
@@ -76,6 +77,7 @@ def test_missing_and_broken_files(tmp_path: Path):
 
 
 def test_nothing_near_lists_all_names():
+    assert str(unknown("scale", Scale.GPU, [Scale.MINI])) == "unknown scale 'gpu'; valid names: mini."
     assert str(unknown("scale", "zzz", ["paper", "mini"])) == "unknown scale 'zzz'; valid names: mini, paper."
 
 

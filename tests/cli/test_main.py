@@ -72,7 +72,8 @@ def test_code_that_lies_in_another_repository_has_no_commit(tmp_path):
     [
         "table table3b --seeds 0", "claims --seeds -1", "overview --seeds 1000000000000", "run ssv2 tsn --seed -1",
         "run ssv2 tsn --seed 99999999999999999999", "run ssv2 tsn --processes -1", "run ssv2 tsn --processes 1000000",
-        "render ssv2 --workers 0", "check-data ssv2 --data . --workers -1", "prepare ssv2 --out x --workers 100000",
+        "render ssv2 --workers -1", "check-data ssv2 --data . --workers -1", "prepare ssv2 --out x --workers 100000",
+        "logs ssv2/tsn --lines -1", "complexity tsn --classes 0",
     ],
 )  # fmt: skip
 def test_numbers_that_nothing_can_be_made_of_are_refused_with_their_option(command, tmp_path, monkeypatch):

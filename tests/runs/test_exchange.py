@@ -125,7 +125,7 @@ def test_what_goes_in_comes_out(archive, results, there):
     for name in ("tsn", "tada2d"):
         counts = f"complexity/{name}/400x256.json"
         assert (there / counts).read_bytes() == (results / counts).read_bytes()
-    assert tada("verify", there).stdout == "2 finished runs and 2 counted networks: no faults\n"
+    assert tada("verify", "--results", there).stdout == "2 finished runs and 2 counted networks: no faults\n"
     assert "/home" not in "".join(text.decode("latin-1") for text in content(there).values())
 
 
@@ -220,7 +220,7 @@ def test_any_changed_byte_is_refused_or_changes_nothing(archive, there, tmp_path
         arrived = content(folder)
         for name in expected:
             assert arrived[name] == expected[name] or name.endswith("metrics.json")
-        assert tada("verify", folder).exit_code == 0
+        assert tada("verify", "--results", folder).exit_code == 0
         assert [json.loads(text)["metrics"] for name, text in sorted(arrived.items()) if "metrics" in name] == [
             json.loads(text)["metrics"] for name, text in sorted(expected.items()) if "metrics" in name
         ]
@@ -340,7 +340,7 @@ def in_the_way(archive, there, message):
     done = tada("import", archive, "--results", there, "--replace")
     assert done.exit_code == 0, done.output
     assert read_record(Run("mini", "ssv2", "tsn", 0, there)).imported.archive == "runs.zip"
-    assert tada("verify", there).exit_code == 0 and not list(there.glob(".import-*"))
+    assert tada("verify", "--results", there).exit_code == 0 and not list(there.glob(".import-*"))
 
 
 def test_other_results_of_the_same_run(archive, there):

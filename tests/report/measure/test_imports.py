@@ -93,7 +93,7 @@ def test_tables_of_an_imported_snapshot(made, snapshot, tmp_path):
     for form in FORMS:
         assert "\n".join(after[form]) == before[form].rstrip("\n"), form
     assert "from snapshot (SHA-256" in said["md"][0]
-    assert tada("verify", tmp_path / "there").endswith("no faults\n")
+    assert tada("verify", "--results", tmp_path / "there").endswith("no faults\n")
 
 
 def test_an_imported_snapshot_has_the_videos_behind_its_numbers(made, snapshot, tmp_path):
@@ -112,7 +112,7 @@ def test_an_imported_snapshot_goes_on_to_others(made, snapshot, tmp_path):
     import_snapshot(snapshot, tmp_path / "there")
     tada("publish", "--results", tmp_path / "there", "--out", tmp_path / "runs.zip")
     tada("import", tmp_path / "runs.zip", "--results", tmp_path / "third")
-    assert tada("verify", tmp_path / "third").endswith("no faults\n")
+    assert tada("verify", "--results", tmp_path / "third").endswith("no faults\n")
     again, _ = gather(Scale.MINI, 3, [tmp_path / "third"], tmp_path / "again", Wanted.of_the_paper())
     write_archive(again)
     for name in ("videos.jsonl", "networks.jsonl"):

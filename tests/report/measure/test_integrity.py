@@ -212,9 +212,9 @@ def test_what_a_finished_run_needs_no_more_is_removed_by_the_command(results, ki
     name, damage = DAMAGE[kind]
     run = Run("mini", "ssv2", "tada2d", 1, results)
     damage(run)
-    first = CliRunner().invoke(app, ["verify", str(results)])
+    first = CliRunner().invoke(app, ["verify", "--results", str(results)])
     assert first.exit_code == 1 and "`tada verify --mend` removes it" in first.output and run.file(name).exists()
-    CliRunner().invoke(app, ["verify", "--mend", str(results)])
+    CliRunner().invoke(app, ["verify", "--mend", "--results", str(results)])
     assert not run.file(name).exists() and verify(results).faults == []
 
 
@@ -225,12 +225,12 @@ def test_all_at_once_are_as_many_faults_and_status_1(results):
     damaged = {run.file(name): damage(run) for run, (name, damage) in zip(runs, DAMAGE.values(), strict=True)}
     size = results / "complexity/tsn/400x256.json"
     size.write_text('{"params": null}')
-    done = CliRunner().invoke(app, ["verify", str(results)])
+    done = CliRunner().invoke(app, ["verify", "--results", str(results)])
     lines = done.output.splitlines()
     assert done.exit_code == 1 and len(lines) == len(damaged) + 2
     assert {line.split(": ")[0] for line in lines[:-1]} == {*map(str, damaged), str(size)}
     assert lines[-1].endswith("18 faults")
-    nothing = CliRunner().invoke(app, ["verify", str(results / "nowhere")])
-    assert nothing.exit_code == 1 and "no such folder of results" in nothing.stderr
-    other = CliRunner().invoke(app, ["verify", str(results.parent)])
+    nothing = CliRunner().invoke(app, ["verify", "--results", str(results / "nowhere")])
+    assert nothing.exit_code == 1 and "nowhere: no such folder" in nothing.stderr
+    other = CliRunner().invoke(app, ["verify", "--results", str(results.parent)])
     assert other.exit_code == 1 and "has no runs and no counted networks" in other.stderr
