@@ -230,7 +230,7 @@ SLOW_FILES = {
         "classification/test_prediction.py",
     ),
     "cluster/test_launch.py",
-    *("cluster/test_local.py", "cluster/test_slurm.py", "cluster/test_tables.py", "cluster/test_worker.py"),
+    *("cluster/test_local.py", "cluster/test_slurm.py", "cluster/test_tables.py"),
     *(
         "data/mini/test_hardness.py",
         "data/mini/test_layouts.py",

@@ -106,7 +106,7 @@ VideosOption = Annotated[Path | None, typer.Option(help="Folder of the videos, w
 LayoutOption = Annotated[
     str,
     typer.Option(
-        help="If another one is recognised than it is. "
+        help="Where the wrong one is recognised. "
         + "; ".join(f"{name}: {', '.join(entry.layouts)}" for name, entry in DATASETS.items() if entry.layouts)
         + "."
     ),
@@ -176,7 +176,7 @@ def prepare(
     layout: LayoutOption = "",
     short_side: Annotated[int, typer.Option(min=0, help="In pixels; 0: the most that the paper's recipe needs.")] = 0,
     group: Annotated[int, typer.Option(min=0, help=f"Frames of a group; 0: 1 or {GROUP}, by the recipe.")] = 0,
-    crf: Annotated[float, typer.Option(min=0, max=51, help="x264's rate factor: smaller for better, larger.")] = 18.0,
+    crf: Annotated[float, typer.Option(min=0, max=51, help="x264's CRF: smaller for better, larger files.")] = 18.0,
     workers: WorkersOption = 0,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what an earlier call has written to --out.")] = False,
 ) -> None:

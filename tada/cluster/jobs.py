@@ -6,11 +6,12 @@ trains a run, or last did, is noted in the run's folder as `job.json`.
 
 import hashlib
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tada.base.files import read_json, write_json
+from tada.base import typed_json
+from tada.base.files import DamagedFile, DiskError
 from tada.base.yaml_files import load_yaml
 from tada.runs.run import Run
 from tada.runs.settings import Recipe
@@ -108,36 +109,27 @@ def allocate(recipe: Recipe, cluster: ClusterSettings) -> Allocation:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """`job.json`: the job that trains a run, or last did. Files from before `scheduler` was noted are SLURM's."""
+    """`job.json`: the job that trains a run, or last did."""
 
     id: str
     name: str
     signature: str
     processes: int
     scheduler: str = "slurm"
-
-    @classmethod
-    def parse(cls, content: Any) -> "JobRecord | None":
-        """The record in the content of a JSON file; None where a value is missing or of another type."""
-        if not isinstance(content, dict):
-            return None
-        values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
-        kinds = {"id": str, "name": str, "signature": str, "processes": int, "scheduler": str}
-        complete = set(kinds) <= {*values, "scheduler"}
-        return cls(**values) if complete and all(isinstance(values[name], kinds[name]) for name in values) else None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def read_job(run: Run) -> JobRecord | None:
     """The run's last job, of whatever signature; None if there never was one, or if its file is damaged."""
     try:
-        return JobRecord.parse(read_json(run.file("job.json")))
-    except (OSError, ValueError):
+        return typed_json.load(JobRecord, run.file("job.json"))
+    except (FileNotFoundError, DamagedFile, DiskError):
         return None
 
 
 def write_job(run: Run, record: JobRecord) -> None:
     """Note, in one step, the job that trains a run."""
-    write_json(run.file("job.json"), asdict(record))
+    typed_json.save(run.file("job.json"), record)
 
 
 def job_name(run: Run) -> str:

@@ -40,6 +40,10 @@ LONGEST_PAUSE = 300.0
 """Longest pause, in seconds, after which a scheduler that gave no answer is asked again."""
 
 
+_PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+"""Variables that say a process's place in its job; a job that it starts, or its own once more, inherits none."""
+
+
 class Busy(Exception):
     """The scheduler gave no answer, or asked to be asked later."""
 
@@ -157,10 +161,9 @@ class Scheduler(Protocol):
 
     def process(self) -> JobProcess:
         """The place of the process that calls this, inside a job."""
-        environment = {name: os.environ.get(name, "") for name in ("TADA_JOB_ID", "TADA_RESTARTS")}
-        rank, size, local_rank = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        restarts = int(environment["TADA_RESTARTS"] or 0)
-        return JobProcess(environment["TADA_JOB_ID"], rank, max(size, 1), local_rank, restarts)
+        rank, size, local_rank = (int(os.environ.get(name, "0")) for name in _PLACE)
+        restarts = int(os.environ.get("TADA_RESTARTS") or 0)
+        return JobProcess(os.environ.get("TADA_JOB_ID", ""), rank, max(size, 1), local_rank, restarts)
 
     def final_state(self, job_id: str, listed: JobState | None) -> JobState | None:
         """How a job ended of which `states` last said `listed`, or that it no longer lists; None: nobody knows."""
@@ -353,10 +356,6 @@ def _last_line(error: Exception) -> str:
 
 def _print(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
-
-
-_PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-"""Variables of a process that starts another job, or its own once more, and not of that job's processes."""
 
 
 class LocalScheduler(Scheduler):
