@@ -218,7 +218,7 @@ def test_a_new_dataset(tmp_path):
     assert f"--data={data}" in output
     code, output = call("tada", "check-data", "jester", "--data", data)
     assert code == 1 and "train: 2 clips annotated, and 3 expected" in output, output
-    assert "validation: 1 clips annotated as expected" in output and "1 missing" in output
+    assert "validation: 1 clip annotated as expected" in output and "1 missing" in output
     code, output = call("tada", "check-data", "jestre", "--data", data)
     assert "unknown dataset 'jestre'; did you mean 'jester'?" in output
 

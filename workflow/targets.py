@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tada.base import TadaError, files, require_posix, typed_json, unknown
+from tada.base import TadaError, counted, files, require_posix, typed_json
 from tada.base.files import CONFIG, PAPER, DamagedFile, DiskError
 from tada.base.tensorboard import require_tensorboard
 from tada.base.yaml_files import read_yaml
@@ -286,7 +286,7 @@ def report_problems() -> None:
             reason = (outcome.error or "unknown error").splitlines()[-1]
             failed.append(f"  {file.parent}: {reason} (log: {file.parent / 'log.txt'})")
     if failed:
-        print(f"{len(failed)} runs failed; the next call tries them again:", *failed, sep="\n", file=sys.stderr)
+        print(f"{counted(len(failed), 'run')} failed; the next call tries again:", *failed, sep="\n", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -365,12 +365,7 @@ def _released(run: Run) -> dict[str, str]:
 
 
 def _load(kind: str, name: str) -> Any:
-    def load() -> Any:
-        if name not in names(f"{kind}s"):
-            raise unknown(kind, name, names(f"{kind}s"))
-        return load_table(name) if kind == "table" else load_figure(name)
-
-    return _checked(load)
+    return _checked(lambda: load_table(name) if kind == "table" else load_figure(name))
 
 
 def _run(wildcards: SimpleNamespace) -> Run:

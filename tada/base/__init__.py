@@ -12,7 +12,7 @@ class TadaError(Exception):
     """A mistake in input or surroundings; the command line prints its message without a traceback."""
 
 
-def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> TadaError:
+def unknown(kind: str, name: str, valid: Iterable[str], where: str = "", none: str = "") -> TadaError:
     """An error for a `name` that is none of the `valid` ones, naming the nearest of them (or all, if none is near).
 
     Args:
@@ -20,11 +20,19 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Tada
         name: the name that was given.
         valid: the names that exist.
         where: file and key in which it stood, e.g. "config/models.yaml: tada2d".
+        none: said where there are no valid names: why, and what to do; by default that nothing of the kind is expected.
     """
     names = sorted(map(str, valid))
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"valid names: {', '.join(names) or 'none'}."
+    if near := get_close_matches(name, names, n=3, cutoff=0.6):
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    else:
+        hint = f"valid names: {', '.join(names)}." if names else none or f"no {kind} is expected there"
     return TadaError(f"{where + ': ' if where else ''}unknown {kind} {str(name)!r}; {hint}")
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """A number of things in words: "1 run", "1,200 runs"; `things` is the plural, by default with an s."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def first_line(error: str | None) -> str:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from tada.base import typed_json
+from tada.base import counted, typed_json
 from tada.base.files import DamagedFile, DiskError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Progress:
         self._printed = self._noted = self.began
         if self.board:
             self.board.start(done)
-        self.say(f"{phase}: {total - done} {unit}s" + (f", {done} done before" if done else ""))
+        self.say(f"{phase}: {counted(total - done, unit)}" + (f", {done} done before" if done else ""))
         if self._bar:
             self._bar.update(self._task, description=f"{self.title} {phase}", total=total, completed=done)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tada
-from tada.base import files
+from tada.base import counted, files
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class Environment:
 def machine(hardware: Hardware) -> str:
     """Processor, cores and GPUs in words, e.g. "AMD EPYC, 2 cores"."""
     gpus = Counter(hardware.gpus)
-    parts = [f"{hardware.cpu}, {hardware.cores} cores", *(f"{count} × {name}" for name, count in gpus.items())]
+    parts = [
+        f"{hardware.cpu}, {counted(hardware.cores, 'core')}",
+        *(f"{count} × {name}" for name, count in gpus.items()),
+    ]
     return ", ".join(parts)
 
 

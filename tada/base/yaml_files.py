@@ -38,7 +38,8 @@ def read_yaml(path: Path) -> Any:
         return parse_yaml(path.read_bytes().decode("utf-8-sig"), str(path))
     except FileNotFoundError:
         neighbours = (file.stem for file in path.parent.glob(f"*{path.suffix}"))
-        raise unknown("file", path.stem, neighbours, where=str(path.parent)) from None
+        none = f"no {path.suffix} files lie there" if path.parent.is_dir() else "there is no such folder"
+        raise unknown("file", path.stem, neighbours, where=str(path.parent), none=none) from None
     except OSError as error:
         raise TadaError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tada.base import TadaError
+from tada.base import TadaError, counted
 from tada.base.compilation import repeated_to
 from tada.base.devices import ProcessGroup
 from tada.base.files import DamagedFile, read_arrays, remove, write_arrays
@@ -327,6 +327,6 @@ def compare_precisions(
 def describe_comparison(found: HalfPrecision) -> str:
     """What `compare_precisions` found, as a line of a log."""
     return (
-        f"testing in {found.precision}: on {found.videos} videos the scores are within "
+        f"testing in {found.precision}: on {counted(found.videos, 'video')} the scores are within "
         f"{found.largest_difference:.2g} of float32, top-1 changes for {found.changed_top1}"
     )

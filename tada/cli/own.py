@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tada.base import TadaError
+from tada.base import TadaError, counted
 from tada.base.files import config_file, write_json
 from tada.base.yaml_files import read_yaml
 from tada.cli.runs import ResultsOption
@@ -145,7 +145,7 @@ def features(
         progress.close()
     for video, note in written.short.items():
         print(f"{video}: {note}", file=sys.stderr)
-    print(f"wrote the features of {written.videos} videos to {out}")
+    print(f"wrote the features of {counted(written.videos, 'video')} to {out}")
     _report(written.skipped)
 
 
@@ -159,13 +159,15 @@ def export(
 ) -> None:
     """Write a trained network for other programs, with a model card inside, and compare what the file computes."""
     from tada.cluster.status import find_runs
-    from tada.runs.trained import export, load_network
 
     place = Path(network)
     if not place.is_file():
         if len(runs := find_runs(results, [network])) > 1:
             raise TadaError(f"{network}: {', '.join(str(run.folder) for run in runs)} are meant; name one of them")
         place = runs[0].file("checkpoint.pt")
+
+    from tada.runs.trained import export, load_network  # torch, which an unknown name need not wait for
+
     trained = load_network(place)
     compared = export(trained, to, file, _class_names(trained, classes, data))
     print(f"wrote {file}: {trained}; {compared}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tada.base import TadaError
+from tada.base import TadaError, counted
 from tada.base.files import replacing
 from tada.base.provenance import version_and_commit
 from tada.cli import completion
@@ -45,7 +45,7 @@ def list_targets() -> None:
 
     def line(target: str, about: str) -> None:
         count = runs.get(Path(target).stem, 0)
-        print(target.ljust(26), f"{count} runs".rjust(8) if count else " " * 8, "", about)
+        print(target.ljust(26), (counted(count, "run") if count else "").rjust(8), "", about)
 
     for name in table_names():
         table = load_table(name)
@@ -122,7 +122,7 @@ def audit(
     from tada.report.pages.sentences import build_audit
 
     differ = build_audit(out)
-    print(f"wrote {out / 'audit'}.md, .tex, .html, .csv: {len(differ)} numbers and statements differ")
+    print(f"wrote {out / 'audit'}.md, .tex, .html, .csv; numbers and statements that differ: {len(differ)}")
 
 
 def settings(
@@ -147,7 +147,8 @@ def claims(
     problems = build_claims(scale, seeds, results, out)
     _keep(out, "claims", scale, problems)
     print(
-        f"wrote {out / 'claims'}.md, .tex, .html, .csv" + (f"; {len(problems)} results are missing" if problems else "")
+        f"wrote {out / 'claims'}.md, .tex, .html, .csv"
+        + (f"; {counted(len(problems), 'result is', 'results are')} missing" if problems else "")
     )
 
 
@@ -230,8 +231,8 @@ def publish(
     if unfinished:
         print(f"left out, since they are not finished: {', '.join(map(str, unfinished))}", file=sys.stderr)
     print(
-        f"wrote {out}: {len(chosen)} runs and {len(networks)} counted networks, {out.stat().st_size / 1e6:,.1f} MB, "
-        f"under the license {license} (--license)"
+        f"wrote {out}: {counted(len(chosen), 'run')} and {counted(len(networks), 'counted network')}, "
+        f"{out.stat().st_size / 1e6:,.1f} MB, under the license {license} (--license)"
     )
 
 
@@ -243,7 +244,7 @@ def _chosen(what: Sequence[str], scale: Scale, results: Path) -> tuple[list[Run]
     Raises:
         TadaError: a name that means no run, table or figure, or no run is finished.
     """
-    from tada.cluster.status import find_runs
+    from tada.cluster.status import find_runs, no_runs
     from tada.report.paper.figures import figure_names, load_figure
     from tada.report.paper.tables import load_table, table_names
 
@@ -266,6 +267,8 @@ def _chosen(what: Sequence[str], scale: Scale, results: Path) -> tuple[list[Run]
     ]
     unfinished = [run for run in of_pages if not is_finished(run)]
     runs = dict.fromkeys([*chosen, *(run for run in of_pages if run not in unfinished)])
+    if not there:
+        raise TadaError(no_runs(results))
     if not runs:
         meant = f"of {', '.join(what)} at scale {scale}" if what else "there"
         raise TadaError(f"{results}: no finished run {meant}; nothing is published")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tada.base import TadaError, unknown
+from tada.base import TadaError, counted, unknown
 from tada.base.files import write_json
 from tada.cli import completion
 from tada.data.catalog import DATASETS, OWN, RECIPES, Place
@@ -66,10 +66,10 @@ ResultsOption = Annotated[Path, typer.Option(help="Folder of all results.")]
 
 def existing(results: Path) -> Path:
     """A folder that is read from; raises TadaError where there is none."""
+    from tada.cluster.status import no_runs
+
     if not results.is_dir():
-        raise TadaError(
-            f"{results.absolute()}: no such folder; results lie where snakemake ran: go there, or name it by --results"
-        )
+        raise TadaError(no_runs(results))
     return results
 
 
@@ -186,7 +186,7 @@ def prepare(
     from tada.runs.recipes import load_recipe
 
     if remove:
-        print(f"{out}: {prepared.remove(out):,} files removed")
+        print(f"{out}: {counted(prepared.remove(out), 'file')} removed")
         return
     if data is None:
         raise TadaError("--data FOLDER: the dataset to prepare is not named")
@@ -202,7 +202,7 @@ def prepare(
         raise SystemExit(130) from None
     finally:
         progress.close()
-    print(f"{out}: {made.videos:,} videos: {made}")
+    print(f"{out}: {counted(made.videos, 'video')}: {made}")
 
 
 def run(
@@ -285,14 +285,15 @@ def status(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Show how runs are doing: queued, running (epoch, loss, top-1 so far, time left), done, failed."""
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
-    from rich.table import Table
+    from rich.text import Text
 
-    from tada.cluster.status import as_table, find_runs, run_states
+    from tada.cluster.status import as_table, find_runs, no_runs, run_states
 
-    def table() -> Table:
-        return as_table(run_states(find_runs(results, runs or ()), results))
+    def table() -> Group | Text:
+        found = run_states(find_runs(results, runs or ()), results)
+        return as_table(found) if found else Text(no_runs(results))
 
     console = Console()
     if not watch:
@@ -390,13 +391,13 @@ def cancel(
     """Cancel the jobs of runs; what they have saved stays, and the next call continues from there."""
     from tada.cluster.jobs import ClusterSettings, read_job
     from tada.cluster.scheduler import JobQueue, JobSnapshot, load_scheduler, repeat_while_busy
-    from tada.cluster.status import find_runs
+    from tada.cluster.status import find_runs, no_runs
 
     if bool(runs) == everything:
         raise TadaError("name the runs whose jobs are to be cancelled, or --all")
     snapshots: dict[str, JobSnapshot] = {}
     cancelled = 0
-    for run in find_runs(results, runs or ()):
+    for run in (chosen := find_runs(results, runs or ())):
         record = read_job(run)
         if record and record.scheduler not in snapshots:
             snapshots[record.scheduler] = JobQueue(results, record.scheduler).current()
@@ -408,7 +409,7 @@ def cancel(
         elif runs:
             print(f"{run} has no job in the queue")
     if not cancelled and everything:
-        print("no run has a job in the queue")
+        print("no run has a job in the queue" if chosen else no_runs(results))
 
 
 def logs(

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from tada.base import TadaError, first_line, unknown
+from tada.base import TadaError, counted, first_line, unknown
 from tada.base.files import DamagedFile, DiskError
 from tada.base.progress import hours_and_minutes, read_progress
 from tada.cluster.jobs import JobRecord, read_job
@@ -44,6 +46,15 @@ class Status:
     remark: str = ""
 
 
+def no_runs(results: Path) -> str:
+    """Why there is no run to be shown, and what to do, in a line."""
+    what = "no run in it" if results.is_dir() else "no such folder"
+    return (
+        f"{results.absolute()}: {what}; results lie where snakemake ran: go there, or name that folder (--results); "
+        "`tada list` says what can be run"
+    )
+
+
 def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
     """The runs that have a folder in `results`; those that `names` mean, if there are any.
 
@@ -52,7 +63,7 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
         names: parts of a run's place from left to right, e.g. "ssv2/tada2d", "paper/ssv2/tsn/seed0" or its folder.
 
     Raises:
-        TadaError: a name that means no run; the nearest are given.
+        TadaError: a name that means no run; the nearest are given, or why there is none.
     """
     folders = sorted(folder for scale in Scale for folder in (results / scale).glob("*/*/seed*"))
     runs = {
@@ -70,7 +81,8 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
         asked = f"/{name.rstrip('/').removeprefix(f'{results}/')}/"
         meant = {place: run for place, run in runs.items() if asked in f"/{place}/"}
         if not meant:
-            raise unknown("run", name, {*runs, *(f"{run.dataset}/{run.model}" for run in runs.values())})
+            places = {*runs, *(f"{run.dataset}/{run.model}" for run in runs.values())}
+            raise unknown("run", name, places, none=no_runs(results))
         found |= meant
     return list(found.values())
 
@@ -86,23 +98,35 @@ def summary(found: Sequence[Status]) -> str:
     """E.g. "12 runs: 2 running, 3 queued, 7 done"."""
     counts = Counter(status.state for status in found)
     parts = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
-    return f"{len(found)} runs" + (f": {parts}" if parts else "")
+    return counted(len(found), "run") + (f": {parts}" if parts else "")
 
 
-def as_table(found: Sequence[Status]) -> Table:
-    """The states as a table for the terminal; scale and seed stand with a run only where there are several."""
+def as_table(found: Sequence[Status]) -> Group:
+    """The states as a table for the terminal, and below it why runs failed or do not count any more, each reason once.
+
+    Scale and seed stand with a run only where there are several.
+    """
     table = Table(title=summary(found), title_justify="left", box=None, pad_edge=False)
     for name in HEADINGS:
         words = name in ("run", "state", "")
         table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=bool(name))
     scales, seeds = ({getattr(status.run, of) for status in found} for of in ("scale", "seed"))
+    reasons: dict[str, list[str]] = {}
     for status in found:
         run, colour = status.run, _COLOURS.get(status.state, "white")
         scale = f"{run.scale}/" if len(scales) > 1 else ""
         seed = f"/seed{run.seed}" if len(seeds) > 1 else ""
         name = f"{scale}{run.dataset}/{run.model}{seed}"
-        table.add_row(name, f"[{colour}]{status.state}[/]", *_figures(status), status.remark.replace("[", "\\["))
-    return table
+        if explained := status.state in ("failed", "outdated"):
+            reasons.setdefault(status.remark, []).append(name)
+        table.add_row(name, f"[{colour}]{status.state}[/]", *_figures(status), "" if explained else Text(status.remark))
+    return Group(table, *(_reason(reason, names) for reason, names in reasons.items()))
+
+
+def _reason(reason: str, names: Sequence[str]) -> Text:
+    """Under the table, over its whole width: the runs that have a reason in common, the first three by name."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return Text.assemble("\n", (f"{', '.join(names[:3])}{more}: ", "bold"), reason)
 
 
 def _run_state(run: Run, results: Path, snapshots: dict[str, JobSnapshot]) -> Status:

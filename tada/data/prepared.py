@@ -185,7 +185,7 @@ def _own_files(out: Path, about: Preparation) -> list[Path]:
         (own if mine else foreign).append(path)
     if foreign:
         named = ", ".join(str(path.relative_to(out)) for path in foreign[:5]) + (", ..." if len(foreign) > 5 else "")
-        raise TadaError(f"{out}: nothing removed, since {len(foreign)} files there are not of tada prepare: {named}")
+        raise TadaError(f"{out}: nothing removed, since there are files that are not of tada prepare: {named}")
     last = [VIDEOS, _LOCK, ABOUT]  # so that a killed call can be repeated
     return sorted(own, key=lambda path: last.index(path.name) if path.name in last else -1)
 

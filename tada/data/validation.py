@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from filelock import FileLock
 
-from tada.base import files, typed_json
+from tada.base import counted, files, typed_json
 from tada.base.files import write_json
 from tada.base.processes import ordered_map
 from tada.base.progress import Progress
@@ -288,7 +288,7 @@ def _account(
 def _short(clip: Clip, finding: Finding, min_frames: int) -> str | None:
     """Why a clip is short: few frames in its video or, of a part, more than a tenth of it after the video's end."""
     if clip.end is None:
-        return f"{finding.frames} frames" if finding.frames < min_frames else None
+        return counted(finding.frames, "frame") if finding.frames < min_frames else None
     lost = clip.end - finding.seconds
     if lost > 0.1 * (clip.end - (clip.start or 0.0)):
         return f"its video ends {lost:.2f} s before it does"
@@ -381,12 +381,12 @@ def summary(report: Mapping[str, Any]) -> list[str]:
     how = "every frame decoded" if report["decoded"] else "packets read, nothing decoded"
     lines = [
         f"{report['dataset']}: {report['layout']}",
-        f"{files['usable_files']:,} of {files['files']:,} files can be used: {files['frames']:,} frames, "
-        f"{files['hours']:,.1f} hours ({how})",
+        f"{files['usable_files']:,} of {counted(files['files'], 'file')} can be used: "
+        f"{counted(files['frames'], 'frame')}, {files['hours']:,.1f} hours ({how})",
     ]
     for name, split in report["splits"].items():
         expected = split["expected"]
-        counts = f"{split['listed']:,} clips annotated"
+        counts = f"{counted(split['listed'], 'clip')} annotated"
         if expected is not None:
             counts += " as expected" if expected == split["listed"] else f", and {expected:,} expected"
         lines.append(f"{name}: {counts}, {split['usable']:,} can be used")
@@ -398,9 +398,9 @@ def summary(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"videos that last longer or shorter than stated, {len(durations):,}: {_examples(durations)}")
     if unlisted := report["unlisted"]:
         names = dict.fromkeys((Path(path).name for path in unlisted), "")
-        lines.append(f"{len(unlisted):,} video files that no annotation names: {_examples(names)}")
+        lines.append(f"{counted(len(unlisted), 'video file')} that no annotation names: {_examples(names)}")
     faults = count_faults(report)
-    lines.append("no fault found" if not faults else f"{faults:,} fault{'s' * (faults > 1)} found")
+    lines.append("no fault found" if not faults else f"{counted(faults, 'fault')} found")
     return lines
 
 
@@ -408,8 +408,8 @@ def _class_balance(classes: Mapping[str, Any]) -> list[str]:
     """A line on the numbers of clips of the classes; one for each task where there are several."""
     if "counts" not in classes:
         return [f"{task}: {line}" for task, counts in classes.items() for line in _class_balance(counts)]
-    sizes = f"{classes['fewest']} to {classes['most']} clips, {classes['median']:g} the median"
-    line = f"{classes['classes']} classes of {sizes}"
+    sizes = f"{classes['fewest']} to {counted(classes['most'], 'clip')}, {classes['median']:g} the median"
+    line = f"{counted(classes['classes'], 'class', 'classes')} of {sizes}"
     empty = dict.fromkeys(classes["empty"], "")
     return [line + (f"; {len(empty)} without any: {_examples(empty)}" if empty else "")]
 

@@ -134,7 +134,7 @@ def _read_json(path: Path, subset: str) -> tuple[pd.DataFrame, list[str], list[s
                 durations[video] = _number(entry["duration"], f"{path}: video {video}: duration")
             found += _annotations(path, video, entry)
     if subset not in videos:
-        raise unknown("subset", subset, videos, str(path))
+        raise unknown("subset", subset, videos, str(path), none="'database' has no videos")
     table = pd.DataFrame(found, columns=["video", "label", "start", "end"]).astype({"start": float, "end": float})
     others = [video for name, names in videos.items() if name != subset for video in names]
     return table, videos[subset], others, durations

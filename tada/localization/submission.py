@@ -253,7 +253,7 @@ def _strange_labels(path: Path, table: pd.DataFrame, truth: GroundTruth) -> list
     known = set(truth.segments["label"])
     strange = ~table["label"].isin(known).to_numpy()
     if strange.all():
-        first = str(unknown("label", table["label"].iloc[0], known))
+        first = str(unknown("label", table["label"].iloc[0], known, none="its videos have no segments"))
         raise TadaError(f"{path}: none of the predictions' labels is in {truth.path}: {first}")
     return note(table, strange, f"predictions are dropped, since {truth.path} lacks their labels")
 

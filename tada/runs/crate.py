@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tada
-from tada.base import TadaError, first_line
+from tada.base import TadaError, counted, first_line
 from tada.base.files import DamagedFile, on_disk, parse_json, replacing, sha256
 from tada.base.provenance import Environment, machine
 from tada.runs.record import METRICS, OUTCOME, RunRecord
@@ -148,7 +148,7 @@ def _root(content: Content, runs: Sequence[Run], networks: Sequence[str]) -> Ent
     return {
         "@id": "./",
         "@type": "Dataset",
-        "name": f"{len(runs)} runs of {datasets} at scale {scales}",
+        "name": f"{counted(len(runs), 'run')} of {datasets} at {'scale' if ', ' not in scales else 'scales'} {scales}",
         "description": (
             f'Results of the reproducibility suite of "{content.paper.title}": of each run its record, scores and '
             "curves. `tada import` takes them into a folder of results."

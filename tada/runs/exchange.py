@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tada.base import TadaError, typed_json
+from tada.base import TadaError, counted, typed_json
 from tada.base.files import DamagedFile, sha256
 from tada.base.provenance import machine
 from tada.runs.crate import Content, Work, unpack, write_crate
@@ -108,7 +108,9 @@ class Taken:
     def lines(self) -> list[str]:
         """In words."""
         there = f", {len(self.there)} were there already" if self.there else ""
-        lines = [f"{len(self.taken)} runs taken in{there}; {self.networks} counted networks taken in"]
+        lines = [
+            f"{counted(len(self.taken), 'run')} taken in{there}; {counted(self.networks, 'counted network')} taken in"
+        ]
         if self.outdated:
             more = f" and {len(self.outdated) - 3} more" if len(self.outdated) > 3 else ""
             lines.append(f"left out, of other recipes or networks than today's: {', '.join(self.outdated[:3])}{more}")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tada.base import TadaError, files, unknown
+from tada.base import TadaError, counted, files, unknown
 from tada.base.yaml_files import load_yaml, parse_yaml, read_yaml, validate
 from tada.data.catalog import NAMES
 from tada.runs.settings import Scale
@@ -79,6 +79,23 @@ def test_missing_and_broken_files(tmp_path: Path):
 def test_nothing_near_lists_all_names():
     assert str(unknown("scale", Scale.GPU, [Scale.MINI])) == "unknown scale 'gpu'; valid names: mini."
     assert str(unknown("scale", "zzz", ["paper", "mini"])) == "unknown scale 'zzz'; valid names: mini, paper."
+
+
+def test_where_there_are_no_names_it_says_why(tmp_path):
+    assert str(unknown("run", "zzz", [], none="nothing has run")) == "unknown run 'zzz'; nothing has run"
+    assert str(unknown("key", "zzz", [], where="a.yaml: b")) == "a.yaml: b: unknown key 'zzz'; no key is expected there"
+    with pytest.raises(TadaError, match=r"unknown file 'a'; no \.yaml files lie there"):
+        load_yaml(tmp_path / "a.yaml", "recipes")
+    with pytest.raises(TadaError, match="unknown file 'a'; there is no such folder"):
+        load_yaml(tmp_path / "nowhere/a.yaml", "recipes")
+    (tmp_path / "mini.yaml").write_text("{}")
+    with pytest.raises(TadaError, match=r"mini\.yaml: .* should be non-empty"):
+        load_yaml(tmp_path / "mini.yaml", "recipes")
+
+
+def test_numbers_of_things():
+    said = counted(1, "run"), counted(0, "run"), counted(1200, "class", "classes"), counted(1, "run is", "runs are")
+    assert said == ("1 run", "0 runs", "1,200 classes", "1 run is")
 
 
 @pytest.mark.parametrize(

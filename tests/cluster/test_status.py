@@ -86,7 +86,40 @@ def test_the_table_shows_how_far_a_run_is(results):
     epochs = load_recipe("mini", "ssv2", "tsn").train.epochs
     for figure in ("running", f"12.5/{epochs}", "1.250", "31.2", "43%", "1 h 02 min", "job 7 on node3"):
         assert figure in running
-    assert "45.7" in shown.output and "ValueError: no" in shown.output
+    assert "45.7" in shown.output
+
+
+def test_reasons_stand_under_the_table_over_its_whole_width_each_once(tmp_path):
+    reason = "TadaError: /videos: no such folder; name the folder of Something-Something V2 as data.ssv2 [config.yaml]"
+    for model in ("tada2d", "tsn", "tsn+avg", "tsn+tada"):
+        run = Run("mini", "ssv2", model, 0, tmp_path)
+        run.folder.mkdir(parents=True)
+        plant_outcome(run, reason)
+    shown = CliRunner().invoke(app, ["status", "--results", str(tmp_path)], env={"COLUMNS": "80"}).output
+    *table, first, second = shown.splitlines()
+    assert [line.split() for line in table if "ssv2/" in line] == [
+        [f"ssv2/{model}", "failed"] for model in ("tada2d", "tsn", "tsn+avg", "tsn+tada")
+    ]
+    assert f"{first.rstrip()} {second}" == f"ssv2/tada2d, ssv2/tsn, ssv2/tsn+avg and 1 more: {reason}"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_runs_it_says_so_and_what_to_do(there, tmp_path):
+    results = tmp_path / "results"
+    if there:
+        (results / "mini").mkdir(parents=True)
+    why = f"{results}: {'no run in it' if there else 'no such folder'}; results lie where snakemake ran"
+
+    def tada(*words: str):
+        return CliRunner().invoke(app, [*words, "--results", str(results)], env={"COLUMNS": "1000"})
+
+    shown = tada("status")
+    assert (shown.exit_code, shown.output.count("\n")) == (0, 1) and shown.output.startswith(why)
+    for words in (["status", "ssv2/tsn"], ["logs", "ssv2/tsn"], ["export", "ssv2/tsn", "a.pt", "--to", "torch"]):
+        done = tada(*words)
+        assert done.exit_code == 1 and done.stderr.startswith(f"Error: unknown run 'ssv2/tsn'; {why}"), done.output
+    assert tada("publish").stderr.startswith(f"Error: {why}")
+    assert tada("cancel", "--all").stdout.startswith(why)
 
 
 def test_runs_are_named_by_any_part_of_their_place(results):
@@ -107,11 +140,6 @@ def test_many_runs_are_told(plant, tmp_path):
         for model in MODELS:
             plant(Run("mini", "ssv2", model, seed, root), outcome="done" if seed % 2 else "", progress={"epoch": 1.0})
     assert summary(run_states(find_runs(root), root)) == "80 runs: 40 stopped, 40 done"
-
-
-def test_nothing_was_run_yet(tmp_path):
-    shown = CliRunner().invoke(app, ["status", "--results", str(tmp_path / "results")])
-    assert shown.exit_code == 0 and "0 runs" in shown.output
 
 
 def test_logs_show_the_end_and_where_the_rest_is(results):

@@ -119,10 +119,10 @@ def test_a_repaired_file_is_looked_at_again_and_no_other(whole, tmp_path):
     good = (whole / "videos" / "3.webm").read_bytes()
     (whole / "videos" / "3.webm").write_bytes(b"")
     code, output = check(whole, cwd=tmp_path)
-    assert code == 1 and "decoding: 1 files" in output
+    assert code == 1 and "decoding: 1 file" in output
     (whole / "videos" / "3.webm").write_bytes(good)
     code, output = check(whole, cwd=tmp_path)
-    assert code == 0 and "decoding: 1 files" in output
+    assert code == 0 and "decoding: 1 file" in output
     code, output = check(whole, cwd=tmp_path)
     assert code == 0 and "decoding" not in output
 

@@ -266,7 +266,7 @@ def test_remove_leaves_nothing_and_takes_nothing_else(tmp_path, few):
     fill("ssv2", few, out)
     note = out / "videos" / "notes.md"
     note.write_text("mine")
-    with pytest.raises(TadaError, match=r"nothing removed, since 1 files there are not of .*: videos/notes\.md"):
+    with pytest.raises(TadaError, match=r"nothing removed, .* not of tada prepare: videos/notes\.md"):
         remove(out)
     note.unlink()
     other = sorted((out / "videos").iterdir())[0]

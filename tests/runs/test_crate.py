@@ -123,7 +123,7 @@ def test_paper_with_its_authors(entities):
 def test_each_run_with_signature_metrics_code_and_machine(entities, tmp_path):
     """Section Provenance: an action made the run's folder, with program and equipment as its instruments."""
     expected = {
-        "tsn": ("0123456789abcdef", "Z80, 1 cores"),
+        "tsn": ("0123456789abcdef", "Z80, 1 core"),
         "tada2d": ("0123456789abcdef with uncommitted changes", "EPYC, 8 cores, 2 × H100"),
     }
     actions = [entities[name] for name in references(entities["./"]["mentions"])]

@@ -157,7 +157,7 @@ def test_weights_where_they_are_wanted(results, there, tmp_path):
     with pytest.raises(TadaError, match=r"imported from bare.zip, which has no weights; import an archive that was"):
         load_trained(run)
     tada("publish", "ssv2/tsn", "--weights", "--results", results, "--out", tmp_path / "whole.zip")
-    assert tada("import", tmp_path / "whole.zip", "--results", there).stdout.startswith("1 runs taken in;")
+    assert tada("import", tmp_path / "whole.zip", "--results", there).stdout.startswith("1 run taken in;")
     assert (
         run.file("checkpoint.pt").read_bytes()
         == Run("mini", "ssv2", "tsn", 0, results).file("checkpoint.pt").read_bytes()
@@ -319,7 +319,7 @@ def test_runs_of_other_recipes_are_left_out_and_named(archive, there, monkeypatc
     changed_recipe(monkeypatch, "tsn")
     done = tada("import", archive, "--results", there)
     assert done.stdout.splitlines() == [
-        "1 runs taken in; 1 counted networks taken in",
+        "1 run taken in; 1 counted network taken in",
         "left out, of other recipes or networks than today's: ssv2/tsn seed 0",
     ]
     assert not (there / "mini/ssv2/tsn").exists() and not (there / "complexity/tsn").exists()

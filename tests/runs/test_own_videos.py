@@ -167,7 +167,7 @@ def test_snakemake_and_status_know_it(toy):
     )
     assert done.returncode == 0 and re.search(r"^run +1$", done.stdout, re.MULTILINE), done.stdout + done.stderr
     code, output = call(toy, "status", "own/toy/tada2d")
-    assert code == 0 and "1 runs: 1 done" in output
+    assert code == 0 and "1 run: 1 done" in output
 
 
 def test_what_is_wrong_is_one_line(toy, tmp_path):

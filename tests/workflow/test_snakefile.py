@@ -125,7 +125,7 @@ def test_a_failed_row_is_a_cell_and_the_next_call_repairs_it(project):
     models.write_text(broken)
     code, output = snakemake(project, "tables/small.md")
     assert code == 1
-    assert re.search(r"1 runs failed; .*\n.*tsn\+avg/seed0: .*alpha", output), output
+    assert re.search(r"1 run failed; .*\n.*tsn\+avg/seed0: .*alpha", output), output
     table = (project / "tables/small.md").read_text()
     assert "failed" in table and "63.8" in table and "tsn+avg/seed0/log.txt" in table
     models.write_text(text)
@@ -147,7 +147,7 @@ def test_a_failed_run_ends_with_status_1_whatever_target_was_asked_for(project):
     )
     code, output = snakemake(project, str(RESULTS / "tsn+avg/seed0/outcome.json"))
     models.write_text(text)
-    assert code == 1 and re.search(r"1 runs failed; .*\n.*tsn\+avg/seed0: .*alpha", output), output
+    assert code == 1 and re.search(r"1 run failed; .*\n.*tsn\+avg/seed0: .*alpha", output), output
     code, output = snakemake(project, "tables/small.md")
     assert code == 0, output
 

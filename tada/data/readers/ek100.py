@@ -267,7 +267,7 @@ def _classes(folder: Path, task: str) -> tuple[str, ...]:
     except ValueError:
         raise TadaError(f"{path}: the column id does not hold numbers") from None
     if sorted(names) != list(range(len(names))):
-        raise TadaError(f"{path}: the {len(names)} classes are not numbered 0 to {len(names) - 1}")
+        raise TadaError(f"{path}: the classes are not numbered 0 to {len(names) - 1}")
     return tuple(names[number] for number in range(len(names)))
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tada.base import TadaError
+from tada.base import TadaError, counted
 from tada.data.catalog import DATASETS
 from tada.data.clips import Annotations, Clip, Split, SplitRows
 from tada.data.readers import check_layout, check_root, class_name, read_text, rows, walk
@@ -113,7 +113,7 @@ class _Files:
         timed = sum(bool(re.search(r"_\d{6}_\d{6}$", path.stem)) for path in paths)
         names = "<id>_<start>_<end>" if timed == len(paths) else "<id>" if not timed else "<id>[_<start>_<end>]"
         folders = len({path.parent for path in paths})
-        return f"{len(paths)} videos {names} in {folders} folder{'s' * (folders > 1)} of {self.folder}"
+        return f"{counted(len(paths), 'video')} {names} in {counted(folders, 'folder')} of {self.folder}"
 
     def _use(self, path: Path | None) -> Path | None:
         if path is not None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tada.base import TadaError, unknown
+from tada.base import TadaError, counted, unknown
 from tada.data.catalog import RECIPES
 from tada.data.clips import Annotations, Clip, SplitRows, mirror_classes
 from tada.data.readers import fault, numbered_rows
@@ -78,7 +78,9 @@ def _list_videos(files: tuple[Path, ...], states: tuple[Any, ...]) -> ListedVide
             raise TadaError(f"{files[0]}: no video of the split {split}; {EXPECTED}")
     classes = sorted({row["label"] for split, _, _, row in rows if split == "train"} - {""})
     if len(classes) < 2:
-        raise TadaError(f"{files[0]}: the training videos have {len(classes)} labels; two are needed at least")
+        raise TadaError(
+            f"{files[0]}: the training videos have {counted(len(classes), 'label')}; two are needed at least"
+        )
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tada.base import TadaError
+from tada.base import TadaError, counted
 from tada.data.clips import Annotations, Clip, Split, SplitRows, mirror_classes
 from tada.data.readers import check_root, read_annotations
 
@@ -47,7 +47,7 @@ def read(root: Path, annotations: Path | None = None, videos: Path | None = None
         validation=validation,
         classes=tuple(classes),
         mirror=mirror_classes(list(classes)),
-        layout=f"annotations as {annotated['train']}, {len(files)} {suffixes} videos in {folder}",
+        layout=f"annotations as {annotated['train']}, {counted(len(files), f'{suffixes} video')} in {folder}",
         unlisted=tuple(path for video, path in files.items() if video not in listed),
     )
 
@@ -84,7 +84,7 @@ def _classes(path: Path) -> dict[str, int]:
     except (AttributeError, TypeError, ValueError):
         raise TadaError(f'{path}: not a mapping of templates to numbers, {{"Holding something": "0", ...}}') from None
     if sorted(classes.values()) != list(range(len(classes))):
-        raise TadaError(f"{path}: the {len(classes)} classes are not numbered 0 to {len(classes) - 1}")
+        raise TadaError(f"{path}: the classes are not numbered 0 to {len(classes) - 1}")
     return dict(sorted(classes.items(), key=lambda item: item[1]))
 
 

@@ -19,6 +19,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
+from tada.base import counted
 from tada.data.clips import Clip
 from tada.data.video.decoding import Converter, decode
 from tada.data.video.timeline import Timeline, VideoError, VideoInfo, opened, part_of, scan, scan_part
@@ -59,7 +60,9 @@ class Video:
         """
         wanted, order = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
         if wanted[0] < 0 or wanted[-1] >= self.info.frames:
-            raise VideoError(self.path, f"frame {wanted[-1]} was asked for, and it has {self.info.frames} frames")
+            raise VideoError(
+                self.path, f"frame {wanted[-1]} was asked for, and it has {counted(self.info.frames, 'frame')}"
+            )
         wanted = wanted + self._timeline.first
         frames = _decode(self.path, wanted, self._timeline)
         return frames if len(wanted) == len(order) and (order[1:] > order[:-1]).all() else frames[order]
@@ -181,7 +184,9 @@ class FrameFolder:
         """Frames by their place, uint8 RGB [n, H, W, 3], each read once; raises VideoError as `Video.read` does."""
         wanted, order = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
         if wanted[0] < 0 or wanted[-1] >= self.info.frames:
-            raise VideoError(self.path, f"frame {wanted[-1]} was asked for, and it has {self.info.frames} frames")
+            raise VideoError(
+                self.path, f"frame {wanted[-1]} was asked for, and it has {counted(self.info.frames, 'frame')}"
+            )
         images = [self._read(self._first + int(index)) for index in wanted]
         if len({image.shape for image in images}) > 1:
             raise VideoError(self.path, "its frames differ in size")

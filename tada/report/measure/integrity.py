@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tada.base import TadaError, typed_json
+from tada.base import TadaError, counted, typed_json
 from tada.base.files import DamagedFile, DiskError, check_archive, readable, remove
 from tada.base.progress import ProgressNote
 from tada.report.measure.archive import PACKED
@@ -44,10 +44,10 @@ class Inspection:
     networks: int
 
     def __str__(self) -> str:
-        parts = [f"{self.finished} finished runs and {self.networks} counted networks"]
-        parts += [f"{self.unfinished} runs not finished"] if self.unfinished else []
-        parts += [f"{self.outdated} runs of another configuration, not looked at"] if self.outdated else []
-        return f"{', '.join(parts)}: {len(self.faults) or 'no'} fault{'s' * (len(self.faults) != 1)}"
+        parts = [f"{counted(self.finished, 'finished run')} and {counted(self.networks, 'counted network')}"]
+        parts += [f"{counted(self.unfinished, 'run')} not finished"] if self.unfinished else []
+        parts += [f"{counted(self.outdated, 'run')} of another configuration, not looked at"] if self.outdated else []
+        return f"{', '.join(parts)}: {counted(len(self.faults), 'fault') if self.faults else 'no faults'}"
 
 
 def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> Inspection:
@@ -74,7 +74,7 @@ def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> I
         except DiskError as error:
             faults.append(str(error))
     if not states and not networks:
-        raise TadaError(f"{results}: has no runs and no counted networks; name the folder of all results")
+        raise TadaError(f"{results.absolute()}: no run and no counted network in it; name the folder of all results")
     return Inspection(faults, states[FINISHED], states[UNFINISHED], states[OUTDATED], len(networks))
 
 

@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tada.base import TadaError, first_line, typed_json
+from tada.base import TadaError, counted, first_line, typed_json
 from tada.base.files import DamagedFile, DiskError
 from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
@@ -155,7 +155,8 @@ def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Result
     """
     archive = load_archive(folder) if is_archive(folder) else None
     if archive is None and not (folder / scale).is_dir():
-        raise TadaError(f"{folder}: neither a snapshot nor a folder of results with runs of scale {scale}")
+        neither = f"neither a snapshot nor a folder of results with runs of scale {scale}"
+        raise TadaError(f"{folder.absolute()}: {neither if folder.is_dir() else 'no such folder'}")
     if archive is not None and archive.about.scale != scale:
         raise TadaError(f"{folder}: a snapshot of scale {archive.about.scale}, and asked for is {scale}")
     if seeds is None:
@@ -266,7 +267,7 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
     total = rounded_time(sum(result.record.cost.wall_seconds for result in done))
     if any(result.record.environment.hardware.gpus for result in done):
         total += f" ({sum(result.record.cost.device_hours for result in done):,.0f} GPU hours)"
-    lines.append(("Time", f"{total} in {len(done)} runs: {_times(done)}"))
+    lines.append(("Time", f"{total} in {counted(len(done), 'run')}: {_times(done)}"))
     return lines
 
 
@@ -290,7 +291,9 @@ def about_code(environments: Sequence[Environment]) -> list[Line]:
     if not environments:
         return []
     commits = Counter(_commit(found.git_commit, found.git_dirty) for found in environments)
-    text = ", ".join(f"{name} ({count} results)" if len(commits) > 1 else name for name, count in commits.items())
+    text = ", ".join(
+        f"{name} ({counted(count, 'result')})" if len(commits) > 1 else name for name, count in commits.items()
+    )
     commit, dirty = git_state()
     if len(commits) > 1:
         text = f"the results come from several states of the code: {text}"
@@ -344,7 +347,9 @@ def _on_either_side(found: Sequence[Counter[str]]) -> str:
     if found[0].keys() == found[1].keys():
         return f"{SAME}: {', '.join(found[0])}"
     texts = [
-        ", ".join((text or "none") + (f" ({count} runs)" if len(of) > 1 else "") for text, count in of.items())
+        ", ".join(
+            (text or "none") + (f" ({counted(count, 'run')})" if len(of) > 1 else "") for text, count in of.items()
+        )
         for of in found
     ]
     return f"A: {texts[0]}; B: {texts[1]}"

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from tada.base import TadaError
+from tada.base import TadaError, counted
 from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.noise import EXACT, LEVEL, POWER, UNKNOWN, Estimate, Training, difference, holm
 from tada.report.judge.sentences import Judged, judge_claims
@@ -193,7 +193,7 @@ def _side(folder: Path, scale: Scale, wanted: Wanted) -> Side:
 
 def _had(side: Side) -> str:
     stale = f" and {side.stale} of other recipes or networks than this version's" if side.stale else ""
-    return f"{side.folder} has {len(side.runs)} finished runs{stale}"
+    return f"{side.folder} has {counted(len(side.runs), 'finished run')}{stale}"
 
 
 def _pair(metric: Metric, values: tuple[Value, Value], spreads: SeedSpreads) -> MetricPair:
@@ -283,13 +283,13 @@ def summary(comparison: Comparison) -> list[str]:
     metrics, claims = comparison.metrics, comparison.claims
     alone = ", ".join(f"{len(comparison.only(place))} in {name} alone" for place, name in enumerate(NAMES))
     lines = [
-        f"{len(comparison.common)} runs are in both, {alone}.",
-        f"Of {len(metrics)} metrics {_counted(metrics)}{_same_weights(metrics)}.{_power(metrics)}",
+        f"{counted(len(comparison.common), 'run is', 'runs are')} in both, {alone}.",
+        f"Of {counted(len(metrics), 'metric')} {_counted(metrics)}{_same_weights(metrics)}.{_power(metrics)}",
     ]
     if apart := [f"{pair.name} {_gap(pair)}" for pair in metrics if pair.verdict == Verdict.APART]:
         lines.append(f"Apart: {'; '.join(apart)}.")
     if claims:
-        lines.append(f"Of {len(claims)} claims {_counted(claims)}.")
+        lines.append(f"Of {counted(len(claims), 'claim')} {_counted(claims)}.")
     opposed = (pair.sides for pair in claims if pair.verdict == Verdict.OPPOSED)
     if said := [f"{a.claim.says} ({a.claim.place}): {a.verdict} by A, {b.verdict} by B" for a, b in opposed]:
         lines.append(f"Opposed: {'; '.join(said)}.")
@@ -365,7 +365,9 @@ def _only(comparison: Comparison) -> list[Line]:
         if seeds:
             lines.append((f"Only in {name}", "; ".join(f"{run} seed {', '.join(of)}" for run, of in seeds.items())))
         if stale := comparison.sides[place].stale:
-            lines.append((f"Left out of {name}", f"{stale} runs of another recipe or network than this version's."))
+            lines.append(
+                (f"Left out of {name}", f"{counted(stale, 'run')} of another recipe or network than this version's.")
+            )
     return lines
 
 

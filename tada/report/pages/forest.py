@@ -9,6 +9,7 @@ interval by itself, the thin one that of the level at which all claims of a page
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from tada.base import counted
 from tada.report.judge import Verdict
 from tada.report.judge.noise import EXACT, LEVEL, UNKNOWN
 from tada.report.judge.sentences import Judged, Margin, papers_margin
@@ -120,7 +121,7 @@ def noise_text(margin: Margin) -> str:
         return ""
     if estimate.noise == UNKNOWN:
         return ", noise unknown"
-    return f", {estimate.seeds} seed{'' if estimate.seeds == 1 else 's'}, noise of {estimate.noise}"
+    return f", {counted(estimate.seeds, 'seed')}, noise of {estimate.noise}"
 
 
 def power_text(one: Judged) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tada.base import TadaError, files
+from tada.base import TadaError, counted, files
 from tada.base.files import write_text
 from tada.base.provenance import machine
 from tada.report.judge import Verdict, count_verdicts
@@ -153,7 +153,7 @@ def _provenance(snapshot: Snapshot, root: str) -> str:
     folder = snapshot_folder(snapshot.scale, Path("snapshot"))
     changed = " with uncommitted changes" if any(one.git_dirty for one in environments) else ""
     found = Counter(machine(one.hardware) for one in environments)
-    machines = [name + (f" ({count} runs)" if len(found) > 1 else "") for name, count in found.items()]
+    machines = [name + (f" ({counted(count, 'run')})" if len(found) > 1 else "") for name, count in found.items()]
     failed = len(snapshot.archive.runs) - len(done)
     states = {"failed": failed, "pending": about.wanted - len(done) - failed}
     left = ", ".join(f"{count} {status}" for status, count in states.items() if count)
@@ -181,7 +181,7 @@ def _seeds(snapshot: Snapshot) -> str:
     if not others and most == snapshot.about.seeds:
         return f"{most} seeds of each network"
     fewer = "".join(f", {number} of {networks}" for number, networks in others)
-    return f"{most} seed{'s' * (most > 1)} of {count} network{'s' * (count > 1)}{fewer}"
+    return f"{counted(most, 'seed')} of {counted(count, 'network')}{fewer}"
 
 
 def _caption(snapshot: Snapshot) -> str:

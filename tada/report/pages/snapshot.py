@@ -17,7 +17,7 @@ from typing import Any
 import numpy.typing as npt
 import pandas as pd
 
-from tada.base import TadaError
+from tada.base import TadaError, counted
 from tada.base.files import write_text
 from tada.base.provenance import Environment, machine
 from tada.report.judge.cells import Filled, Key, fill
@@ -174,7 +174,7 @@ class Source:
 
     def __str__(self) -> str:
         machines = Counter(machine(one.record.environment.hardware) for one in self.taken if one.status == DONE)
-        text = f"{self.folder}: {len(self.taken)} runs"
+        text = f"{self.folder}: {counted(len(self.taken), 'run')}"
         text += "".join(f", {count} from {name}" for name, count in machines.items())
         failed = sum(one.status == FAILED for one in self.taken)
         text += f", {failed} failed" if failed else ""

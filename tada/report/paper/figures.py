@@ -10,6 +10,7 @@ from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml, read_yaml
 from tada.data import catalog
 from tada.report.paper.printed import parse
+from tada.report.paper.tables import NO_SPECS
 
 FIGURES = files.PAPER / "figures"
 
@@ -141,7 +142,7 @@ def load_figure(name: str, folder: Path = FIGURES) -> Figure:
     """
     path = folder / f"{name}.yaml"
     if not path.exists():
-        raise unknown("figure", name, figure_names(folder), where=str(folder))
+        raise unknown("figure", name, figure_names(folder), where=str(folder), none=NO_SPECS)
     kind = _kind(path)
     spec = load_yaml(path, f"figure-{kind}", catalog.NAMES)
     reading = " ".join(spec.get("reading", "").split())

@@ -31,6 +31,10 @@ from tada.runs.settings import Scale
 TABLES = files.PAPER / "tables"
 
 
+NO_SPECS = "no spec (NAME.yaml) lies in that folder; TADA_PAPER names the folder of another paper, if it is set"
+"""Why no name is valid where there are no tables, or no figures."""
+
+
 _QUANTITIES = ("metric", "delta_of", "complexity", "layer", "structure", "output_of", "collects")
 
 
@@ -155,7 +159,7 @@ def load_table(name: str, folder: Path = TABLES) -> Table:
     """
     path = folder / f"{name}.yaml"
     if not path.exists():
-        raise unknown("table", name, table_names(folder), where=str(folder))
+        raise unknown("table", name, table_names(folder), where=str(folder), none=NO_SPECS)
     return _Reader(path, load_yaml(path, "table", catalog.NAMES)).table()
 
 

@@ -103,7 +103,7 @@ SPLITS = ("train", "validation")
         ("path,label,split\na.mp4,x,test\n", "own.csv, line 2: unknown split 'test'; valid names: train, validation."),
         ("path,label,split\na,b.mp4,x,train\n", "own.csv, line 2: more values than columns; "),
         ("path,label,split\na.mp4,x,train\nb.mp4,y,train\n", "own.csv: no video of the split validation; "),
-        ("path,label,split\na.mp4,x,train\nc.mp4,x,validation\n", "own.csv: the training videos have 1 labels; "),
+        ("path,label,split\na.mp4,x,train\nc.mp4,x,validation\n", "own.csv: the training videos have 1 label; "),
         ("", "own.csv: no column 'path'; its heading has nothing"),
     ],
 )

@@ -108,7 +108,7 @@ def test_no_videos(tmp_path):
         ({"train": [{"label": "x"}]}, r"train\.json: row 0 has no id"),
         ({"labels": {"Holding something": "zero"}}, r"labels\.json: not a mapping"),
         ({"labels": ["Holding something"]}, r"labels\.json: not a mapping"),
-        ({"labels": {"Holding something": "1"}}, r"labels\.json: the 1 classes are not numbered"),
+        ({"labels": {"Holding something": "1"}}, r"labels\.json: the classes are not numbered"),
     ],
 )
 def test_malformed_annotations(tmp_path, changes, message):

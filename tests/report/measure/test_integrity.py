@@ -77,7 +77,7 @@ def verify(results):
 def test_a_good_folder_has_no_fault(results):
     found = verify(results)
     assert found.faults == []
-    assert str(found) == "15 finished runs and 1 counted networks: no faults"
+    assert str(found) == "15 finished runs and 1 counted network: no faults"
 
 
 def test_what_is_not_finished_or_of_another_recipe_is_counted_and_no_fault(results):
@@ -233,4 +233,4 @@ def test_all_at_once_are_as_many_faults_and_status_1(results):
     nothing = CliRunner().invoke(app, ["verify", "--results", str(results / "nowhere")])
     assert nothing.exit_code == 1 and "nowhere: no such folder" in nothing.stderr
     other = CliRunner().invoke(app, ["verify", "--results", str(results.parent)])
-    assert other.exit_code == 1 and "has no runs and no counted networks" in other.stderr
+    assert other.exit_code == 1 and "no run and no counted network in it" in other.stderr

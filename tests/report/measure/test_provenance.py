@@ -28,11 +28,11 @@ def test_results_of_older_and_several_commits_say_so(monkeypatch):
     line = code_line([environment("a" * 40)], monkeypatch, "b" * 40)
     assert line == "commit aaaaaaaaaa; the code is at commit bbbbbbbbbb now"
     line = code_line([environment("a" * 40)] * 2 + [environment("b" * 40)], monkeypatch, "b" * 40)
-    assert "several states of the code: commit aaaaaaaaaa (2 results), commit bbbbbbbbbb (1 results)" in line
+    assert "several states of the code: commit aaaaaaaaaa (2 results), commit bbbbbbbbbb (1 result)" in line
 
 
 def test_hardware_counts_gpus():
-    assert dict(results.about_code([environment("a")]))["Hardware"] == "Z80, 1 cores, 2 × H100"
+    assert dict(results.about_code([environment("a")]))["Hardware"] == "Z80, 1 core, 2 × H100"
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_gpu_hours_of_runs_on_gpus(small):
     cost = replace(COST, wall_seconds=7200.0, device_hours=32.0)
     plant_record(run, {"top1": 40.0}, environment=environment("a" * 40), cost=cost)
     small.build()
-    assert "2.0 h (32 GPU hours) in 1 runs: tsn 2.0 h" in small.text()
+    assert "2.0 h (32 GPU hours) in 1 run: tsn 2.0 h" in small.text()

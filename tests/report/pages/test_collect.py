@@ -220,8 +220,8 @@ def test_runs_of_two_machines_come_together(plant):
     out = plant.folder / "snapshot"
     lines = kept(out, [plant.results, elsewhere], seeds=2)
     assert lines == [
-        f"{plant.results}: 1 runs, 1 from Z80, 1 cores",
-        f"{elsewhere}: 1 runs, 1 from 6502, 16 cores, 1 × Voodoo",
+        f"{plant.results}: 1 run, 1 from Z80, 1 core",
+        f"{elsewhere}: 1 run, 1 from 6502, 16 cores, 1 × Voodoo",
     ]
     found = Results(out, Scale.MINI, 2).runs("ssv2", "tsn")
     assert [result.record.metrics["top1"] for result in found] == [50.0, 55.0]
@@ -270,7 +270,7 @@ def test_a_failed_run_gives_way_to_a_finished_one(plant):
     other.results = plant.folder / "elsewhere"
     other.hits("tsn", np.arange(400) < 220)
     lines = kept(plant.folder / "snapshot", [plant.results, other.results])
-    assert "0 runs" in lines[0] and "1 runs, 1 from Z80" in lines[1]
+    assert "0 runs" in lines[0] and "1 run, 1 from Z80" in lines[1]
     assert Results(plant.folder / "snapshot", Scale.MINI, 1).runs("ssv2", "tsn")[0].status == DONE
 
 
@@ -308,7 +308,7 @@ def test_the_command(twice, plant):
     assert refused.exit_code == 1
     done = CliRunner().invoke(app, [*command, *sources, "--first"])
     assert done.exit_code == 0, done.output
-    assert "1 runs, 1 from Z80" in done.output and "1 of " in readme.read_text(encoding="utf-8")
+    assert "1 run, 1 from Z80" in done.output and "1 of " in readme.read_text(encoding="utf-8")
 
 
 def test_a_snapshot_of_another_scale_has_a_folder_of_its_own(plant, monkeypatch):

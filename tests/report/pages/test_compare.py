@@ -97,12 +97,12 @@ def test_where_they_come_from_and_what_one_has_alone(world):
     comparison = compare(one, other, Scale.MINI)
     footer = text_of(comparison)
     assert footer["Code"] == "A: commit 0123456789; B: commit fedcba9876"
-    assert footer["Hardware"] == "A: Z80, 1 cores; B: 6502, 16 cores, 1 × Voodoo"
+    assert footer["Hardware"] == "A: Z80, 1 core; B: 6502, 16 cores, 1 × Voodoo"
     assert footer["torch"] == "A: 2.0; B: 3.0" and footer["decord"] == "the same: 0.6"
     assert footer["Data, ssv2"] == "the same: train 99 of 100 used; validation 400 of 400 used"
     assert footer["Only in A"] == "ssv2/tada2d seed 0; ssv2/tsn seed 1" and "Only in B" not in footer
     text = summary(comparison)
-    assert text[0] == "1 runs are in both, 2 in A alone, 0 in B alone."
+    assert text[0] == "1 run is in both, 2 in A alone, 0 in B alone."
     assert "Other in B than in A: Code; torch; Hardware." in text and text[-1] == "A and B agree."
     assert "A difference of" in text[1] and "two points" in footer["Training, ssv2"]
 

@@ -211,7 +211,7 @@ def test_runs_of_several_machines_and_missing_seeds_are_counted(committed):
     runs = {**single, first: moved, (*first[:2], 1): run}
     about = replace(committed.about, seeds=2, wanted=2 * len(single))
     text = block(replace(committed, archive=replace(committed.archive, runs=runs, about=about)))
-    assert "6502, 2 cores (1 runs)" in text and f"cores ({len(others) + 1} runs)" in text
+    assert "6502, 2 cores (1 run)" in text and f"cores ({len(others) + 1} runs)" in text
     assert f"({len(others)} pending), 2 seeds of 1 network, 1 of {len(others)}. " in text
     every = {(*key[:2], seed): one for key, one in single.items() for seed in (0, 1)}
     whole = replace(committed, archive=replace(committed.archive, runs=every, about=about))

@@ -63,7 +63,7 @@ def test_what_it_says(built, plant):
     said = about(text, "Table 3b, tada2d, Top-1")
     assert (said["reported"], said["reproduced"], said["seeds"]) == ("63.8", "50.0", "1 of 1: 0")
     assert said["verdict"].startswith("mini: an accuracy of a mini run")
-    assert (said["from"], said["hardware"]) == ("runs of ssv2/tada2d", "Z80, 1 cores")
+    assert (said["from"], said["hardware"]) == ("runs of ssv2/tada2d", "Z80, 1 core")
     assert "difference" not in said  # to the paper's level, which says nothing here
     assert about(text, "Table 3b, tada2d-max, Top-1")["reason"].endswith(
         f"failed: RuntimeError: out of <memory> (log: {plant.results}/mini/ssv2/tada2d-max/seed0/log.txt)"
