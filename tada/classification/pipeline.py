@@ -14,7 +14,7 @@ from torch import nn
 
 from tada.base import TadaError
 from tada.base.devices import ProcessGroup
-from tada.base.files import sha256, write_arrays
+from tada.base.files import write_arrays
 from tada.base.processes import StopFlag
 from tada.base.progress import Progress, Silent
 from tada.classification.evaluation import accuracies, compare_precisions, describe_comparison, evaluate, not_finite
@@ -30,7 +30,7 @@ from tada.data.video.timeline import VideoError
 from tada.data.views import IntervalSampling, Sampling, SegmentSampling, TestTransform, TrainTransform
 from tada.models import build_model
 from tada.models.blocks import Network
-from tada.runs.checkpoints import TrainingState, released_network, set_initial_weights
+from tada.runs.checkpoints import TrainingState, released_network, set_initial_weights, trained_checkpoint
 from tada.runs.record import Checkpoint, HalfPrecision, Initial, TaskResult
 from tada.runs.run import Run, check_classes
 from tada.runs.settings import SamplingSettings, Scale
@@ -203,7 +203,7 @@ class _Classification:
             initial = set_initial_weights(model, self.run, imagenet)
         self.progress.say(sources.describe())
         state, file = self._train(model, sources), self.run.file("checkpoint.pt")
-        checkpoint = Checkpoint(file.name, self.group.broadcast(sha256(file) if self.group.is_main else ""))
+        checkpoint = self.group.broadcast(self.group.on_main(lambda: trained_checkpoint(file, model)))
         return self._test(model, sources, initial, checkpoint, state)
 
     def test_released(self, checkpoint: Path | None) -> TaskResult | None:

@@ -78,7 +78,7 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
         return list(runs.values())
     found: dict[str, Run] = {}
     for name in names:
-        asked = f"/{name.rstrip('/').removeprefix(f'{results}/')}/"
+        asked = f"/{str(Path(name)).removeprefix(f'{results}/')}/"
         meant = {place: run for place, run in runs.items() if asked in f"/{place}/"}
         if not meant:
             places = {*runs, *(f"{run.dataset}/{run.model}" for run in runs.values())}

@@ -47,7 +47,7 @@ from tada.localization.features import (
 )
 from tada.localization.videos import Untrimmed, UntrimmedSplits, file_seconds, read_untrimmed
 from tada.models.blocks import Network
-from tada.runs.checkpoints import finished_run, load_trained
+from tada.runs.checkpoints import finished_run, initial_of, load_trained
 from tada.runs.localization_settings import ClipSettings
 from tada.runs.record import Initial
 from tada.runs.run import Run
@@ -125,8 +125,7 @@ class NetworkFeatureSource(FeatureSource):
         classified = run.initial
         if classified is None:
             raise TadaError(f"{run}: at scale {run.scale} no run trains the network that computes features")
-        checkpoint = finished_run(classified).checkpoint
-        self.initial = Initial(classified.dataset, checkpoint.file, checkpoint.sha256, classified.signature)
+        self.initial = initial_of(classified, finished_run(classified))
         self.spacing = self.recipe.clips.spacing
         self.network = load_trained(classified)
 

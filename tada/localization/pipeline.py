@@ -30,7 +30,7 @@ from tada.metrics.average_precision import (
     units_of,
 )
 from tada.metrics.recall import average_recall, uniform_proposals
-from tada.runs.checkpoints import TrainingState
+from tada.runs.checkpoints import TrainingState, trained_checkpoint
 from tada.runs.record import Checkpoint, TaskResult
 from tada.runs.run import Run, check_classes
 from tada.runs.trainer import train
@@ -120,7 +120,7 @@ class _Localization:
         metrics |= self._recall(train, validation, proposals)
         if self.released:
             del counts["train"]  # of which nothing was used
-        checkpoint = checkpoint or Checkpoint("checkpoint.pt", sha256(self.run.file("checkpoint.pt")))
+        checkpoint = checkpoint or trained_checkpoint(self.run.file("checkpoint.pt"), self.bmn)
         return TaskResult(
             metrics=metrics,
             dataset=counts,

@@ -8,6 +8,7 @@ finished run has trained. A run at a release's scale takes a checkpoint of the a
 """
 
 import copy
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from tada.models.weights import (
     read_released,
 )
 from tada.runs.recipes import describe_classes
-from tada.runs.record import Initial, RunRecord, last_outcome, read_record
+from tada.runs.record import Checkpoint, Initial, RunRecord, last_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import RELEASES, Scale
 from tada.runs.verification import is_finished
@@ -189,8 +190,14 @@ def set_initial_weights(model: Network, run: Run, imagenet: Path | None) -> Init
     if first is None:
         loaded = load_imagenet(model, imagenet)
         return Initial(kind, loaded.file, loaded.sha256)
-    loaded = load_backbone(model, _tested_weights(first))
-    return Initial(kind, loaded.file, loaded.sha256, first.signature)
+    load_backbone(model, _tested_weights(first))
+    return initial_of(first, finished_run(first))
+
+
+def initial_of(first: Run, record: RunRecord) -> Initial:
+    """What is said of weights that a finished run, which has that record, has trained."""
+    trained = record.checkpoint
+    return Initial(first.dataset, trained.file, trained.sha256, first.signature, weights=trained.weights)
 
 
 def finished_run(first: Run) -> RunRecord:
@@ -228,6 +235,24 @@ def _tested_weights(run: Run) -> Path:
 
 def _command(run: Run) -> str:
     return f"tada run {run.dataset} {run.model} --scale {run.scale} --seed {run.seed}"
+
+
+def trained_checkpoint(file: Path, network: nn.Module) -> Checkpoint:
+    """What is said of a trained network, and of the file that it was saved in."""
+    return Checkpoint(file.name, sha256(file), weights_sha256(network))
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """The SHA-256 of a network's weights: of name, type, shape and bytes of each parameter and buffer, by name.
+
+    Where in memory they lie, and in what order, changes nothing.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        values = value.detach().cpu().reshape(-1)  # row by row, also of channels_last
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(values.contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_trained(run: Run) -> Network:

@@ -58,8 +58,9 @@ class Initial:
     """Weights that training started from: "scratch", "imagenet", "released", "features", "checkpoint" (a file that the
     recipe names), or a dataset's name.
 
-    `file` and `sha256` are of the weights' file, `signature` of the run that trained them. Features that were extracted
-    elsewhere have the `folder` they lie in and what gave the classes: a `classifier` fitted on them, or results.
+    `file` and `sha256` are of the weights' file, `signature` of the run that trained them, whose `Checkpoint` says
+    `weights`. Features that were extracted elsewhere have the `folder` they lie in and what gave the classes: a
+    `classifier` fitted on them, or results.
     """
 
     kind: str
@@ -68,15 +69,21 @@ class Initial:
     signature: str = ""
     folder: str = ""
     classifier: str = ""
+    weights: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file of weights that was tested."""
+    """The file of weights that was tested.
+
+    `weights` is the SHA-256 of the weights alone (`tada.runs.checkpoints.weights_sha256`), since the file holds times,
+    too, by which two trainings of one seed differ. It is empty where nothing was trained, and in older records.
+    """
 
     file: str
     sha256: str
+    weights: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -267,9 +274,16 @@ def without_places(record: RunRecord) -> RunRecord:
     )
 
 
+def same_weights(one: RunRecord, other: RunRecord) -> bool:
+    """Whether the very same weights were tested: by the weights, or by their files where a record says no more."""
+    if one.checkpoint.weights and other.checkpoint.weights:
+        return one.checkpoint.weights == other.checkpoint.weights
+    return one.checkpoint.sha256 == other.checkpoint.sha256
+
+
 def same_training(one: RunRecord, other: RunRecord) -> bool:
     """Whether both records are of one training: the same weights, with the same metrics."""
-    return one.checkpoint.sha256 == other.checkpoint.sha256 and one.metrics == other.metrics
+    return same_weights(one, other) and one.metrics == other.metrics
 
 
 def write_record(run: Run, record: RunRecord) -> None:

@@ -122,7 +122,7 @@ def test_without_runs_it_says_so_and_what_to_do(there, tmp_path):
     assert tada("cancel", "--all").stdout.startswith(why)
 
 
-def test_runs_are_named_by_any_part_of_their_place(results):
+def test_runs_are_named_by_any_part_of_their_place(results, monkeypatch):
     def named(*names: str) -> list[str]:
         return [f"{run.scale} {run.model} {run.seed}" for run in find_runs(results, names)]
 
@@ -130,6 +130,9 @@ def test_runs_are_named_by_any_part_of_their_place(results):
     assert named("mini/ssv2/tsn") == ["mini tsn 0", "mini tsn 1"]
     assert named("tsn/seed1") == ["mini tsn 1"]
     assert named(f"{results}/paper/ssv2/tsn/seed0/") == ["paper tsn 0"]
+    monkeypatch.chdir(results.parent)
+    here = Path(results.name)
+    assert [run.model for run in find_runs(here, [f"./{here}/paper/ssv2/tsn/seed0"])] == ["tsn"]
     with pytest.raises(TadaError, match=r"unknown run 'ssv2/tada2c'; did you mean 'ssv2/tada2d'"):
         named("ssv2/tada2c")
 

@@ -167,7 +167,8 @@ def test_a_run_leaves_a_full_account(finished):
         assert counts.used == counts.listed > 0 and counts.skipped == []
         assert dataset == "hacs" or counts.used == count
     first = read_record(run.initial)
-    assert record.initial == Initial(dataset, first.checkpoint.file, first.checkpoint.sha256, first.signature)
+    of = first.checkpoint
+    assert record.initial == Initial(dataset, of.file, of.sha256, first.signature, weights=of.weights) and of.weights
     assert record.checkpoint.sha256 == sha256(run.file("checkpoint.pt"))
     assert record.cost.training_seconds > 0 and record.cost.device_hours > 0
     assert list(pd.read_csv(run.file("curves.csv"))["epoch"]) == [1, 2, 3]

@@ -18,6 +18,7 @@ from torch import nn
 from tada.base import TadaError, files
 from tada.base.files import sha256
 from tada.execute import execute
+from tada.localization.bmn_training import build_bmn
 from tada.localization.classes import VideoProposals, dense_probabilities
 from tada.localization.features import Features
 from tada.localization.released import ReleasedLogits, read_bmn
@@ -27,8 +28,9 @@ from tada.localization.windows import windows_of
 from tada.report.pages.tables import build_table
 from tada.report.paper.tables import against_published, load_table
 from tada.runs import recipes
+from tada.runs.checkpoints import trained_checkpoint
 from tada.runs.localization_settings import BmnSettings, ProposalClasses
-from tada.runs.record import Checkpoint, read_record
+from tada.runs.record import read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -492,7 +494,10 @@ def test_released_results_classify_the_proposals_of_a_network_that_is_trained(sm
     run = Run("paper", "ek100-localization", "tada2d", 0, tmp_path / "results")
     execute(run, json.dumps(released), lambda: False)
     record = read_record(run)
-    assert record.checkpoint == Checkpoint("checkpoint.pt", sha256(run.file("checkpoint.pt")))
+    trained = run.file("checkpoint.pt")
+    bmn = build_bmn(CHANNELS, run.recipe.bmn)
+    bmn.load_state_dict(torch.load(trained, weights_only=True)["model"])
+    assert record.checkpoint == trained_checkpoint(trained, bmn)
     assert record.initial.classifier == "the results of classification that the authors released"
     assert record.dataset["train"].used == 2 and record.metrics["map_action"] > 0
 

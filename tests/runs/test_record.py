@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,16 @@ from planting import plant_outcome, plant_record
 from tada.base import TadaError, typed_json
 from tada.base.files import DamagedFile
 from tada.base.typed_json import from_json, to_json
-from tada.runs.record import Outcome, RunRecord, last_outcome, read_outcome, read_record
+from tada.runs.record import (
+    Checkpoint,
+    Outcome,
+    RunRecord,
+    last_outcome,
+    read_outcome,
+    read_record,
+    same_training,
+    same_weights,
+)
 from tada.runs.run import Run
 from tada.runs.verification import is_finished
 
@@ -170,6 +180,26 @@ def test_the_record_of_another_seed_is_not_this_runs(run):
     shutil.copy(other.file("metrics.json"), run.file("metrics.json"))
     with pytest.raises(DamagedFile, match=r"metrics\.json: is the record of mini/ssv2/tsn/seed1"):
         read_record(run)
+
+
+@pytest.mark.parametrize(
+    ("files", "weights", "same"),
+    [
+        ("xy", "aa", True),
+        ("xx", "ab", False),
+        ("xy", ("a", ""), False),  # an older record knows its file alone
+        ("xx", ("a", ""), True),
+        ("xy", ("", ""), False),
+    ],
+)
+def test_trainings_are_the_same_by_their_weights(run, files, weights, same):
+    records = [
+        plant_record(run, {"top1": 50.0}, checkpoint=Checkpoint("checkpoint.pt", *of))
+        for of in zip(files, weights, strict=True)
+    ]
+    assert same_weights(*records) is same_training(*records) is same
+    other = replace(records[1], metrics={"top1": 51.0})
+    assert same_weights(records[0], other) is same and not same_training(records[0], other)
 
 
 def test_a_foreign_file_is_not_looked_at(run):

@@ -1,3 +1,4 @@
+import hashlib
 import math
 import os
 import signal
@@ -16,7 +17,7 @@ from tada.base.processes import Interrupted
 from tada.base.progress import Progress, Silent
 from tada.classification.training import ClassificationObjective
 from tada.runs import step, trainer
-from tada.runs.checkpoints import TrainingState, load_state
+from tada.runs.checkpoints import TrainingState, load_state, trained_checkpoint, weights_sha256
 from tada.runs.settings import TrainSettings
 from tada.runs.step import WAIT_STEPS, Supply
 from tada.runs.trainer import _micro_batches, epoch_batch, learning_rate, train
@@ -151,6 +152,47 @@ def test_a_crash_goes_on_from_the_last_epoch(tmp_path):
         run(tmp_path, validate=lambda _: next(calls))
     resumed, state = run(tmp_path)
     assert same(resumed, expected) and len(state.curves) == 3
+
+
+def test_two_trainings_of_a_seed_have_other_files_and_the_same_weights(tmp_path):
+    """The files hold the seconds that each took."""
+    found = []
+    for name in ("one", "other"):
+        model, _ = run(tmp_path / name)
+        found.append(trained_checkpoint(tmp_path / name / "checkpoint.pt", model))
+    assert found[0].sha256 != found[1].sha256 and found[0].weights == found[1].weights
+
+
+def test_the_hash_of_weights_is_of_name_type_shape_and_every_bit():
+    model = network()
+    expected = hashlib.sha256()
+    for name in sorted(model.state_dict()):
+        array = model.state_dict()[name].numpy()
+        kind = {"float32": "torch.float32", "int64": "torch.int64"}[array.dtype.name]
+        expected.update(f"{name} {kind} {list(array.shape)}\n".encode() + array.tobytes())
+    assert weights_sha256(model) == expected.hexdigest()
+    assert weights_sha256(network().to(memory_format=torch.channels_last_3d)) == expected.hexdigest()
+
+    def flip(model):
+        model[0].weight.view(torch.int32)[0, 0, 0, 0, 0] ^= 1
+
+    def count(model):
+        model[1].num_batches_tracked += 1
+
+    def reshape(model):
+        model[6].weight = nn.Parameter(model[6].weight.reshape(4, 2))
+
+    def rename(model):
+        model[6].offset = model[6].bias
+        model[6].bias = None
+
+    others = [expected.hexdigest()]
+    for change in (flip, count, reshape, rename, lambda model: model[6].bfloat16()):
+        model = network()
+        with torch.no_grad():
+            change(model)
+        others.append(weights_sha256(model))
+    assert len(set(others)) == 6
 
 
 def test_checkpoint_of_another_run_is_left_alone(tmp_path):

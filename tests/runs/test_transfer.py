@@ -59,6 +59,7 @@ def test_one_run_after_the_other(start, tiny_k400, tiny_ek100, folder):
         "file": "checkpoint.pt",
         "sha256": sha256(place(folder, "k400") / "checkpoint.pt"),
         "signature": first["signature"],
+        "weights": first["checkpoint"]["weights"],
     }
     assert second["config"]["initial"] == first["signature"]
     assert second["dataset"]["validation"] == {"listed": 6, "used": 6, "skipped": []}

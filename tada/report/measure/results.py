@@ -19,7 +19,7 @@ from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
 from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
 from tada.runs.exchange import is_of_today
-from tada.runs.record import METRICS, OUTCOME, CountedNetwork, RunRecord, read_outcome, read_record
+from tada.runs.record import METRICS, OUTCOME, CountedNetwork, Initial, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import first_fault
@@ -324,13 +324,17 @@ def compared_provenance(one: Sequence[RunRecord], other: Sequence[RunRecord]) ->
         "Python": lambda record: record.environment.python,
         **{name: partial(_version, name) for name in PACKAGES},
         "Hardware": lambda record: machine(record.environment.hardware),
-        "Initial weights": lambda record: f"{record.initial.kind} {record.initial.sha256[:10]}".strip(),
+        "Initial weights": lambda record: _initial(record.initial),
     }
     lines = [(label, [Counter(map(aspect, records)) for records in (one, other)]) for label, aspect in aspects.items()]
     for dataset in sorted({record.run.dataset for record in [*one, *other]}):
         of = [[record for record in records if record.run.dataset == dataset] for records in (one, other)]
         lines.append((f"Data, {dataset}", [Counter(_used(record) for record in records) for records in of]))
     return [(label, _on_either_side(found)) for label, found in lines if any(of.keys() - {""} for of in found)]
+
+
+def _initial(weights: Initial) -> str:
+    return f"{weights.kind} {(weights.weights or weights.sha256)[:10]}".strip()
 
 
 def _version(package: str, record: RunRecord) -> str:

@@ -43,7 +43,7 @@ from tada.report.paper.printed import show, show_ends
 from tada.report.paper.quantities import Metric, Quantity
 from tada.report.paper.sentences import load_claims
 from tada.report.plan import Wanted
-from tada.runs.record import RunRecord
+from tada.runs.record import RunRecord, same_weights
 from tada.runs.settings import Scale
 
 NAMES = ("A", "B")
@@ -199,7 +199,7 @@ def _had(side: Side) -> str:
 def _pair(metric: Metric, values: tuple[Value, Value], spreads: SeedSpreads) -> MetricPair:
     """The metric's difference, not decided yet."""
     shared = tuple(seed for seed in values[0].numbers if seed in values[1].numbers)
-    same = bool(shared) and all(_weights(values[0], seed) == _weights(values[1], seed) for seed in shared)
+    same = bool(shared) and all(_same_networks(values, seed) for seed in shared)
     seeds = (shared, shared) if same else (tuple(values[0].numbers), tuple(values[1].numbers))
     by_seed, videos = _on_the_same_videos(values)
     numbers = [[found[seed] for seed in used] for found, used in zip(by_seed, seeds, strict=True)]
@@ -228,10 +228,10 @@ def _on_the_same_videos(values: tuple[Value, Value]) -> tuple[list[dict[int, flo
     return numbers, len(videos)
 
 
-def _weights(value: Value, seed: int) -> tuple[str, ...]:
-    """Checksums of the networks that gave a seed's number."""
-    runs = value.runs[list(value.numbers).index(seed)]
-    return tuple(result.record.checkpoint.sha256 for result in runs)
+def _same_networks(values: tuple[Value, Value], seed: int) -> bool:
+    """Whether networks of the very same weights gave a seed's number on either side."""
+    one, other = (value.runs[list(value.numbers).index(seed)] for value in values)
+    return all(same_weights(a.record, b.record) for a, b in zip(one, other, strict=True))
 
 
 def decide_pairs(pairs: Sequence[MetricPair]) -> list[MetricPair]:

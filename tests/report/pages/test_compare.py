@@ -21,7 +21,7 @@ from tada.report.pages.compare import MetricPair, compare, comparison_page, deci
 from tada.report.pages.snapshot import gather
 from tada.report.paper.quantities import Metric
 from tada.report.plan import Wanted
-from tada.runs.record import read_record
+from tada.runs.record import Checkpoint, Initial, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 
@@ -144,6 +144,17 @@ def test_the_same_weights_with_other_numbers(world):
     plant_record(Run("mini", "ssv2", "tsn", 0, other), {"top1": 50.5}, checkpoint=weights)
     pair = by_name(compare(one, other, Scale.MINI))["ssv2/tsn top1"]
     assert (pair.same, pair.estimate.value, pair.verdict) == (True, 0.5, Verdict.APART)
+
+
+def test_weights_are_the_same_whatever_else_their_files_hold(world):
+    one, other = world("one", tsn=[200]), world("other", tsn=[200])
+    for file, results in (("of one", one), ("of other", other)):
+        run = Run("mini", "ssv2", "tsn", 0, results)
+        trained, initial = Checkpoint("checkpoint.pt", file, "end"), Initial("k400", "", file, weights="begin")
+        plant_record(run, {"top1": 50.0}, checkpoint=trained, initial=initial)
+    comparison = compare(one, other, Scale.MINI)
+    assert by_name(comparison)["ssv2/tsn top1"].same
+    assert text_of(comparison)["Initial weights"] == "the same: k400 begin"
 
 
 def test_other_test_videos(world):
