@@ -1,7 +1,9 @@
 """YAML files, checked against their JSON schema so that a typo is an error that names file, key and nearest key."""
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,7 @@ def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable
     Raises:
         TadaError: one line a fault: `where`, the key's path, what is wrong, and the nearest valid key of a typo.
     """
-    rules = yaml.safe_load((SCHEMAS / f"{schema}.schema.yaml").read_text(encoding="utf-8"))
+    rules = copy.deepcopy(_read_schema(SCHEMAS / f"{schema}.schema.yaml"))
     for key, valid in {"precision": PRECISIONS, **(names or {})}.items():
         if key in rules.get("$defs", {}):
             rules["$defs"][key]["enum"] += valid
@@ -109,6 +111,13 @@ def validate(content: Any, schema: str, where: str, names: Mapping[str, Iterable
     faults = [message for error in _Validator(rules).iter_errors(content) for message in _messages(error, where)]
     if faults:
         raise TadaError("\n".join(faults))
+
+
+@cache
+def _read_schema(file: Path) -> dict[str, Any]:
+    """Read once: a dozen tables share one, and reading it takes longer than checking by it."""
+    rules: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return rules
 
 
 _types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(

@@ -11,6 +11,7 @@ import typer
 
 from tada.base import TadaError, counted
 from tada.base.files import replacing
+from tada.base.progress import Progress
 from tada.base.provenance import version_and_commit
 from tada.cli import completion
 from tada.cli.runs import ExistingResultsOption, ResultsOption, ScaleOption, existing
@@ -74,6 +75,13 @@ def _keep(out: Path, name: str, scale: Scale, problems: Iterable[str] = ()) -> N
             os.utime(file, (1, 1))
 
 
+def _begin(name: str) -> None:
+    """Tell a person that the seconds in which torch and pandas are imported are not a standstill."""
+    progress = Progress(name)
+    progress.say("loads its libraries and builds the page: some seconds")
+    progress.close()
+
+
 def table(
     name: Annotated[str, typer.Argument(help="e.g. table3b", autocompletion=completion.tables)],
     scale: ScaleOption = Scale.MINI,
@@ -88,6 +96,7 @@ def table(
     if needed.runs or needed.complexities:  # Tables 1 and A1 need nothing
         existing(results)
 
+    _begin(name)
     from tada.report.pages.tables import build_table
 
     problems = build_table(name, scale, seeds, results, out)
@@ -106,6 +115,7 @@ def figure(
     data: Annotated[str, typer.Option(help="Folder of the figure's dataset, where it shows videos or names.")] = "",
 ) -> None:
     """Draw a figure of the paper from the results that are there."""
+    _begin(name)
     from tada.report.figures import build_figure
 
     problems = build_figure(name, scale, seeds, results, out, data=data)
@@ -119,6 +129,7 @@ def audit(
     out: Annotated[Path, typer.Option(help="Folder for audit.md, .tex, .html and .csv.")] = Path("tables"),
 ) -> None:
     """Recompute the paper's numbers that follow from others of its numbers; needs no results."""
+    _begin("audit")
     from tada.report.pages.sentences import build_audit
 
     differ = build_audit(out)
@@ -142,6 +153,7 @@ def claims(
     out: Annotated[Path, typer.Option(help="Folder for claims.md, .tex, .html and .csv.")] = Path("tables"),
 ) -> None:
     """Judge the paper's sentences by the results that are there, at each scale."""
+    _begin("claims")
     from tada.report.pages.sentences import build_claims
 
     problems = build_claims(scale, seeds, results, out)
@@ -159,6 +171,7 @@ def overview(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/overview.html"),
 ) -> None:
     """Put everything that was built on one page, with the verdicts and the cost in front."""
+    _begin("overview")
     from tada.report.pages.overview import build_overview
 
     build_overview(scale, seeds, results, Path("figures"), out)

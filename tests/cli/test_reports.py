@@ -33,6 +33,24 @@ def test_outside_of_a_folder_with_results(command, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["audit", "table1"])
+def test_the_seconds_before_a_page_is_there_are_not_silent(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [name] if name == "audit" else ["table", name])
+    assert done.exit_code == 0 and done.stderr == f"[{name}] loads its libraries and builds the page: some seconds\n"
+    assert (tmp_path / "tables" / f"{name}.md").exists()
+
+
+def test_a_table_waits_for_no_library_that_one_cell_alone_needs():
+    shown = subprocess.run(
+        [sys.executable, "-c", "import sys, tada.report.pages.tables; print('torchvision' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == "False\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "target"), [("table table4", "tables/table4.md"), ("figure figureA2", "figures/figureA2.svg")]

@@ -57,12 +57,12 @@ def write_yaml(path: Path, content: object) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-def start(project: Path, *arguments: str, paper: str = "paper") -> subprocess.Popen:
+def start(project: Path, *arguments: str, paper: str = "paper", below: str = "") -> subprocess.Popen:
     environment = {key: value for key, value in os.environ.items() if key != "TADA_CONFIG"}
     environment |= {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "TADA_PAPER": str(project / paper)}
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *arguments],
-        cwd=project,
+        cwd=project / below,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,8 +73,8 @@ def start(project: Path, *arguments: str, paper: str = "paper") -> subprocess.Po
     )
 
 
-def snakemake(project: Path, *arguments: str, paper: str = "paper") -> tuple[int, str]:
-    process = start(project, *arguments, paper=paper)
+def snakemake(project: Path, *arguments: str, paper: str = "paper", below: str = "") -> tuple[int, str]:
+    process = start(project, *arguments, paper=paper, below=below)
     output, _ = process.communicate(timeout=240)
     return process.returncode, output
 
@@ -222,6 +222,15 @@ def test_paper_scale_is_planned(project):
     code, output = snakemake(project, "-n", "--config", "scale=paper", "--", "tables/table3b.md")
     assert code == 0, output
     assert re.search(r"^run\s+10$", output, re.MULTILINE), output
+
+
+def test_from_a_folder_below_it_is_told_where_the_project_is(project):
+    code, output = snakemake(project, "-n", "tables/table3b.md", below="config")
+    assert code != 0 and "No Snakefile found" in output
+    words = "snakemake -s ../Snakefile --directory .."
+    assert words in (PROJECT / "docs/tutorials/laptop.md").read_text(encoding="utf-8")
+    code, output = snakemake(project, *words.split()[1:], "-n", "tables/table3b.md", below="config")
+    assert code == 0 and re.search(r"^run\s+10$", output, re.MULTILINE), output
 
 
 CLASSIFICATION = [f"tables/table{name}.md" for name in ("2", "5", "6", "7", "A2")]
