@@ -104,7 +104,12 @@ def among_others(verdict: Verdict, alone: Verdict, others: str) -> str:
     return str(verdict) if verdict == alone else f"{verdict} among {others} (alone: {alone})"
 
 
+def counts_of(verdicts: Iterable[str], order: Iterable[Verdict]) -> dict[Verdict, int]:
+    """How many there are of each, of those that there are, in an order."""
+    counts = Counter(verdicts)
+    return {verdict: counts[verdict] for verdict in order if counts[verdict]}
+
+
 def count_verdicts(verdicts: Iterable[str], words: Mapping[Verdict, str]) -> str:
     """How many there are of each, such as "12 hold, 3 fail", in the words and the order of `words`."""
-    counts = Counter(verdicts)
-    return ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])
+    return ", ".join(f"{count} {words[verdict]}" for verdict, count in counts_of(verdicts, words).items())

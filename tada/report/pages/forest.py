@@ -51,12 +51,7 @@ def _line(one: Judged, paper: Paper) -> ForestLine:
     claim = one.claim
     notes = [claim.words]
     for place, statement in enumerate(claim.holds):
-        texts = [statement.comparison.shown(names_of(statement))]
-        if (own := papers_margin(statement, paper)) is not None:
-            texts.append(f"paper {points_text(float(own.value), statement)}")
-        if one.margins:
-            texts.append(f"here {margin_text(one.margins[place])}{noise_text(one.margins[place])}")
-        notes.append(": ".join(filter(None, (texts[0], "; ".join(texts[1:])))))
+        notes.append(statement_text(statement, paper, {"here": one.margins[place]} if one.margins else {}))
     notes += [f"Undecided {power_text(one)}."] if power_text(one) else []
     notes += [claim.note] if claim.note else []
     notes += [str(problem) for problem in one.problems]
@@ -112,6 +107,14 @@ def _shifted(ends: Ends, constant: float) -> Ends:
 
 def _interval_text(value: float, interval: Ends | None) -> str:
     return f"{show(value, 1, signed=True)} {show_ends(interval, 1) if interval else '[?]'}"
+
+
+def statement_text(statement: Statement, paper: Paper, margins: Mapping[str, Margin]) -> str:
+    """A statement with its margin by the paper's own numbers and those that were measured, by where they are from."""
+    found = [f"{name} {margin_text(margin)}{noise_text(margin)}" for name, margin in margins.items()]
+    if (own := papers_margin(statement, paper)) is not None:
+        found.insert(0, f"paper {points_text(float(own.value), statement)}")
+    return ": ".join(filter(None, (statement.comparison.shown(names_of(statement)), "; ".join(found))))
 
 
 def noise_text(margin: Margin) -> str:

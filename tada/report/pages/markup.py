@@ -6,7 +6,6 @@ The HTML needs no other file and is readable in a browser and inside Snakemake's
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tabulate import tabulate
 
 from tada.base.files import remove_leftovers, write_text
-from tada.report.judge import OF_CLAIMS, Verdict
+from tada.report.judge import OF_CLAIMS, Verdict, counts_of
 from tada.report.judge.remarks import Compared, Order, Pair
 from tada.report.measure.results import Line
 from tada.report.pages import ColumnHead, Forest, Grid, Page, Piece, turned_pairs
@@ -156,10 +155,9 @@ def _label(head: ColumnHead) -> str:
     return " ".join(filter(None, (head.over, head.header, head.sub)))
 
 
-def _verdicts(forest: Forest) -> list[tuple[Verdict, int]]:
+def _verdicts(forest: Forest) -> dict[Verdict, int]:
     """Which verdicts there are, and how many of each."""
-    counts = Counter(line.verdict for line in forest.lines)
-    return [(verdict, counts[verdict]) for verdict in OF_CLAIMS if counts[verdict]]
+    return counts_of((line.verdict for line in forest.lines), OF_CLAIMS)
 
 
 def _pairs_of(order: Order, worse: Compared) -> list[Pair | None]:

@@ -1,10 +1,9 @@
 """All numbers of the paper's tables as a grid: each with its verdict, and with all that is known of it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tada.report.judge import OF_CELLS, Verdict
+from tada.report.judge import Verdict
 from tada.report.judge.cells import Filled, Key
 from tada.report.measure.results import DONE, Line, Results, about_code
 from tada.report.measure.values import Value
@@ -39,15 +38,9 @@ class NumberBlock:
     rows: tuple[tuple[str, tuple[NumberCell | None, ...]], ...]
 
     @property
-    def cells(self) -> list[NumberCell]:
-        """All of them."""
-        return [cell for _, row in self.rows for cell in row if cell]
-
-
-def count_cells(blocks: Sequence[NumberBlock]) -> dict[Verdict, int]:
-    """How many numbers have which verdict, of the verdicts that there are."""
-    counts = Counter(cell.verdict for block in blocks for cell in block.cells)
-    return {verdict: counts[verdict] for verdict in OF_CELLS if counts[verdict]}
+    def verdicts(self) -> list[Verdict]:
+        """Those of all of them."""
+        return [cell.verdict for _, row in self.rows for cell in row if cell]
 
 
 def number_blocks(

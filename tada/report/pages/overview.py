@@ -1,13 +1,12 @@
 """The front page: all numbers, claims and differences with their verdicts, figures, tables and cost, in one file."""
 
 import base64
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tada.base.files import write_text
-from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict
+from tada.report.judge import OF_AUDIT, OF_CELLS, OF_CLAIMS, Verdict, counts_of
 from tada.report.judge.cells import fill
 from tada.report.judge.sentences import Judged, Recomputed, judge_claims, recompute
 from tada.report.measure.archive import is_archive
@@ -15,8 +14,8 @@ from tada.report.measure.results import DONE, SCALE_MEANINGS, Line, Results, of_
 from tada.report.pages import ColumnHead, Forest, Grid, Page, Piece
 from tada.report.pages.forest import margin_text
 from tada.report.pages.markup import render
-from tada.report.pages.numbers import NumberBlock, count_cells, number_blocks
-from tada.report.pages.sentences import audit_page, claims_page, told_from
+from tada.report.pages.numbers import NumberBlock, number_blocks
+from tada.report.pages.sentences import audit_page, claims_counted, claims_page
 from tada.report.pages.settings import settings_page
 from tada.report.pages.tables import intervals_of, table_at, table_page
 from tada.report.paper import PaperAbout, about_paper, pages
@@ -131,23 +130,19 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
 
 
 def _numbers(blocks: Sequence[NumberBlock]) -> Tally:
-    return Tally("numbers", "numbers", count_cells(blocks), "of the paper's tables, each once")
+    counts = counts_of((verdict for block in blocks for verdict in block.verdicts), OF_CELLS)
+    return Tally("numbers", "numbers", counts, "of the paper's tables, each once")
 
 
 def _claims(judged: Sequence[Judged]) -> Tally:
-    return Tally("claims", "claims", _counts((one.verdict for one in judged), OF_CLAIMS), count_claims(judged))
+    return Tally("claims", "claims", counts_of((one.verdict for one in judged), OF_CLAIMS), count_claims(judged))
 
 
 def count_claims(judged: Sequence[Judged]) -> str:
     """How many claims hold, those that no training can change apart."""
-    trained = [one for one in judged if one.claim.runs]
-    built = [one for one in judged if not one.claim.runs]
-    counted = f"Of {len(trained)} claims on trained networks, {_counted(one.verdict for one in trained)}."
-    counted += told_from(one.detectable for one in trained if one.verdict == Verdict.UNDECIDED)
-    if built:
-        counted += f" Of {len(built)} that follow from how networks are built and counted, whatever is trained, "
-        counted += f"{_counted(one.verdict for one in built)}."
-    return counted
+    trained, built = ([one for one in judged if bool(one.claim.runs) is runs] for runs in (True, False))
+    margins = (one.detectable for one in trained if one.verdict == Verdict.UNDECIDED)
+    return claims_counted([one.verdict for one in trained], [one.verdict for one in built], margins)
 
 
 def failing_claims(judged: Sequence[Judged]) -> Listed | None:
@@ -163,7 +158,7 @@ def failing_claims(judged: Sequence[Judged]) -> Listed | None:
 
 def _audit(findings: Sequence[Recomputed]) -> Tally:
     text = "numbers and statements that follow from others of the paper's numbers, recomputed"
-    return Tally("audit", "in the audit", _counts((finding.verdict for finding in findings), OF_AUDIT), text)
+    return Tally("audit", "in the audit", counts_of((finding.verdict for finding in findings), OF_AUDIT), text)
 
 
 def _differing(findings: Sequence[Recomputed]) -> Listed | None:
@@ -175,15 +170,6 @@ def _differing(findings: Sequence[Recomputed]) -> Listed | None:
     ]
     heads = tuple(ColumnHead(text, left=True) for text in ("What", "Place", "printed", "recomputed", "diff."))
     return Listed("differing", f"What differs: {len(lines)}", Grid(heads, tuple(lines))) if lines else None
-
-
-def _counts(verdicts: Iterable[Verdict], order: Sequence[Verdict]) -> dict[Verdict, int]:
-    counts = Counter(verdicts)
-    return {verdict: counts[verdict] for verdict in order if counts[verdict]}
-
-
-def _counted(verdicts: Iterable[Verdict]) -> str:
-    return ", ".join(f"{count} “{verdict}”" for verdict, count in Counter(verdicts).most_common())
 
 
 def _cost(lines: Iterable[Line]) -> Iterable[Line]:

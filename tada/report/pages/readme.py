@@ -19,7 +19,7 @@ from tada.report.judge import Verdict, count_verdicts
 from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.judge.training import snapshot_folder
 from tada.report.measure.results import of_earlier_recipes, rounded_time
-from tada.report.pages.sentences import ANY_SCALE, told_from
+from tada.report.pages.sentences import ANY_SCALE, AUDITED, claims_counted
 from tada.report.pages.snapshot import PICTURE, SCALES_PICTURE, Snapshot, Target
 from tada.report.paper import about_paper
 from tada.report.paper.printed import parse, show, show_ends
@@ -47,25 +47,6 @@ HEADS = (
 
 
 COLUMNS = ("tadaconv", "aggregation", "shortcut", "separate")
-
-
-CLAIMS = {
-    Verdict.HOLDS: "hold",
-    Verdict.FAILS: "fail",
-    Verdict.UNDECIDED: "are undecided (inside the noise)",
-    Verdict.FAILED: "need runs that failed",
-    Verdict.PENDING: "need runs that are not there yet",
-    Verdict.ELSEWHERE: "mean something at paper scale only",
-}
-
-
-AUDIT = {
-    Verdict.ADDS_UP: "add up",
-    Verdict.DIFFERS: "differ",
-    Verdict.ROUNDING: "differ by rounding",
-    Verdict.UNCHECKED: "cannot be checked",
-}
-"""`CLAIMS` and `AUDIT` are the words in which their verdicts are counted, in this order."""
 
 
 def build_readme(snapshot: Snapshot, others: Sequence[Snapshot] = (), readme: Path = README) -> None:
@@ -243,13 +224,8 @@ def _claims(snapshot: Snapshot, most: int | None = None) -> str:
     lines = [f"- {one['says']} ({one['place']}){_margin(snapshot, one['claim'])}" for one in failing[:most]]
     lines += [f"- and {len(failing) - len(lines)} more"] if len(failing) > len(lines) else []
     margins = (float(text) for text in trained.loc[trained["verdict"] == Verdict.UNDECIDED, "detectable"] if text)
-    claimed = (
-        f"**Claims.** Of {len(trained)} sentences of the paper as statements on trained networks, "
-        f"{count_verdicts(trained['verdict'], CLAIMS)}.{told_from(margins)} Of {len(built)} on how networks start and "
-        f"what they cost, which no training can change, {count_verdicts(built['verdict'], CLAIMS)}."
-        + (" It is not so here that:" if lines else "")
-    )
-    return "\n\n".join([claimed, *(["\n".join(lines)] if lines else [])])
+    claimed = f"**Claims.** {claims_counted(trained['verdict'].tolist(), built['verdict'].tolist(), margins)}"
+    return "\n\n".join([f"{claimed} It is not so here that:", "\n".join(lines)] if lines else [claimed])
 
 
 def _claims_table(snapshot: Snapshot) -> str:
@@ -306,7 +282,7 @@ def _scales(snapshot: Snapshot, others: Sequence[Snapshot], root: str) -> list[s
 def _audit(snapshot: Snapshot) -> str:
     return (
         f"**Audit.** Of {len(snapshot.audit)} numbers and statements that follow from others of the paper's numbers, "
-        f"{count_verdicts(snapshot.audit['verdict'], AUDIT)}."
+        f"{count_verdicts(snapshot.audit['verdict'], AUDITED)}."
     )
 
 

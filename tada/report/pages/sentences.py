@@ -13,14 +13,14 @@ from statistics import median
 
 import pandas as pd
 
-from tada.report.judge import OF_AUDIT, OF_CLAIMS, Verdict, count_verdicts
+from tada.report.judge import OF_AUDIT, Verdict, count_verdicts
 from tada.report.judge.cells import fill
 from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import Order, order_of_rows, signs_of_differences
 from tada.report.judge.sentences import Judged, Recomputed, judge_claims, papers_margin, recompute
 from tada.report.measure.results import DONE, Line, Results, provenance
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
-from tada.report.pages.forest import forests, margin_text, names_of, noise_text, points_text, power_text
+from tada.report.pages.forest import forests, margin_text, points_text, power_text, statement_text
 from tada.report.pages.markup import write_page
 from tada.report.paper.printed import show
 from tada.report.paper.sentences import AUDIT, CLAIMS, Audit, Claim, Claims, load_audit, load_claims
@@ -60,13 +60,23 @@ ANY_SCALE = "any"
 """The scale, in the data, of claims that no training can change."""
 
 
-AUDITED = {
-    Verdict.DIFFERS: "differ",
-    Verdict.ROUNDING: "may be right but for rounding",
-    Verdict.UNCHECKED: "cannot be checked",
-    Verdict.ADDS_UP: "add up",
+CLAIMED = {
+    Verdict.HOLDS: "hold",
+    Verdict.FAILS: "fail",
+    Verdict.UNDECIDED: "are undecided (inside the noise)",
+    Verdict.FAILED: "need runs that failed",
+    Verdict.PENDING: "need runs that are not there yet",
+    Verdict.ELSEWHERE: "mean something at paper scale only",
 }
-"""How the audit's caption counts its verdicts, in this order."""
+
+
+AUDITED = {
+    Verdict.ADDS_UP: "add up",
+    Verdict.DIFFERS: "differ",
+    Verdict.ROUNDING: "differ by rounding",
+    Verdict.UNCHECKED: "cannot be checked",
+}
+"""`CLAIMED` and `AUDITED` are the words in which their verdicts are counted, in this order."""
 
 
 def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
@@ -154,7 +164,7 @@ def claims_page(
 
 
 def count_trained(judged: Iterable[Judged]) -> str:
-    """Verdicts of the claims on trained networks, e.g. "12 holds, 3 undecided"; empty without any."""
+    """Verdicts of the claims on trained networks, e.g. "12 hold, 3 fail"; empty without any."""
     return _counted(one for one in judged if one.claim.runs)
 
 
@@ -164,7 +174,7 @@ def count_built(judged: Iterable[Judged]) -> str:
 
 
 def _counted(judged: Iterable[Judged]) -> str:
-    return count_verdicts((one.verdict for one in judged), {verdict: verdict.value for verdict in OF_CLAIMS})
+    return count_verdicts((one.verdict for one in judged), CLAIMED)
 
 
 def _any_trained(judged: Sequence[Judged]) -> bool:
@@ -215,28 +225,29 @@ def _note(claim: Claim, judged: Mapping[Scale, Judged], paper: Paper) -> str:
         by_name = {"here": next(iter(judged.values()))}
     parts = [claim.words]
     for number, statement in enumerate(claim.holds):
-        text = statement.comparison.shown(names_of(statement))
-        found = []
-        if (own := papers_margin(statement, paper)) is not None:
-            found.append(f"paper {points_text(float(own.value), statement)}")
-        for name, one in by_name.items():
-            if one.margins:
-                margin = one.margins[number]
-                found.append(f"{name} {margin_text(margin)}{noise_text(margin)}")
-        parts.append(f"{text}" + (f": {'; '.join(found)}" if found else ""))
+        margins = {name: one.margins[number] for name, one in by_name.items() if one.margins}
+        parts.append(statement_text(statement, paper, margins))
     text = ". ".join([parts[0], "; ".join(parts[1:])]) + "."
     power = [f"at {scale} scale {power_text(one)}" for scale, one in judged.items() if power_text(one)]
     return " ".join([text, *(f"Undecided {one}." for one in power), claim.note]).strip()
 
 
-def told_from(margins: Iterable[float]) -> str:
-    """A sentence on the margin from which on undecided claims would have been decided; empty if that is not known."""
-    known = [margin for margin in margins if 0 < margin < math.inf]
-    return (
-        f" Undecided ones would have been told with a margin of {show(median(known), 1)} points (median)."
-        if known
-        else ""
-    )
+def claims_counted(trained: Sequence[str], built: Sequence[str], margins: Iterable[float]) -> str:
+    """How many claims have which verdict, in sentences.
+
+    Args:
+        trained: verdicts of the claims on trained networks.
+        built: of those that no training can change.
+        margins: in points, from which on each of the undecided would have been decided.
+    """
+    text = f"Of {len(trained)} sentences of the paper as statements on trained networks, "
+    text += f"{count_verdicts(trained, CLAIMED)}."
+    if known := [margin for margin in margins if 0 < margin < math.inf]:
+        text += f" Undecided ones would have been told with a margin of {show(median(known), 1)} points (median)."
+    if built:
+        text += f" Of {len(built)} on how networks start and what they cost, which no training can change, "
+        text += f"{count_verdicts(built, CLAIMED)}."
+    return text
 
 
 def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.DataFrame:

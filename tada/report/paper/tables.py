@@ -139,12 +139,6 @@ class Table:
         """(model, classes, resolution in pixels) of every network whose parameters and FLOPs the table needs."""
         return complexities_of(self.quantities)
 
-    @property
-    def networks(self) -> set[str]:
-        """Names of config/models.yaml that the table mentions, for whatever reason."""
-        described = {one.model for one in self.quantities if isinstance(one, Structure)}
-        return {model for _, model in self.runs} | {model for model, _, _ in self.complexities} | described
-
 
 def table_names(folder: Path = TABLES) -> list[str]:
     """Names of all tables that have a spec."""

@@ -15,7 +15,7 @@ from tada.report.judge.sentences import Judged
 from tada.report.measure import values
 from tada.report.measure.results import Results
 from tada.report.pages.overview import build_overview, count_claims, failing_claims
-from tada.report.pages.sentences import build_audit, build_claims
+from tada.report.pages.sentences import CLAIMED, build_audit, build_claims
 from tada.report.pages.tables import intervals_of
 from tada.report.paper.figures import figure_names
 from tada.report.paper.quantities import Metric
@@ -70,11 +70,13 @@ def test_what_it_says(built, plant):
     )
     build_claims(Scale.MINI, 1, plant.results, plant.out)
     frame = pd.read_csv(plant.out / "claims.csv")
-    for scale, words in (("mini", "on trained networks"), ("any", "that follow from how .*, whatever is trained")):
+    verdict_of = {words: verdict for verdict, words in CLAIMED.items()}
+    for scale, of_what in (("mini", "sentences of .* trained networks"), ("any", "on how .* no training can change")):
         verdicts = frame[frame["scale"] == scale].drop_duplicates("claim")["verdict"].value_counts()
-        counted = re.search(rf"Of (\d+) (?:claims )?{words}, (.*?)\.", text)
+        counted = re.search(rf"Of (\d+) {of_what}, (.*?)\.", text)
         assert int(counted[1]) == verdicts.sum()
-        assert {word: int(count) for count, word in re.findall(r"(\d+) “([^”]*)”", counted[2])} == verdicts.to_dict()
+        found = re.findall(r"(\d+) ([^,]+)", counted[2])
+        assert {verdict_of[words]: int(count) for count, words in found} == verdicts.to_dict()
     assert f"<h3>What differs: {len(build_audit(plant.out))}</h3>" in text and "overall improvement of 31.7%" in text
     assert "2 min in 2 runs" in text and "out of &lt;memory&gt;" in text
     assert "mini: rendered videos and small networks" in text
@@ -133,8 +135,8 @@ def test_claims_that_fail_are_named():
     verdicts = {"start-tada2d": Verdict.HOLDS, "overall": Verdict.FAILS, "linear": Verdict.HOLDS}
     judged = [Judged(claims[name], verdict) for name, verdict in verdicts.items()]
     assert count_claims(judged) == (
-        "Of 2 claims on trained networks, 1 “fails”, 1 “holds”. "
-        "Of 1 that follow from how networks are built and counted, whatever is trained, 1 “holds”."
+        "Of 2 sentences of the paper as statements on trained networks, 1 hold, 1 fail. "
+        "Of 1 on how networks start and what they cost, which no training can change, 1 hold."
     )
     failing = failing_claims(judged)
     assert failing.title == "Not so here: 1"
