@@ -20,11 +20,11 @@ from benchmarks.coverage import (
 )
 from tada.report.judge import Verdict
 from tada.report.judge.noise import Training
-from tada.report.judge.training import MOST, assumed
+from tada.report.judge.training import COUNTED, assumed
 from tada.report.paper import about_paper
 from tada.runs.settings import Scale
 
-FEW = {world.name: 20 if world.precision else 60 if world.videos > 1000 else 200 for world in WORLDS}
+FEW = {world.name: 20 if world.precision else 60 if world.videos > 5000 or world.groups else 200 for world in WORLDS}
 
 
 def at_most(rate, limit, repetitions):
@@ -35,7 +35,7 @@ def at_most(rate, limit, repetitions):
 @pytest.mark.parametrize(
     "world",
     [
-        pytest.param(world, id=world.name, marks=pytest.mark.slow if world.videos > 1000 else ())
+        pytest.param(world, id=world.name, marks=pytest.mark.slow if world.videos > 5000 else ())
         for world in WORLDS
         if not world.precision
     ],
@@ -85,7 +85,7 @@ def test_what_is_simulated_is_what_is_assumed():
     paper = assumed(Scale.PAPER)
     assert (paper.variance, paper.freedom) == (pytest.approx(ASSUMED.variance), ASSUMED.freedom)
     assert about_paper().same.points == SAME
-    assert MOST == 20
+    assert COUNTED == 4
 
 
 def test_noise_of_the_videos_alone_is_too_little(monkeypatch):

@@ -4,7 +4,7 @@ docs/statistics.md has the formulas and their reasons; `python -m benchmarks.cov
 This is the only module that knows how. Two questions are asked of it:
 
 - `weighted_sum`: a statement on networks, such as a difference or a mean of differences, with the noise of the test
-  videos and of training. All networks are tested on the same videos, and seeds are taken in pairs.
+  videos and of training. All networks are tested on the same videos; their trainings have nothing in common.
 - `difference`: the same network trained here and there, tested on the same videos, with the noise of training alone.
   "There" is the paper's single training, or another machine's results: `difference(one, other, training)` with the
   numbers of each side's seeds gives the `Estimate` of one less other, with `interval()`.
@@ -14,7 +14,7 @@ This is the only module that knows how. Two questions are asked of it:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -176,17 +176,16 @@ class _Part:
     samples: Samples | None
     share_of: int | None = None
 
-    def only(self, seeds: Sequence[int]) -> Floats:
-        """Its numbers of some of its seeds."""
-        return self.by_seed[[self.seeds.index(seed) for seed in seeds]]
+    def only(self, seeds: Sequence[int]) -> "_Part":
+        """That of some of its seeds."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        samples = None if self.samples is None else self.samples.of_seeds(rows)
+        return replace(self, seeds=tuple(seeds), by_seed=self.by_seed[rows], samples=samples)
 
-    def shares(self, seeds: Sequence[int]) -> Floats:
-        """Contributions of the videos for these seeds, [seeds, V]; without any, their mean over all seeds, [1, V]."""
-        if self.samples is None:
-            raise ValueError("the videos are not known one by one")
-        if not seeds:
-            return self.samples.shares.mean(0, keepdims=True)
-        return self.samples.shares[[self.seeds.index(seed) for seed in seeds]]
+    @property
+    def groups(self) -> npt.NDArray[np.str_] | None:
+        """The longer video of each video, where these are segments."""
+        return self.samples.groups if isinstance(self.samples, Hits) else None
 
 
 def weighted_sum(
@@ -203,16 +202,20 @@ def weighted_sum(
     weights, parts = _by_network(weights, parts)
     places = [place for place, part in enumerate(parts) if not (isinstance(part, Value) and part.exact)]
     noisy = _aligned([_part(weights[place], parts[place]) for place in places])
-    seeds = sorted(set.intersection(*(set(part.seeds) for part in noisy))) if noisy else []
-    found = {place: part.only(seeds or part.seeds).mean() for place, part in zip(places, noisy, strict=True)}
-    means = tuple(float(found[place] if place in found else _exactly(part)) for place, part in enumerate(parts))
+    found = dict(zip(places, (float(part.by_seed.mean()) for part in noisy), strict=True))
+    means = tuple(found[place] if place in found else _exactly(part) for place, part in enumerate(parts))
     total = constant + float(np.dot(weights, means))
     if not noisy:
         return Estimate(total, 0.0, EXACT, means)
-    spread = _over_videos(noisy, seeds)
-    if spread is None:
-        return Estimate(total, math.inf, UNKNOWN, means, seeds=len(seeds), source=training.source)
-    return _estimate(total, means, noisy, seeds, spread, training)
+    seeds = min(len(part.seeds) for part in noisy)
+    spread, lucks = _over_videos(noisy), [_luck(part, training) for part in noisy]
+    if spread is None or not all(luck.freedom for luck in lucks):
+        return Estimate(total, math.inf, UNKNOWN, means, seeds=seeds, source=training.source)
+    square = spread.variance + sum(luck.beyond for luck in lucks)
+    uncertain = spread.variance**2 / spread.freedom + sum(luck.variance**2 / luck.freedom for luck in lucks)
+    freedom = square**2 / uncertain if uncertain else math.inf
+    noise = "videos and training"
+    return Estimate(total, math.sqrt(square), noise, means, freedom, spread.videos, seeds, training.source)
 
 
 def _by_network(
@@ -241,44 +244,27 @@ def _exactly(part: Value | Samples) -> float:
 
 
 @dataclass(frozen=True)
-class _Spread:
-    """Over the test videos: variance of the sum's mean over seeds, and of what is left of one seed's; degrees of
-    freedom; number of videos."""
+class _Luck:
+    """What training's luck adds to the sum by one network: variance of the mean over its seeds, what of it the spread
+    over videos does not hold already, and degrees of freedom."""
 
     variance: float
-    within: float
+    beyond: float
     freedom: float
-    videos: int
 
 
-def _estimate(
-    total: float,
-    means: tuple[float, ...],
-    noisy: Sequence[_Part],
-    seeds: Sequence[int],
-    spread: _Spread,
-    training: Training,
-) -> Estimate:
-    """Noise of videos and of training put together."""
-    squares = sum(part.weight**2 for part in noisy)
-    count = len(seeds) or 1 / sum(part.weight**2 / squares / len(part.seeds) for part in noisy)
-    own = max(len(seeds) - 1, 0)
-    if not training.freedom + own:
-        return Estimate(total, math.inf, UNKNOWN, means, videos=spread.videos, seeds=len(seeds), source=training.source)
-    by_seed = np.sum([part.weight * part.only(seeds) for part in noisy], axis=0) if own else np.zeros(2)
-    variance = float(by_seed.var(ddof=1))
-    prior = training.freedom / (training.freedom + own)
-    trained = prior * squares * training.variance + (1 - prior) * variance
-    within = prior * squares * training.within + (1 - prior) * spread.within
-    square = spread.variance + max(trained - within, 0.0) / count
-    uncertain = spread.variance**2 / spread.freedom
-    if training.freedom:
-        uncertain += (prior * squares * training.variance / count) ** 2 / training.freedom
+def _luck(part: _Part, training: Training) -> _Luck:
+    """From a network's own seeds and from what is known of networks like it."""
+    own = len(part.seeds) - 1
+    freedom = training.freedom + own
+    if not freedom:
+        return _Luck(math.inf, math.inf, 0.0)
+    variance, within = training.freedom * training.variance, training.freedom * training.within
     if own:
-        uncertain += ((1 - prior) * variance / count) ** 2 / own
-    freedom = square**2 / uncertain if uncertain else math.inf
-    noise = "videos and training"
-    return Estimate(total, math.sqrt(square), noise, means, freedom, spread.videos, len(seeds), training.source)
+        variance += own * float(part.by_seed.var(ddof=1))
+        within += own * (0.0 if part.samples is None else within_of(units_of(part.samples.shares, part.groups)))
+    share = part.weight**2 / len(part.seeds) / freedom
+    return _Luck(share * variance, share * max(variance - within, 0.0), freedom)
 
 
 def _part(weight: float, part: Value | Samples) -> _Part:
@@ -289,11 +275,13 @@ def _part(weight: float, part: Value | Samples) -> _Part:
 
 
 def _aligned(parts: Sequence[_Part]) -> list[_Part]:
-    """Their samples over the videos that all of them have, none where they have no video in common.
+    """On the seeds and the videos that all of them have.
 
-    The numbers are then those on these videos. What is measured on the videos of one category takes no video away from
-    what is measured on all of them.
+    With no seed in common each keeps its own; with no video in common they have no samples. What is measured on the
+    videos of one category takes no video away from what is measured on all of them.
     """
+    if seeds := sorted(set.intersection(*(set(part.seeds) for part in parts)) if parts else ()):
+        parts = [part.only(seeds) for part in parts]
     known = [part.samples for part in parts if part.samples is not None]
     if not known or all(np.array_equal(known[0].videos, one.videos) for one in known):
         return list(parts)
@@ -303,33 +291,41 @@ def _aligned(parts: Sequence[_Part]) -> list[_Part]:
     for part in parts:
         samples = on_videos(part.samples, videos) if part.samples is not None and len(videos) else None
         by_seed = samples.by_seed if samples is not None else part.by_seed
-        aligned.append(_Part(part.weight, part.seeds, by_seed, samples, part.share_of))
+        aligned.append(replace(part, by_seed=by_seed, samples=samples))
     return aligned
 
 
-def _over_videos(parts: Sequence[_Part], seeds: Sequence[int]) -> _Spread | None:
+@dataclass(frozen=True)
+class _Spread:
+    """Over the test videos: variance of the sum of the means over seeds, degrees of freedom, and number of videos."""
+
+    variance: float
+    freedom: float
+    videos: int
+
+
+def _over_videos(parts: Sequence[_Part]) -> _Spread | None:
     """Noise of the sum over samples of videos; None where it is not known.
 
     A share whose videos are not known one by one has a binomial variance, as if its videos were others than those of
     the rest; that is too much rather than too little.
     """
     alone = sum(part.weight**2 * _binomial(part) for part in parts if part.samples is None and part.share_of)
-    paired = [(part, part.samples) for part in parts if part.samples is not None]
     if any(part.samples is None and not part.share_of for part in parts):
         return None
+    paired = [(part, part.samples) for part in parts if part.samples is not None]
     if not paired:
-        return _Spread(alone, 0.0, math.inf, 0)
-    by_video = np.sum([part.weight * part.shares(seeds) for part, _ in paired], axis=0)
-    groups = next((samples.groups for _, samples in paired if samples.groups is not None), None)
-    units = group_sums(by_video, groups)
-    count, videos = units.shape[1], by_video.shape[1]
-    effective = count if groups is None else effective_number(groups)
+        return _Spread(alone, math.inf, 0)
+    by_video = np.sum([part.weight * samples.shares.mean(0) for part, samples in paired], axis=0)
+    groups = paired[0][0].groups
+    units = units_of(by_video[None], groups)[0]
+    effective = len(units) if groups is None else effective_number(groups)
     if effective <= 1:
         return None
-    variance = alone + units.mean(0).var() / count * effective / (effective - 1)
+    variance = alone + units.var() / len(units) * effective / (effective - 1)
     most = max(abs(part.weight) * samples.most for part, samples in paired)
-    variance += 2 * (most / videos) ** 2  # two made-up videos, one all for and one all against
-    return _Spread(float(variance), within_of(units), effective - 1, videos)
+    variance += 2 * (most / len(by_video)) ** 2  # two made-up videos, one all for and one all against
+    return _Spread(float(variance), effective - 1, len(by_video))
 
 
 def group_sums(by_video: Floats, groups: npt.NDArray | None) -> Floats:
@@ -410,24 +406,16 @@ def ranked(reported: Sequence[float], values: Sequence[Value | Samples], trainin
     found = rank_correlation(reported, means.tolist())
     if found is None:
         return None
-    samples = [part.samples for part in parts]
-    if any(one is None or len(one.videos) < 2 for one in samples):
+    samples = [part.samples for part in parts if part.samples is not None]
+    lucks = [_luck(part, training) for part in parts]
+    if len(samples) < len(parts) or len(samples[0].videos) < 2 or not all(luck.freedom for luck in lucks):
         return RankCorrelation(found)
-    own = [len(part.seeds) - 1 for part in parts]
-    freedom = training.freedom + sum(own)
-    if not freedom:
-        return RankCorrelation(found)
-    units = [group_sums(one.shares, one.groups) for one in samples if one is not None]
-    squares = sum(part.by_seed.var(ddof=1) * count for part, count in zip(parts, own, strict=True) if count)
-    inside = sum(within_of(one) * count for one, count in zip(units, own, strict=True))
-    variance = (training.freedom * training.variance + squares) / freedom
-    within = (training.freedom * training.within + inside) / freedom
-    seeds = np.array([len(part.seeds) for part in parts])
     draw = np.random.default_rng(0)
-    over_videos = np.cov(np.stack([one.mean(0) for one in units])) / units[0].shape[1]
-    values_drawn = draw.multivariate_normal(means, over_videos, DRAWS, method="eigh")
-    scale = np.sqrt(max(variance - within, 0.0) * freedom / draw.chisquare(freedom, (DRAWS, 1)))
-    values_drawn += scale / np.sqrt(seeds) * draw.standard_normal(values_drawn.shape)
+    units = np.stack([units_of(part.samples.shares, part.groups).mean(0) for part in parts if part.samples is not None])
+    values_drawn = draw.multivariate_normal(means, np.cov(units) / units.shape[1], DRAWS, method="eigh")
+    freedom = np.array([luck.freedom for luck in lucks])
+    scales = np.sqrt([luck.beyond for luck in lucks] * freedom / draw.chisquare(freedom, (DRAWS, len(parts))))
+    values_drawn += scales * draw.standard_normal(values_drawn.shape)
     ranks = stats.rankdata(values_drawn, axis=1)
     ranks -= ranks.mean(1, keepdims=True)
     target = stats.rankdata(reported) - (len(reported) + 1) / 2

@@ -38,8 +38,9 @@ ENOUGH = 8
 """Degrees of freedom from which on measured variances are preferred to what is assumed."""
 
 
-MOST = 20
-"""Degrees of freedom that a pooled variance counts as at most: networks differ in their noise, by some 16% then."""
+COUNTED = 4
+"""Degrees of freedom that a pooled variance counts as. Networks differ in their noise: where the logarithm of one's
+standard deviation is off by 0.5, as it is among mini networks, it tells as much of another one as 4 would."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class SeedSpreads:
             others = [spread for model, (spread, _) in measured.items() if not own & set(model.split(" & "))]
             variance, within, freedom = _pooled(others)
             if freedom >= ENOUGH:
-                return Training(variance, within, min(freedom, MOST), _described(dataset, list(measured.values())))
+                return Training(variance, within, COUNTED, _described(dataset, list(measured.values())))
         of_a_category = any(category_of(metric.name) is not None for metric in metrics)
         return NOTHING_KNOWN if of_a_category and self.scale.trains else assumed(self.scale)
 
@@ -113,17 +114,16 @@ def _described(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> str:
     """All networks that are pooled, so that a page on which each cell leaves out its own says it once."""
     variance, _, freedom = _pooled([spread for spread, _ in measured])
     places = " and ".join(dict.fromkeys(place for _, place in measured))
-    counted = f", counted as {MOST} at most" if freedom > MOST else ""
     return (
         f"{variance**0.5:.2f} points over the seeds of {len(measured)} networks on {dataset} {places} ({freedom} "
-        f"degrees of freedom{counted}), less those that are compared"
+        f"degrees of freedom, counted as {COUNTED} since networks differ in it), less those that are compared"
     )
 
 
 def assumed(scale: Scale) -> Training:
     """What `paper.yaml` assumes at a scale; nothing where it says nothing. Checkpoints are not trained again."""
     if not scale.trains:
-        return Training(0.0, 0.0, MOST, "none: these very checkpoints are tested")
+        return Training(0.0, 0.0, COUNTED, "none: these very checkpoints are tested")
     found = about_paper().training.get(scale)
     if found is None:
         return NOTHING_KNOWN

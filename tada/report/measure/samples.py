@@ -45,6 +45,10 @@ class Hits:
         labels, right = self.labels[places], self.right[:, places]
         return replace(self, videos=self.videos[places], labels=labels, right=right, groups=groups)
 
+    def of_seeds(self, rows: Sequence[int]) -> "Hits":
+        """Those of some of its seeds, by their rows."""
+        return replace(self, right=self.right[rows])
+
     @property
     def shares(self) -> npt.NDArray[np.float64]:
         """Contribution of each video in percent, [seeds, V]: their mean over videos is the metric."""
@@ -92,6 +96,10 @@ class Shares:
         """Those of some of its videos, in their order."""
         places = _places(self.videos, videos)
         return Shares(self.videos[places], self.shares[:, places], self.by_seed, self.most)
+
+    def of_seeds(self, rows: Sequence[int]) -> "Shares":
+        """Those of some of its seeds, by their rows."""
+        return replace(self, shares=self.shares[rows], by_seed=self.by_seed[rows])
 
 
 Samples = Hits | Shares

@@ -81,52 +81,60 @@ def test_one_seed_has_the_noise_of_training_that_is_known_beforehand():
     alone = weighted_sum([1.0, -1.0], [one, two], STEADY)
     found = weighted_sum([1.0, -1.0], [one, two], Training(6.0, 2.0, 10, "elsewhere"))
     assert found.error**2 == pytest.approx(alone.error**2 + 2 * (6.0 - 2.0))  # of two networks
-    assert found.freedom == pytest.approx(found.error**4 / (alone.error**4 / 399 + 12.0**2 / 10))
+    assert found.freedom == pytest.approx(found.error**4 / (alone.error**4 / 399 + 2 * 6.0**2 / 10))
     assert found.source == "elsewhere"
     assert weighted_sum([1.0], [one], NOTHING_KNOWN).noise == "unknown"
 
 
 def test_seeds_and_videos_by_an_analysis_of_variance():
-    """Without any knowledge beforehand: (mean square of seeds + of videos - of the rest) / (seeds * videos)."""
+    """Nothing is known: a network's luck is (mean square of seeds - of the rest) / (seeds * videos)."""
     generator = np.random.default_rng(3)
     hard = generator.normal(size=300)
-    luck = 0.8 * generator.normal(size=(4, 1))
-    one = hard + luck + generator.normal(size=(4, 300)) > 0.2
-    two = hard + generator.normal(size=(4, 300)) > 0
+    one = hard + 0.8 * generator.normal(size=(4, 1)) + generator.normal(size=(4, 300)) > 0.2
+    two = hard + 0.4 * generator.normal(size=(4, 1)) + generator.normal(size=(4, 300)) > 0
     found = weighted_sum([1.0, -1.0], [hits(one), hits(two)], NOTHING_KNOWN)
-    table = 100.0 * (one.astype(float) - two)
-    rows, columns = table.mean(1), table.mean(0)
-    of_seeds = 300 * rows.var(ddof=1)
-    of_videos = 4 * columns.var(ddof=1)
-    rest = sum((table[s, v] - rows[s] - columns[v] + table.mean()) ** 2 for s in range(4) for v in range(300)) / (
-        3 * 299
-    )
-    made_up = 2 * (100 / 300) ** 2
-    assert found.error**2 == pytest.approx((of_seeds + of_videos - rest) / (4 * 300) + made_up)
-    assert found.freedom == pytest.approx(
-        found.error**4 / ((of_videos / 1200 + made_up) ** 2 / 299 + (of_seeds / 1200) ** 2 / 3)
-    )
-    assert (found.seeds, found.value) == (4, pytest.approx(table.mean()))
+
+    def squares_of(right):
+        table = 100.0 * right
+        rows, columns = table.mean(1), table.mean(0)
+        rest = sum((table[s, v] - rows[s] - columns[v] + table.mean()) ** 2 for s in range(4) for v in range(300))
+        return 300 * rows.var(ddof=1), rest / (3 * 299)
+
+    videos = (100.0 * (one.mean(0) - two.mean(0))).var(ddof=1) / 300 + 2 * (100 / 300) ** 2
+    (seeds_one, rest_one), (seeds_two, rest_two) = squares_of(one), squares_of(two)
+    assert seeds_one > rest_one and seeds_two > rest_two
+    assert found.error**2 == pytest.approx(videos + (seeds_one - rest_one + seeds_two - rest_two) / (4 * 300))
+    uncertain = videos**2 / 299 + (seeds_one / 1200) ** 2 / 3 + (seeds_two / 1200) ** 2 / 3
+    assert found.freedom == pytest.approx(found.error**4 / uncertain)
+    assert (found.seeds, found.value) == (4, pytest.approx(100 * (one.mean() - two.mean())))
 
 
 def test_seeds_are_shrunk_towards_what_is_known():
-    one, two = hits(np.stack([first(300), first(308), first(301)])), hits(np.stack([first(200)] * 3))
-    found = weighted_sum([1.0, -1.0], [one, two], Training(5.0, 0.0, 8, ""))
-    videos = weighted_sum([1.0, -1.0], [one, two], STEADY)
-    own = np.var([25.0, 27.0, 25.25], ddof=1)
-    within = within_of(one.shares - two.shares)
-    trained = (8 * 2 * 5.0 + 2 * own) / 10 - 2 * within / 10
-    steady = max(2 * own / 22 - 2 * within / 22, 0.0)
-    assert found.error**2 - videos.error**2 == pytest.approx((trained - steady) / 3)
+    """Each network's own: that of a steady one says nothing of a wild one."""
+    wild, steady = hits(np.stack([first(300), first(308), first(301)])), hits(np.stack([first(200)] * 3))
+    found = weighted_sum([1.0, -1.0], [wild, steady], Training(5.0, 0.0, 8, ""))
+    own = np.var([75.0, 77.0, 75.25], ddof=1)
+    of_wild = (8 * 5.0 + 2 * own) / 10 - 2 * within_of(wild.shares) / 10
+    of_steady = 8 * 5.0 / 10
+    videos = (wild.shares - steady.shares).mean(0).var(ddof=1) / 400 + 2 * (100 / 400) ** 2
+    assert found.error**2 == pytest.approx(videos + (of_wild + of_steady) / 3)
 
 
-def test_seeds_are_taken_in_pairs():
-    """Networks whose seeds go up and down together differ by the same in each."""
+def test_trainings_of_two_networks_have_nothing_in_common():
+    """Whether their seeds go up and down together, or one up where the other goes down, is chance."""
     right = np.stack([first(200), first(240), first(220), first(260)])
-    together = weighted_sum([1.0, -1.0], [hits(np.roll(right, 8, 1) | right), hits(right)], NOTHING_KNOWN)
-    apart = weighted_sum([1.0, -1.0], [hits((np.roll(right, 8, 1) | right)[::-1]), hits(right)], NOTHING_KNOWN)
-    assert together.value == pytest.approx(apart.value)
-    assert together.error < apart.error / 2
+    better = np.roll(right, 8, 1) | right
+    together = weighted_sum([1.0, -1.0], [hits(better), hits(right)], NOTHING_KNOWN)
+    apart = weighted_sum([1.0, -1.0], [hits(better[::-1]), hits(right)], NOTHING_KNOWN)
+    assert together == apart
+
+
+def test_without_a_common_seed_each_has_its_own():
+    one, two = (Value(DONE, {seed: 75.0 for seed in seeds}, share_of=400) for seeds in ((0, 1), (2, 3, 4)))
+    found = weighted_sum([1.0, -1.0], [one, two], Training(4.0, 0.0, 9, ""))
+    trained = 9 * 4.0 / 10 / 2 + 9 * 4.0 / 11 / 3
+    assert (found.value, found.seeds) == (0.0, 2)
+    assert found.error**2 == pytest.approx(weighted_sum([1.0, -1.0], [one, two], STEADY).error ** 2 + trained)
 
 
 def test_only_common_seeds_count():
