@@ -185,9 +185,9 @@ def test_an_average_has_an_interval_in_which_each_network_counts_once(plant):
         weights[base] = weights.get(base, 0) - 1 / 6
     by_video = 100 * sum(weight * right[name] for name, weight in weights.items())
     videos = by_video.var(ddof=1) / 400 + 2 * (100 * max(map(abs, weights.values())) / 400) ** 2
-    training = 2.5**2 * sum(weight**2 for weight in weights.values())
-    freedom = (videos + training) ** 2 / (videos**2 / 399 + training**2 / 20)
-    half = stats.t.ppf(0.975, freedom) * (videos + training) ** 0.5
+    training = [2.5**2 * weight**2 for weight in weights.values()]
+    freedom = (videos + sum(training)) ** 2 / (videos**2 / 399 + sum(one**2 for one in training) / 4)
+    half = stats.t.ppf(0.975, freedom) * (videos + sum(training)) ** 0.5
     assert f"all six rows: here +2.00 and +5.00 [+{5 - half:.2f}, +{5 + half:.2f}], by the paper's rows" in line
 
 
@@ -202,11 +202,11 @@ def test_a_page_says_how_far_its_accuracies_may_be_off_and_why(plant):
     sentences(plant, [(40.0, 50.0, 90.0, 95.0)], samples=True)
     plant.build()
     videos = 100 * 0.5 * 0.5 * 100 * (400 / 399) / 400 + 2 * (100 / 400) ** 2  # widest at 50%
-    freedom = (videos + 6.25) ** 2 / (videos**2 / 399 + 6.25**2 / 20)
+    freedom = (videos + 6.25) ** 2 / (videos**2 / 399 + 6.25**2 / 4)
     half = stats.t.ppf(0.975, freedom) * (videos + 6.25) ** 0.5
     text = plant.text()
     assert f"other test videos and other trainings; ssv2 top1, 1 seed: ±{half:.1f} at most." in text
-    assert "**Training**: 2.5 points assumed, as if from 20 degrees of freedom. With two to five seeds" in text
+    assert "**Training**: 2.5 points assumed, as if from 4 degrees of freedom. With two to five seeds" in text
 
 
 def test_an_average_that_lacks_a_run_is_pending_and_the_others_are_there(plant):
