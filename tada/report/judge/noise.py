@@ -201,7 +201,7 @@ def weighted_sum(
     """
     weights, parts = _by_network(weights, parts)
     places = [place for place, part in enumerate(parts) if not (isinstance(part, Value) and part.exact)]
-    noisy = _aligned([_part(weights[place], parts[place]) for place in places])
+    noisy = _aligned(_on_common_seeds([_part(weights[place], parts[place]) for place in places]))
     found = dict(zip(places, (float(part.by_seed.mean()) for part in noisy), strict=True))
     means = tuple(found[place] if place in found else _exactly(part) for place, part in enumerate(parts))
     total = constant + float(np.dot(weights, means))
@@ -274,14 +274,17 @@ def _part(weight: float, part: Value | Samples) -> _Part:
     return _Part(weight, tuple(part.numbers), numbers, part.samples, part.share_of)
 
 
-def _aligned(parts: Sequence[_Part]) -> list[_Part]:
-    """On the seeds and the videos that all of them have.
+def _on_common_seeds(parts: Sequence[_Part]) -> list[_Part]:
+    """On the seeds that all of them have, so that a sum fits the differences that are shown; else on their own."""
+    common = sorted(set.intersection(*(set(part.seeds) for part in parts))) if parts else []
+    return [part.only(common) for part in parts] if common else list(parts)
 
-    With no seed in common each keeps its own; with no video in common they have no samples. What is measured on the
-    videos of one category takes no video away from what is measured on all of them.
+
+def _aligned(parts: Sequence[_Part]) -> list[_Part]:
+    """On the videos that all of them have; without samples where they have no video in common.
+
+    What is measured on the videos of one category takes no video away from what is measured on all of them.
     """
-    if seeds := sorted(set.intersection(*(set(part.seeds) for part in parts)) if parts else ()):
-        parts = [part.only(seeds) for part in parts]
     known = [part.samples for part in parts if part.samples is not None]
     if not known or all(np.array_equal(known[0].videos, one.videos) for one in known):
         return list(parts)
