@@ -153,7 +153,7 @@ def draw_training(world: World, draw: np.random.Generator) -> Training:
     """The pooled noise of training of other networks, as a snapshot of five seeds tells it."""
     items = draw_items(world, draw)
     others = [draw_network(world, items, world.share, 5, draw) for _ in range(world.known)]
-    within = [within_of(units_of(one.shares, one.groups if isinstance(one, Hits) else None)) for one in others]
+    within = [within_of(group_sums(one.shares, one.groups)) for one in others]
     variances = [one.by_seed.var(ddof=1) for one in others]
     return Training(float(np.mean(variances)), float(np.mean(within)), COUNTED, "simulated")
 

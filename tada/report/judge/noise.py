@@ -182,11 +182,6 @@ class _Part:
         samples = None if self.samples is None else self.samples.of_seeds(rows)
         return replace(self, seeds=tuple(seeds), by_seed=self.by_seed[rows], samples=samples)
 
-    @property
-    def groups(self) -> npt.NDArray[np.str_] | None:
-        """The longer video of each video, where these are segments."""
-        return self.samples.groups if isinstance(self.samples, Hits) else None
-
 
 def weighted_sum(
     weights: Sequence[float], parts: Sequence[Value | Samples], training: Training, constant: float = 0.0
@@ -262,7 +257,8 @@ def _luck(part: _Part, training: Training) -> _Luck:
     variance, within = training.freedom * training.variance, training.freedom * training.within
     if own:
         variance += own * float(part.by_seed.var(ddof=1))
-        within += own * (0.0 if part.samples is None else within_of(units_of(part.samples.shares, part.groups)))
+    if own and part.samples is not None:
+        within += own * within_of(group_sums(part.samples.shares, part.samples.groups))
     share = part.weight**2 / len(part.seeds) / freedom
     return _Luck(share * variance, share * max(variance - within, 0.0), freedom)
 
@@ -320,8 +316,8 @@ def _over_videos(parts: Sequence[_Part]) -> _Spread | None:
     if not paired:
         return _Spread(alone, math.inf, 0)
     by_video = np.sum([part.weight * samples.shares.mean(0) for part, samples in paired], axis=0)
-    groups = paired[0][0].groups
-    units = units_of(by_video[None], groups)[0]
+    groups = next((samples.groups for _, samples in paired if samples.groups is not None), None)
+    units = group_sums(by_video[None], groups)[0]
     effective = len(units) if groups is None else effective_number(groups)
     if effective <= 1:
         return None
@@ -414,7 +410,7 @@ def ranked(reported: Sequence[float], values: Sequence[Value | Samples], trainin
     if len(samples) < len(parts) or len(samples[0].videos) < 2 or not all(luck.freedom for luck in lucks):
         return RankCorrelation(found)
     draw = np.random.default_rng(0)
-    units = np.stack([units_of(part.samples.shares, part.groups).mean(0) for part in parts if part.samples is not None])
+    units = np.stack([group_sums(one.shares, one.groups).mean(0) for one in samples])
     values_drawn = draw.multivariate_normal(means, np.cov(units) / units.shape[1], DRAWS, method="eigh")
     freedom = np.array([luck.freedom for luck in lucks])
     scales = np.sqrt([luck.beyond for luck in lucks] * freedom / draw.chisquare(freedom, (DRAWS, len(parts))))
