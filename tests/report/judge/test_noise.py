@@ -155,6 +155,18 @@ def test_segments_of_a_video_are_no_independent_videos():
     assert weighted_sum([1.0], [hits(np.repeat(of_videos, 10))], STEADY).error < found.error / 2.5
 
 
+def test_segments_stay_in_their_videos_beside_a_category_of_them():
+    generator = np.random.default_rng(0)
+    names, labels = np.array([f"{n:03}" for n in range(400)]), np.tile([0, 1], 200)
+    right = np.repeat(generator.random(40) < 0.5, 10)[None]
+    everything = Hits(names, labels, right, groups=np.repeat([f"v{n:02}" for n in range(40)], 10))
+    category = Hits(names, labels, right, category=0).only(names[labels == 0])
+    one = weighted_sum([1.0, -0.1], [category, everything], STEADY)
+    other = weighted_sum([-0.1, 1.0], [everything, category], STEADY)
+    assert one.error == pytest.approx(other.error) and one.freedom == pytest.approx(other.freedom)
+    assert one.freedom == pytest.approx(39, rel=0.01)
+
+
 def test_unequal_groups_count_as_fewer():
     assert effective_number(np.array(list("aabbcc"))) == pytest.approx(3)
     assert effective_number(np.array(list("aaaaab"))) == pytest.approx(36 / 26)
