@@ -33,9 +33,14 @@ class Margin:
     estimate: Estimate
 
     @property
+    def exact(self) -> bool:
+        """Whether it is of counts alone, which have no noise."""
+        return self.estimate.noise == EXACT
+
+    @property
     def alone(self) -> Verdict:
         """What its interval says, were it the only statement of the page."""
-        if self.estimate.noise == EXACT:
+        if self.exact:
             strict = self.statement.comparison.strict
             true = self.estimate.value > 0 or (self.estimate.value == 0 and not strict)
             return Verdict.HOLDS if true else Verdict.FAILS
@@ -63,7 +68,7 @@ class Judged:
     @property
     def alone(self) -> Verdict:
         """What it would be, were it the only claim of the page."""
-        if all(margin.estimate.noise == EXACT for margin in self.margins):
+        if all(margin.exact for margin in self.margins):
             return self.verdict
         p_value, speaks_for = _two_sided(self)
         return speaks_for if p_value <= LEVEL else Verdict.UNDECIDED
@@ -80,8 +85,14 @@ class Judged:
 
     @property
     def weakest(self) -> Margin | None:
-        """The statement that the verdict hangs on."""
-        return min(self.margins, key=lambda margin: margin.estimate.low) if self.margins else None
+        """The statement that the verdict hangs on: the lowest; beside others, a count decides only where it fails."""
+        return min(self.margins, key=_by_weakness, default=None)
+
+
+def _by_weakness(margin: Margin) -> tuple[int, float]:
+    """Order of the statements of a claim: counts that fail, what has noise, counts that hold; each from the lowest."""
+    rank = 1 if not margin.exact else 0 if margin.alone == Verdict.FAILS else 2
+    return rank, margin.estimate.low
 
 
 def judge_claims(claims: Claims, results: Results) -> list[Judged]:
@@ -96,7 +107,7 @@ def decide(found: Sequence[Judged]) -> list[Judged]:
     """The claims with verdicts: those whose margins have noise are decided together, by Holm's procedure.
 
     Of a claim of several statements, `holds` is as sure as the least sure of them, and `fails` is as sure as the
-    surest, at a level divided by their number.
+    surest, at a level divided by their number, counts left out.
     """
     tested = [place for place, one in enumerate(found) if one.verdict == Verdict.UNDECIDED]
     signs = [_two_sided(found[place]) for place in tested]
@@ -118,13 +129,14 @@ def decide(found: Sequence[Judged]) -> list[Judged]:
 def _two_sided(one: Judged) -> tuple[float, Verdict]:
     """How probable margins so clear are by chance, and the verdict that they speak for."""
     holds = max(_chance(margin, Verdict.HOLDS) for margin in one.margins)
-    fails = min(1.0, len(one.margins) * min(_chance(margin, Verdict.FAILS) for margin in one.margins))
+    tested = sum(not margin.exact for margin in one.margins)
+    fails = min(1.0, tested * min(_chance(margin, Verdict.FAILS) for margin in one.margins))
     return min(1.0, 2 * min(holds, fails)), Verdict.HOLDS if holds < fails else Verdict.FAILS
 
 
 def _chance(margin: Margin, verdict: Verdict) -> float:
     """How probable a margin that speaks for the verdict so clearly is by chance; of a count, 0 or 1."""
-    if margin.estimate.noise == EXACT:
+    if margin.exact:
         return 0.0 if margin.alone == verdict else 1.0
     return margin.estimate.p_above if verdict == Verdict.HOLDS else margin.estimate.p_below
 
@@ -139,7 +151,7 @@ def _measured(claim: Claim, values: Mapping[Quantity, Value], spreads: SeedSprea
         failed = any(problem.status == FAILED for problem in problems)
         return Judged(claim, Verdict.FAILED if failed else Verdict.PENDING, problems=problems)
     margins = tuple(_margin(statement, values, spreads) for statement in claim.holds)
-    if any(margin.estimate.noise != EXACT for margin in margins):
+    if not all(margin.exact for margin in margins):
         return Judged(claim, Verdict.UNDECIDED, margins, problems)
     true = all(margin.alone == Verdict.HOLDS for margin in margins)
     return Judged(claim, Verdict.HOLDS if true else Verdict.FAILS, margins, problems)

@@ -305,6 +305,26 @@ def test_costs_are_exact(plant, tmp_path, macs, verdict):
     assert (one.verdict, one.weakest.estimate.noise) == (verdict, "exact")
 
 
+@pytest.mark.parametrize(
+    ("right", "macs", "verdict", "noise"),
+    [
+        (200, 10**7, Verdict.FAILS, "videos and training"),  # 6 videos to 0: the count is no second test
+        (201, 10**7, Verdict.UNDECIDED, "videos and training"),
+        (300, 10**7, Verdict.HOLDS, "videos and training"),
+        (300, 10**8, Verdict.FAILS, "exact"),
+        (201, 10**8, Verdict.FAILS, "exact"),
+    ],
+)
+def test_a_count_among_statements_decides_only_where_it_fails(plant, tmp_path, steady, right, macs, verdict, noise):
+    plant.hits("slowonly", first(206))
+    plant.hits("slowonly+tada", first(right))
+    plant.complexity("slowonly", 1, 10**9)
+    plant.complexity("slowonly+tada", 1, 10**9 + macs)
+    cost = "{complexity/slowonly+tada/gflops} - {complexity/slowonly/gflops} < 0.02"
+    one = judged(plant, spec(tmp_path, cost, "{ssv2/slowonly+tada} > {ssv2/slowonly}"))
+    assert (one.verdict, one.weakest.estimate.noise, bool(one.detectable)) == (verdict, noise, noise != "exact")
+
+
 def test_layers_and_starts_need_no_results(plant, tmp_path, monkeypatch):
     small = {"depth": [1, 1, 1, 1], "width": 8}
     build = measuring.build_model
