@@ -355,8 +355,9 @@ def _localization(
 def resolved(scale: str, dataset: str, model: str, folder: Path = files.CONFIG) -> dict[str, Any]:
     """All that a run's numbers depend on, but for the seed, the code and the machine: JSON-ready.
 
-    Left out, since they change speed and not numbers: workers, caching, cluster resources, videos per forward pass,
-    the share of unusable videos that is tolerated; at a scale that trains nothing, how weights start.
+    Left out, since they change speed and not numbers: workers, caching, cluster resources (but see `tada.runs.trainer`
+    on the number of devices), videos per forward pass, the share of unusable videos that is tolerated; at a scale that
+    trains nothing, how weights start.
 
     Raises:
         TadaError: as `load_recipe`, or a run of which the authors released no checkpoint, at a scale that tests these.

@@ -5,7 +5,9 @@ sample's augmentation of (seed, epoch, sample), dropout of (seed, step, micro-ba
 weights, optimizer and step; a run that was killed ends with the same numbers as one left alone.
 
 A step accumulates the gradients of its micro-batches. A micro-batch shares its batch-norm statistics on one device. The
-micro-batches are spread over the processes of a group, so that the number of devices changes speed only.
+micro-batches are spread over the processes of a group, so that the number of devices changes no step of the training.
+What it changes are the running statistics that batch norms test with: each process keeps those of its own micro-batches,
+as the authors' code does, and the main process's are saved.
 
 What differs from network to network, its data, its loss and its curves, is an `Objective`.
 """
