@@ -6,8 +6,8 @@ weights, optimizer and step; a run that was killed ends with the same numbers as
 
 A step accumulates the gradients of its micro-batches. A micro-batch shares its batch-norm statistics on one device. The
 micro-batches are spread over the processes of a group, so that the number of devices changes no step of the training.
-What it changes are the running statistics that batch norms test with: each process keeps those of its own micro-batches,
-as the authors' code does, and the main process's are saved.
+It does change the running statistics that batch norms test with: each process keeps those of its own micro-batches, as
+in the authors' code, and the main process's are saved.
 
 What differs from network to network, its data, its loss and its curves, is an `Objective`.
 """
