@@ -1,6 +1,6 @@
 """Classification of actions by one network: its clips, its training, and the test of every view (section 5).
 
-`Sources` reads the dataset on disk as the recipe samples, resizes and crops it; `classify` trains and tests.
+`RunClips` reads the dataset on disk as the recipe samples, resizes and crops it; `classify` trains and tests.
 """
 
 import os
@@ -38,7 +38,7 @@ from tada.runs.trained import TrainedNetwork
 from tada.runs.trainer import train
 
 
-class Sources:
+class RunClips:
     """The training and validation clips of a run.
 
     Videos that cannot be used are found before the run where that is cheap (while the cache is filled, or by reading
@@ -199,25 +199,25 @@ class _Classification:
     def train_and_test(self, imagenet: Path | None) -> TaskResult | None:
         model = build_model(self.run.model, self.recipe.classes, **self.recipe.network)
         with self.group.main_first():
-            sources = self._sources(model, "train", "validation")
+            clips = self._clips(model, "train", "validation")
             initial = set_initial_weights(model, self.run, imagenet)
-        self.progress.say(sources.describe())
-        state, file = self._train(model, sources), self.run.file("checkpoint.pt")
+        self.progress.say(clips.describe())
+        state, file = self._train(model, clips), self.run.file("checkpoint.pt")
         checkpoint = self.group.broadcast(self.group.on_main(lambda: trained_checkpoint(file, model)))
-        return self._test(model, sources, initial, checkpoint, state)
+        return self._test(model, clips, initial, checkpoint, state)
 
     def test_released(self, checkpoint: Path | None) -> TaskResult | None:
         released = released_network(self.run, checkpoint)
         with self.group.main_first():
-            sources = self._sources(released.network, "validation")
-        self.progress.say(sources.describe())
+            clips = self._clips(released.network, "validation")
+        self.progress.say(clips.describe())
         tested = Checkpoint(released.loaded.file, released.loaded.sha256)
-        return self._test(released.network, sources, Initial("released"), tested, TrainingState())
+        return self._test(released.network, clips, Initial("released"), tested, TrainingState())
 
-    def _sources(self, model: Network, *splits: str) -> Sources:
-        return Sources(self.run, self.data_root, frames=model.frames, progress=self.progress, splits=splits)
+    def _clips(self, model: Network, *splits: str) -> RunClips:
+        return RunClips(self.run, self.data_root, frames=model.frames, progress=self.progress, splits=splits)
 
-    def _train(self, model: Network, sources: Sources) -> TrainingState:
+    def _train(self, model: Network, clips: RunClips) -> TrainingState:
         test = self.recipe.test
         # One view of a video: a GPU takes as many of them at once as of all views in the test.
         batch = test.batch * (test.clips * test.crops if self.group.device.type == "cuda" else 1)
@@ -225,8 +225,8 @@ class _Classification:
         def validate(network: nn.Module) -> dict[str, float]:
             scores = evaluate(
                 network,
-                sources.single_view(),
-                videos=sources.validation_names,
+                clips.single_view(),
+                videos=clips.validation_names,
                 batch=batch,
                 progress=Silent(),
                 group=self.group,
@@ -239,7 +239,7 @@ class _Classification:
 
         return train(
             model,
-            ClassificationObjective(sources.training(), self.recipe.train, self.run.seed, validate),
+            ClassificationObjective(clips.training(), self.recipe.train, self.run.seed, validate),
             seed=self.run.seed,
             checkpoint=self.run.file("checkpoint.pt"),
             identity={"signature": self.run.signature, "seed": self.run.seed},
@@ -250,13 +250,13 @@ class _Classification:
         )
 
     def _test(
-        self, model: Network, sources: Sources, initial: Initial, checkpoint: Checkpoint, state: TrainingState
+        self, model: Network, clips: RunClips, initial: Initial, checkpoint: Checkpoint, state: TrainingState
     ) -> TaskResult | None:
-        half_precision = self._compare_precisions(model, sources)
+        half_precision = self._compare_precisions(model, clips)
         scores = evaluate(
             model,
-            sources.all_views(),
-            videos=sources.validation_names,
+            clips.all_views(),
+            videos=clips.validation_names,
             batch=self.recipe.test.batch,
             precision=self.recipe.test.precision,
             progress=self.progress,
@@ -271,7 +271,7 @@ class _Classification:
         write_arrays(self.run.file("scores.npz"), scores)
         return TaskResult(
             metrics=accuracies(scores),
-            dataset=sources.counts(not_finite=self._not_finite(scores)),
+            dataset=clips.counts(not_finite=self._not_finite(scores)),
             initial=initial,
             checkpoint=checkpoint,
             curves=state.curves,
@@ -292,14 +292,14 @@ class _Classification:
             )
         return names
 
-    def _compare_precisions(self, model: Network, sources: Sources) -> HalfPrecision | None:
+    def _compare_precisions(self, model: Network, clips: RunClips) -> HalfPrecision | None:
         """What half precision changes, where the recipe tests in it; in the main process alone."""
         test = self.recipe.test
         if test.precision == "float32" or not self.group.is_main:
             return None
         changed = compare_precisions(
             model,
-            sources.all_views(),
+            clips.all_views(),
             precision=test.precision,
             batch=test.batch,
             progress=self.progress,

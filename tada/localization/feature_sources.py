@@ -112,6 +112,21 @@ class FeatureSource(ABC):
         with self.group.main_first():
             return read_untrimmed(self.recipe.videos, self.place, files)
 
+    def _classify_by_logits(
+        self, proposals: Sequence[VideoProposals], logits: Callable[[Untrimmed], Features], crops: int = 1
+    ) -> dict[str, Scores]:
+        """Class probabilities of each proposal by its video's `logits`, as `dense_probabilities` takes them."""
+        self.progress.start(total=len(proposals), unit="video", phase="classifying proposals")
+        how = (self.recipe.classes, self.recipe.classification, self.recipe.bmn, self.spacing, crops)
+        scores: dict[str, Scores] = {}
+        for done, of in enumerate(proposals, 1):
+            if len(of.starts):
+                scores[of.video.name] = dense_probabilities(of, logits(of.video), *how)
+            self.progress.step(done)
+            if self.stop() and done < len(proposals):
+                raise Interrupted(f"classifying proposals stopped after {done} of {len(proposals)} videos")
+        return scores
+
 
 class NetworkFeatureSource(FeatureSource):
     """The network of the same model and seed that was trained to classify the segments.
@@ -155,7 +170,7 @@ class NetworkFeatureSource(FeatureSource):
             self.network.to(self.group.device)
             return {video.name: self._of_video(video) for video in validation}
         if self.recipe.classification.of == "logits":
-            return self.group.on_main(lambda: self._by_logits(proposals)) or {}
+            return self.group.on_main(lambda: self._classify_by_logits(proposals, self._logits)) or {}
         found = classify_proposals(
             self.network,
             [of_video for of_video in proposals if len(of_video.starts)],
@@ -174,19 +189,8 @@ class NetworkFeatureSource(FeatureSource):
         check_finite(features, video, self.run.file("features"))
         return classify_video(self.network.head, features)
 
-    def _by_logits(self, proposals: Sequence[VideoProposals]) -> dict[str, Scores]:
-        head, recipe = self.network.to(self.group.device).head, self.recipe
-        self.progress.start(total=len(proposals), unit="video", phase="classifying proposals")
-        scores: dict[str, Scores] = {}
-        for done, of in enumerate(proposals, 1):
-            if len(of.starts):
-                logits = logits_of(head, self.load(of.video))
-                how = (recipe.classes, recipe.classification, recipe.bmn, self.spacing)
-                scores[of.video.name] = dense_probabilities(of, logits, *how)
-            self.progress.step(done)
-            if self.stop() and done < len(proposals):
-                raise Interrupted(f"classifying proposals stopped after {done} of {len(proposals)} videos")
-        return scores
+    def _logits(self, video: Untrimmed) -> Features:
+        return logits_of(self.network.to(self.group.device).head, self.load(video))
 
 
 class ReleasedFeatureSource(FeatureSource):

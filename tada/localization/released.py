@@ -19,7 +19,7 @@ from tada.base.processes import StopFlag
 from tada.base.progress import Progress
 from tada.data.catalog import Place
 from tada.localization.bmn_training import build_bmn
-from tada.localization.classes import Scores, VideoProposals, dense_probabilities
+from tada.localization.classes import Scores, VideoProposals
 from tada.localization.feature_sources import ReleasedFeatureSource
 from tada.localization.features import ReleasedFeatures
 from tada.localization.videos import Untrimmed
@@ -166,15 +166,4 @@ class ReleasedResultSource(ReleasedFeatureSource):
         self, train: Sequence[Untrimmed], validation: Sequence[Untrimmed], proposals: Sequence[VideoProposals]
     ) -> dict[str, Scores]:
         """Class probabilities of each proposal, by video."""
-        return self.group.on_main(lambda: self._by_logits(proposals)) or {}
-
-    def _by_logits(self, proposals: Sequence[VideoProposals]) -> dict[str, Scores]:
-        self.progress.start(total=len(proposals), unit="video", phase="classifying proposals")
-        scores: dict[str, Scores] = {}
-        for done, of in enumerate(proposals, 1):
-            if len(of.starts):
-                logits = self.logits.read(of.video)
-                how = (self.logits.classes, self.recipe.classification, self.recipe.bmn, self.spacing)
-                scores[of.video.name] = dense_probabilities(of, logits, *how, crops=CROPS)
-            self._finished(done, len(proposals))
-        return scores
+        return self.group.on_main(lambda: self._classify_by_logits(proposals, self.logits.read, CROPS)) or {}

@@ -79,11 +79,11 @@ def test_a_checkpoint_is_tested_and_nothing_trained(checkpoint, tiny_k400, tiny_
 
 def views_of(run, data):
     from tada.base.progress import Silent
-    from tada.classification.pipeline import Sources
+    from tada.classification.pipeline import RunClips
     from tada.data.views import normalise
 
-    sources = Sources(run, str(data), frames=8, progress=Silent(), splits=("validation",))
-    return normalise(sources.all_views()[2][0])
+    clips = RunClips(run, str(data), frames=8, progress=Silent(), splits=("validation",))
+    return normalise(clips.all_views()[2][0])
 
 
 def test_training_does_not_enter_the_signature(small_paper):

@@ -11,7 +11,7 @@ from planting import plant_outcome
 from tada.base import TadaError
 from tada.base.files import sha256
 from tada.base.progress import Silent
-from tada.classification.pipeline import Sources
+from tada.classification.pipeline import RunClips
 from tada.metrics.accuracy import action_ranks
 from tada.models import build_model
 from tada.runs import recipes
@@ -126,7 +126,7 @@ def test_other_classes_than_the_recipes_are_refused(tiny_k400, tiny_ek100, tiny_
         ("ek100", tiny_ek100, "these are 3 verb and 2 noun classes, and the recipe .* for 97 verb and 300 noun"),
     ):
         with pytest.raises(TadaError, match=message):
-            Sources(Run("paper", dataset, "tsn", 0), str(data), frames=8, progress=Silent())
+            RunClips(Run("paper", dataset, "tsn", 0), str(data), frames=8, progress=Silent())
 
 
 def test_the_first_runs_recipe_is_part_of_the_second_ones_signature(tmp_path, tiny_config):

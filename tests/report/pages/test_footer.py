@@ -7,7 +7,7 @@ import pytest
 from planting import plant_record
 
 from tada.base.progress import Silent
-from tada.classification.pipeline import Sources
+from tada.classification.pipeline import RunClips
 from tada.data.clips import Counts
 from tada.data.prepared import Preparation
 from tada.report.measure.results import DONE, Results, RunResult, about_runs
@@ -31,7 +31,7 @@ def account(tiny_config, tmp_path, monkeypatch):
 
     def line(dataset, root, results):
         run = Run("mini", dataset, "tada2d", 0, tmp_path / results)
-        counts = Sources(run, str(root), frames=8, progress=Silent()).counts()
+        counts = RunClips(run, str(root), frames=8, progress=Silent()).counts()
         done = RunResult(run, DONE, plant_record(run, {}, dataset=counts))
         return dict(about_runs([done], Results(tmp_path / results, Scale.MINI, 1)))[f"Data, {dataset}"]
 
