@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tada.base import TadaError
+from tada.data.video.decoding import resized_to
 
 MEAN, STD = 0.45, 0.225
 """Of every channel, for pixels in [0, 1]."""
@@ -164,8 +165,7 @@ def resize_short_side(frames: np.ndarray, size: int) -> Tensor:
     height, width = images.shape[2:]
     if min(height, width) == size:
         return images
-    target = (size, int(width / height * size)) if height <= width else (int(height / width * size), size)
-    return F.interpolate(images, size=target, mode="bilinear", align_corners=False)
+    return F.interpolate(images, size=resized_to(size, height, width), mode="bilinear", align_corners=False)
 
 
 def _check_crop(crop: int, short_side: int) -> None:

@@ -80,6 +80,13 @@ def decode(
                 yield DecodedPicture(frame, frame.is_corrupt or frame.pts in spoilt)
 
 
+def resized_to(short_side: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width in pixels of a picture whose short side becomes `short_side`, its ratio kept, rounded down."""
+    if height <= width:
+        return short_side, int(width / height * short_side)
+    return int(height / width * short_side), short_side
+
+
 class Converter:
     """Decoded frames to pixels. One for many frames: setting it up costs more than a conversion."""
 

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from tada.data.video.decoding import Converter, decode
+from tada.data.video.decoding import Converter, decode, resized_to
 from tada.data.video.random_access import FrameFolder
 from tada.data.video.timeline import VideoError, VideoInfo, has_times, opened, scan, tick
 
@@ -221,12 +221,7 @@ def _resized(path: Path, short_side: int | None) -> Iterator[np.ndarray]:
             pixels = convert(picture.frame)
             height, width = pixels.shape[:2]
             if short_side is not None and min(height, width) > short_side:
-                # As tada.data.views rounds the long side.
-                height, width = (
-                    (short_side, int(width / height * short_side))
-                    if height <= width
-                    else (int(height / width * short_side), short_side)
-                )
+                height, width = resized_to(short_side, height, width)
                 frame = VideoFrame.from_ndarray(pixels, format="rgb24")
                 pixels = resize(frame, width, height, interpolation="BICUBIC").to_ndarray()
             yield pixels
