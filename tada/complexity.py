@@ -175,14 +175,15 @@ def calibration_macs(model: nn.Module, input_shape: Sequence[int]) -> int:
 
     Args:
         model: a network of one tensor, on any device; on "meta" it costs no time.
-        input_shape: of that tensor, e.g. `(1, 3, 8, 256, 256)`.
+        input_shape: of that tensor, e.g. `(1, 3, 8, 256, 256)`; the batch counts.
     """
     total = 0
 
     def count(layer: TAdaConv3d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         along_time = sum(conv.weight.numel() for conv in layer.calibration.modules() if isinstance(conv, nn.Conv1d))
-        total += inputs[0].numel() + along_time * inputs[0].shape[2] + layer.weight.numel() * output.shape[2]
+        clips, frames = inputs[0].shape[0], inputs[0].shape[2]
+        total += inputs[0].numel() + clips * (along_time * frames + layer.weight.numel() * output.shape[2])
 
     hooks = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, TAdaConv3d)]
     try:

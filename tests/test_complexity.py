@@ -227,7 +227,8 @@ def test_a_layers_calibration_is_what_the_formula_adds(setting):
     k = setting["k"]
     layer = TAdaConv2d(setting["Ci"], setting["Co"], k, padding=k // 2, kernels=(k, k), reduction=setting["r"])
     added = eval(f"{FLOPS['tadaconv']} - Co*Ci*k**2*T*H*W", {}, setting)
-    assert calibration_macs(layer, [1, *(setting[size] for size in ("Ci", "T", "H", "W"))]) == added
+    for batch in (1, 3):
+        assert calibration_macs(layer, [batch, *(setting[size] for size in ("Ci", "T", "H", "W"))]) == batch * added
 
 
 def test_a_networks_calibration_by_table_1():

@@ -74,8 +74,8 @@ def inspect_files(
 ) -> dict[Path, Finding]:
     """What the files of the clips hold; one that holds many clips is inspected once.
 
-    `record` remembers what was found, by a file's size and date, and an interrupted inspection goes on where it
-    stopped. Two inspections at once share the work of the first.
+    `record` remembers what was found, by a file's size and date and the rate of a folder of images, and an interrupted
+    inspection goes on where it stopped. Two inspections at once share the work of the first.
 
     Args:
         clips: of any splits.
@@ -85,7 +85,7 @@ def inspect_files(
         decode: decode every frame of files of which only packets have been read so far.
     """
     rates = {clip.path: clip.fps for clip in clips}
-    keys = {path: json.dumps([path.parent.name, *file_state(path)]) for path in rates}
+    keys = {path: json.dumps([path.parent.name, *file_state(path, fps)]) for path, fps in rates.items()}
     record.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(record.with_suffix(".lock")):
         known = _read(record)

@@ -93,6 +93,8 @@ def normalise(clips: Tensor) -> Tensor:
 class TrainTransform:
     """Short side resized to a random size, a random square cut out, mirrored in half of the clips (section 5).
 
+    Sizes and places are whole numbers of pixels, the largest included; the released code never draws the largest.
+
     Args:
         short_side: smallest and largest size of the short side in pixels, both drawn.
         crop: height and width of the clip.

@@ -152,7 +152,7 @@ def bmn_loss(
         targets: tensors of the same shapes.
         generator: draws the proposals that regression learns from.
         regression_weight: of the regression loss.
-        positive: least IoU of a proposal that counts as an action.
+        positive: least IoU of a proposal that counts as an action; in the authors' code it is above that.
         high: IoU above which regression learns from all proposals.
         low: IoU that parts the others into two kinds of equal number.
     """

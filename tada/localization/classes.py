@@ -229,10 +229,11 @@ def classify_proposals(
 
 
 PENALTY = 1e-3
-"""Of half the squared weights, beside the mean loss of a segment; features have a variance of 1."""
+"""Factor of half the squared weights, beside the mean loss of a segment; features have a variance of 1."""
 
 
 ITERATIONS = 200
+"""Most steps of L-BFGS."""
 
 
 class LinearClassifier(nn.Module):

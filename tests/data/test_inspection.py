@@ -7,6 +7,7 @@ from tada.base.processes import ordered_map
 from tada.data import validation
 from tada.data.clips import Clip, Split
 from tada.data.validation import inspect, inspect_files
+from tada.data.video.random_access import IMAGE
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -31,6 +32,15 @@ def test_looks_again_at_a_changed_file_only(tmp_path, damaged_split):
     usable = inspect(damaged_split, record, on_progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 1)]
     assert set(usable.skipped) == {"cut", "gone"}
+
+
+def test_a_folder_of_images_lasts_as_its_rate_says(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(1, 25):
+        (folder / IMAGE.format(number)).touch()
+    for rate, seconds in ((12.0, 2.0), (24.0, 1.0)):
+        assert inspect_files([Clip("a", folder, 0, fps=rate)], tmp_path / "record")[folder].seconds == seconds
 
 
 def test_goes_on_where_it_was_interrupted(tmp_path, damaged_split, monkeypatch):

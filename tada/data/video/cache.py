@@ -215,5 +215,5 @@ def _decode(clip: Clip, short_side: int | None) -> tuple[np.ndarray, float] | st
 
 def _fingerprint(clips: Sequence[Clip], short_side: int | None) -> str:
     """Changes with the clips, their files' sizes and dates, and what is stored of them."""
-    states = [[file_state(clip.path), clip.name, clip.start, clip.end] for clip in clips]
+    states = [[file_state(clip.path, clip.fps), clip.name, clip.start, clip.end] for clip in clips]
     return json_sha256([FORMAT, short_side, states])[:16]

@@ -23,7 +23,7 @@ _ROUNDING = 1e-4
 
 
 LEAST_PSNR = 20.0
-"""dB; of two pictures that are less alike, one is not the other."""
+"""Least PSNR of a new file's pictures in dB; below that, they are not the original's."""
 
 
 _MOST_TICKS = 2**31 - 1

@@ -23,7 +23,7 @@ TRUNCATED_SHARE = 0.1
 
 
 HOLE_SECONDS = 1.0
-"""Two frames may be so far apart in any video; beyond that, and that share of it, something between them is lost."""
+"""Frames so far apart are no fault of any video; beyond it, and `TRUNCATED_SHARE` of the video, some are lost."""
 
 
 RATE_SHARE = 0.1
@@ -83,13 +83,17 @@ class Timeline:
     held: Held | None = None
 
 
-def file_state(path: Path) -> list[str | int | None]:
-    """Name, size in bytes and date of a file: what is known about the file holds as long as these do."""
+def file_state(path: Path, fps: float | None = None) -> list[str | int | float | None]:
+    """Name, size in bytes and date of a file, and the rate at which a folder of images was taken (None: a file).
+
+    What is known about it holds as long as these do.
+    """
+    rate = [] if fps is None else [fps]
     try:
         status = path.stat()
     except OSError:
-        return [path.name, None, None]
-    return [path.name, status.st_size, status.st_mtime_ns]
+        return [path.name, None, None, *rate]
+    return [path.name, status.st_size, status.st_mtime_ns, *rate]
 
 
 def stated_seconds(path: Path) -> float:

@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ def test_changed_file_is_decoded_anew_and_the_old_cache_goes(tmp_path, split, mo
     cache.build(split, tmp_path)
     (after,) = tmp_path.glob("train-*")
     assert before != after
+
+
+def test_a_folder_of_images_of_another_rate_is_another_video(tmp_path):
+    """Annotated from 1 s to 2 s, it has frames 12 to 24 at 12 a second, and others at 24."""
+    (tmp_path / "frames").mkdir()
+    clip, names = Clip("a", tmp_path / "frames", 0, 1.0, 2.0, fps=12.0), set()
+    for rate in (12.0, 24.0):
+        cache.build(Split("train", (replace(clip, fps=rate),)), tmp_path)
+        names |= {path.name for path in tmp_path.glob("train-*")}
+    assert len(names) == 2
 
 
 def test_interrupted_build_leaves_nothing_that_is_used(tmp_path, split, monkeypatch):
