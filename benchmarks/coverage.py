@@ -1,6 +1,6 @@
 """Is the noise that the pages state the noise that there is? Simulated runs, judged by the suite's own formulas.
 
-    python -m benchmarks.coverage [repetitions]
+    uv run python -m benchmarks.coverage [repetitions]
 
 Nothing here uses the formulas of `tada.report.judge.noise` to make data. A video has a difficulty that all networks
 share and one of its own for each network; so has the longer video that segments are cut from. A training has a luck of

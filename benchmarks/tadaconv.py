@@ -19,6 +19,7 @@ output for a moment; in a network that is folded for testing, TAdaConv scales in
 """
 
 import argparse
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,12 +57,17 @@ def layer_forms(channels: int) -> dict[str, nn.Module]:
 def network_forms() -> dict[str, nn.Module]:
     """R2D, and TAda2D in both forms with the same weights."""
     torch.manual_seed(0)
-    plain, ours, published = build_model("tsn", 400), awaken(build_model("tada2d", 400)), build_model("tada2d", 400)
-    for block in (module for module in published.modules() if isinstance(module, Bottleneck)):
+    plain, ours = build_model("tsn", 400), awaken(build_model("tada2d", 400))
+    return {"R2D": plain, "TAda2D": ours, "TAda2D, per frame": per_frame(copy.deepcopy(ours))}
+
+
+def per_frame(network: nn.Module) -> nn.Module:
+    """A TAda2D whose TAdaConvs are replaced, in place, by their published form with the same weights."""
+    for block in (module for module in network.modules() if isinstance(module, Bottleneck)):
         conv = block.conv2
         block.conv2 = PerFrameTAdaConv2d(conv.in_channels, conv.out_channels, 3, conv.stride[1:], 1, bias=False)
-    published.load_state_dict(ours.state_dict())
-    return {"R2D": plain, "TAda2D": ours, "TAda2D, per frame": published}
+        block.conv2.load_state_dict(conv.state_dict())
+    return network
 
 
 class Aggregation(nn.Module):

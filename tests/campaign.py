@@ -1,4 +1,4 @@
-"""Kills, damages and compares whole runs for as long as one lets it: `python tests/campaign.py --minutes 10`.
+"""Kills, damages and compares whole runs for as long as one lets it: `uv run python tests/campaign.py --minutes 10`.
 
 Each trial disturbs one run of a small project in a way drawn at random, asks for the same again, and compares metrics,
 scores or detections, and the table, with those of a run that was left alone: to the bit. Trials of one process and of

@@ -240,12 +240,12 @@ def publish(
     networks = [file for model in sorted(models) for file in (results / exchange.NETWORKS / model).glob("*.json")]
     paper = about_paper()
     work = Work(paper.title, paper.venue, paper.authors, paper.url)
-    exchange.publish(chosen, networks, out, weights=weights, licence=license, paper=work)
+    exchange.publish(chosen, networks, out, weights=weights, license=license, paper=work)
     if unfinished:
         print(f"left out, since they are not finished: {', '.join(map(str, unfinished))}", file=sys.stderr)
     print(
         f"wrote {out}: {counted(len(chosen), 'run')} and {counted(len(networks), 'counted network')}, "
-        f"{out.stat().st_size / 1e6:,.1f} MB, under the license {license} (--license)"
+        f"{out.stat().st_size / 1e6:,.1f} MB, under the licence {license} (--license)"
     )
 
 

@@ -330,10 +330,10 @@ class JobQueue:
         return last
 
 
-Value = TypeVar("Value")
+T = TypeVar("T")
 
 
-def repeat_while_busy(action: Callable[[], Value], say: Callable[[str], None] | None = None) -> Value:
+def repeat_while_busy(action: Callable[[], T], say: Callable[[str], None] | None = None) -> T:
     """The value of `action`, which is repeated with growing pauses as long as it raises `Busy`."""
     failures = 0
     while True:

@@ -107,7 +107,7 @@ class Wanted:
 
 
 @dataclass
-class Line:
+class Needs:
     """What a table or figure needs."""
 
     target: str
@@ -120,7 +120,7 @@ class Plan:
     """The needs of several tables and figures, and what is there."""
 
     scale: Scale
-    lines: list[Line]
+    lines: list[Needs]
     results: Path
     card: Card | None = None
 
@@ -140,7 +140,7 @@ class Plan:
         """Those that are there and of the present configuration."""
         return {run for run in runs if run in self._records}
 
-    def shared(self, line: Line) -> set[Run]:
+    def shared(self, line: Needs) -> set[Run]:
         """Runs that another of the lines needs, too."""
         return {run for run in line.runs if any(run in other.runs for other in self.lines if other is not line)}
 
@@ -302,7 +302,7 @@ def make_plan(
         wanted += [name] if name != "all" else list(names)
     lines = []
     for name in dict.fromkeys(wanted):
-        line = Line(name, set())
+        line = Needs(name, set())
         for dataset, model in sorted(names[name](name).runs):
             if not is_runnable(config["scale"], dataset, model):
                 line.without_recipe.append(f"{dataset}/{model}")

@@ -47,7 +47,7 @@ NETWORKS = "complexity"
 
 
 def publish(
-    runs: Sequence[Run], networks: Iterable[Path], file: Path, *, weights: bool, licence: str, paper: Work
+    runs: Sequence[Run], networks: Iterable[Path], file: Path, *, weights: bool, license: str, paper: Work
 ) -> None:
     """Pack finished runs of one folder of results, and counted networks, into an archive.
 
@@ -56,7 +56,7 @@ def publish(
         networks: files of counted networks.
         file: to write, in one step.
         weights: whether the trained weights go in, too.
-        licence: SPDX identifier of the licence under which the files are given away.
+        license: SPDX identifier of the licence under which the files are given away.
         paper: that the runs reproduce.
 
     Raises:
@@ -73,7 +73,7 @@ def publish(
             files |= {f"{place}/{name}": run.file(name) for name in (OUTCOME, *record.files)}
             files[f"{place}/{METRICS}"] = written.file(METRICS)
         ended = {run: _modified(run.file(METRICS)) for run in runs}
-        write_crate(file, Content(records, ended, files, licence, paper))
+        write_crate(file, Content(records, ended, files, license, paper))
 
 
 def _published(run: Run, weights: bool) -> RunRecord:

@@ -37,7 +37,7 @@ def archive(tmp_path):
         runs.append(run)
     counts = tmp_path / "results/complexity/tsn/400x256.json"
     write_json(counts, {"params": 5, "macs": 7, "uncounted": {}, "environment": to_json(ENVIRONMENT)})
-    publish(runs, [counts], tmp_path / "runs.zip", weights=False, licence="CC0-1.0", paper=PAPER)
+    publish(runs, [counts], tmp_path / "runs.zip", weights=False, license="CC0-1.0", paper=PAPER)
     return zipfile.ZipFile(tmp_path / "runs.zip")
 
 

@@ -71,7 +71,7 @@ def results(tmp_path):
 def archive(results, tmp_path):
     done = tada("publish", "--results", results, "--out", tmp_path / "runs.zip")
     assert done.exit_code == 0, done.output
-    assert "2 runs and 2 counted networks" in done.stdout and "under the license CC-BY-4.0" in done.stdout
+    assert "2 runs and 2 counted networks" in done.stdout and "under the licence CC-BY-4.0" in done.stdout
     return tmp_path / "runs.zip"
 
 

@@ -5,7 +5,7 @@ rule render:
     log:
         "data/{scale}/{dataset}.log",
     wildcard_constraints:
-        scale="mini|gpu",
+        scale="|".join(scale for scale in targets.Scale if scale.renders),
     conda:
         "../../environment.yml"
     threads: targets.processors

@@ -22,7 +22,8 @@ from typing import Any
 
 from tada.base import TadaError, unknown
 
-EMPTY = ("-", "N/A", "")
+NO_NUMBER = ("-", "N/A", "")
+"""What the paper's tables print where there is none."""
 
 
 _NUMBER = re.compile(r"(?P<less><\s*)?(?P<sign>[+\-−]?)(?P<digits>\d+(?:\.(?P<decimals>\d+))?)(?P<unit>M?)")
@@ -56,7 +57,7 @@ class Printed:
 def parse(text: str) -> Printed | None:
     """The number at the start of a cell's text, or None where the paper prints none ("-", "N/A")."""
     found = _NUMBER.match(text.strip())
-    if text.strip() in EMPTY or not found:
+    if text.strip() in NO_NUMBER or not found:
         return None
     value = Decimal(found["digits"])
     return Printed(

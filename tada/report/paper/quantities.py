@@ -17,7 +17,7 @@ CLASSES, RESOLUTION = 400, 256
 """Classes and pixels of the input's sides at which networks are counted where nothing else is said (Table 2)."""
 
 
-Setting = tuple[tuple[str, int], ...]
+LayerSetting = tuple[tuple[str, int], ...]
 """Sizes of a single layer by their names in Table 1, e.g. (("Co", 64), ("k", 3))."""
 
 
@@ -126,7 +126,7 @@ class LayerSize(Quantity):
 
     operation: str
     count: str
-    setting: Setting
+    setting: LayerSetting
     minus: str | None = None
 
     kind = "layer"
@@ -189,7 +189,7 @@ def complexities_of(quantities: Iterable[Quantity]) -> set[tuple[str, int, int]]
     return {size for quantity in quantities for size in quantity.complexities}
 
 
-def parse_quantity(text: str, where: str, setting: Callable[[], Setting]) -> Quantity:
+def parse_quantity(text: str, where: str, setting: Callable[[], LayerSetting]) -> Quantity:
     """The quantity that a text names, in one of the forms of workflow/schemas/claims.schema.yaml.
 
     Args:

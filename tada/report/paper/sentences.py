@@ -15,9 +15,9 @@ from tada.report.paper import table_of_layers
 from tada.report.paper.printed import Expression, Inequality
 from tada.report.paper.quantities import (
     Difference,
+    LayerSetting,
     LayerSize,
     Quantity,
-    Setting,
     complexities_of,
     parse_quantity,
     runs_of,
@@ -120,7 +120,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     )
 
 
-def _setting() -> Setting:
+def _setting() -> LayerSetting:
     """The sizes at which the paper counts single layers: those of the table of layers (Table 1, footnote 2)."""
     return next(
         quantity.setting for quantity in load_table(table_of_layers()).quantities if isinstance(quantity, LayerSize)

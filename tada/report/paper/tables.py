@@ -13,7 +13,7 @@ from typing import Any
 from tada.base import TadaError, files, unknown
 from tada.base.yaml_files import load_yaml
 from tada.data import catalog
-from tada.report.paper.printed import EMPTY, Interval, Printed, evaluate_formula, parse
+from tada.report.paper.printed import NO_NUMBER, Interval, Printed, evaluate_formula, parse
 from tada.report.paper.quantities import (
     Difference,
     LayerSize,
@@ -223,11 +223,11 @@ class _Reader:
         own = {"reported": own} if isinstance(own, str) else own
         column = self._column(name)
         quantity = None
-        if own["reported"] not in EMPTY and not own.get("cited"):
+        if own["reported"] not in NO_NUMBER and not own.get("cited"):
             quantity = self._quantity(name, row, where)
         note = " ".join(own.get("note", "").split())
         if quantity is None:
-            cited = column.measured and own["reported"] not in EMPTY
+            cited = column.measured and own["reported"] not in NO_NUMBER
             cited = cited and not {"structure", "output_of"} & set(self.columns[name])
             return Cell(name, own["reported"], "cited" if cited else "given", note=note)
         settings = {**self.columns[name], **own}
