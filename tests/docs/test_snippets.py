@@ -43,6 +43,7 @@ NOT_RUN = {
     r"mkdocs build": "tests/docs/test_site.py builds the site",
     r"tada init": "lays out the folders in which all the others run here",
     r"--install-completion": "would change the shell; tests/cli/test_completion.py completes",
+    r"--directory \.\.": "is typed in a folder below; tests/workflow/test_snakefile.py types it there",
     r"TADA_PAPER=": "tests/test_extending.py makes a second paper",
     r"snakemake .*--report": "needs pages; tests/workflow/test_all.py makes a report",
     r"(check-data|tada run) own|tada (predict|features|export)": "tests/runs/test_own_videos.py runs each in its order",
