@@ -297,10 +297,15 @@ addEventListener("load", () => {
     const right = Math.max(0, ...heads.map(head => head.getBoundingClientRect().right));
     const sign = getComputedStyle(table.closest(".frame"), "::after").content;
     const wide = [...document.querySelectorAll("td")].filter(cell => cell.getBoundingClientRect().right > innerWidth);
-    document.title = `${checked()}; main metric: ${right < innerWidth}; sign: ${sign}; cut off: ${wide.length}`;
+    const columns = [...document.querySelectorAll(".stacked tbody")].flatMap(body =>
+        [...body.rows[0].cells].map((_, place) => [...body.rows].map(row => row.cells[place])));
+    const empty = columns.filter(cells => cells.every(cell => !cell.innerText.trim() && cell.clientHeight));
+    document.title = `${checked()}; main metric: ${right < innerWidth}; sign: ${sign}; cut off: ${wide.length}`
+        + `; empty lines: ${empty.length}`;
 });
 </script>"""
 FOUND = "missing 0 of 0, fetched 0, too wide: false, faults: none; main metric: {}; sign: {}; cut off: {}"
+FOUND += "; empty lines: 0"
 
 
 def test_wide_tables_show_their_main_metric_or_that_they_scroll(plant, browse):

@@ -45,7 +45,13 @@ for (const table of all("table[data-sort]")) {
     const stacked = table.classList.contains("stacked");
     const units = () => stacked ? all("tbody", table) : all("tbody > tr", table);
     const original = units();
-    if (stacked) for (const body of original) body.style.setProperty("--cells", body.rows[0].cells.length);
+    if (stacked) for (const body of original) {
+        // Where a row is a card, on a narrow screen, a column that is empty there is no line of it.
+        const columns = [...body.rows[0].cells].map((_, place) => [...body.rows].map(row => row.cells[place]));
+        const blank = columns.filter(cells => cells.every(cell => !cell.textContent.trim()));
+        for (const cell of blank.flat()) cell.classList.add("blank");
+        body.style.setProperty("--cells", columns.length - blank.length);
+    }
     const tools = table.closest(".frame").previousElementSibling;
     const status = tools.querySelector("[role=status]");
     tools.hidden = false;
