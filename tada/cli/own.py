@@ -35,12 +35,12 @@ DataOption = Annotated[str, typer.Option(help="Where the network's dataset lies,
 def predict(
     videos: VideosArgument,
     checkpoint: CheckpointOption,
-    top: Annotated[int, typer.Option(min=1, help="So many classes of each video.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name for each video.")] = 5,
     classes: ClassesOption = None,
     data: DataOption = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="JSON file for all scores.")] = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for Grad-CAM of the first class over the frames.")] = None,
-    layer: Annotated[str, typer.Option(help="Whose Grad-CAM: res2 to res5.")] = "res5",
+    layer: Annotated[str, typer.Option(help="Layer of the Grad-CAM: res2 to res5.")] = "res5",
 ) -> None:
     """Name the actions in videos: the scores that the test of a trained network gives them, each as a whole."""
     from rich.console import Console
@@ -121,12 +121,10 @@ def _place_of(dataset: str, scale: str) -> str:
 def features(
     videos: VideosArgument,
     checkpoint: CheckpointOption,
-    out: Annotated[Path, typer.Option(help="Folder for a file of each video, <name>.npz.")],
-    fps: Annotated[
-        float | None, typer.Option(min=0.001, help="Frames per second at which videos are looked at.")
-    ] = None,
-    interval: Annotated[int | None, typer.Option(min=1, help="Such frames from one of a clip to the next.")] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="Such frames from a clip to the next.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for one file per video, <name>.npz.")],
+    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second at which videos are read.")] = None,
+    interval: Annotated[int | None, typer.Option(min=1, help="Step between a clip's frames, in such frames.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Step between clips, in such frames.")] = None,
 ) -> None:
     """Compute the features of clips all along videos, as localization does: `features` [n, C], `times` [n] in seconds.
 

@@ -23,7 +23,7 @@ from tada.runs.verification import is_finished
 SeedsOption = Annotated[int, typer.Option(min=1, max=1000, help="Runs per row, with seeds 0, 1, ...")]
 
 
-ReadmeOption = Annotated[Path, typer.Option(help="Whose part between the markers is rewritten.")]
+ReadmeOption = Annotated[Path, typer.Option(help="File whose part between the markers is rewritten.")]
 
 
 SourcesOption = Annotated[
@@ -188,12 +188,13 @@ def snapshot(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="By default snapshot, at other scales than mini snapshot/SCALE."),
+        typer.Option(help="Folder to write; default: snapshot, at other scales than mini snapshot/SCALE."),
     ] = None,
     readme: Annotated[
-        Path | None, typer.Option(help="Whose part between the markers is rewritten; by default, at mini, README.md.")
+        Path | None,
+        typer.Option(help="File whose part between the markers is rewritten; at scale mini README.md."),
     ] = None,
-    first: Annotated[bool, typer.Option("--first", help="Where results differ, those named first count.")] = False,
+    first: Annotated[bool, typer.Option("--first", help="Where they differ, the folder named first counts.")] = False,
 ) -> None:
     """Keep what was found, small enough to commit, and rewrite the README's numbers from it.
 
@@ -222,10 +223,8 @@ def publish(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="ZIP file to write.")] = Path("runs.zip"),
-    weights: Annotated[bool, typer.Option("--weights", help="With the trained weights.")] = False,
-    license: Annotated[
-        str, typer.Option(help="Under which you give it away: an identifier of the SPDX list.")
-    ] = "CC-BY-4.0",
+    weights: Annotated[bool, typer.Option("--weights", help="Include the trained weights.")] = False,
+    license: Annotated[str, typer.Option(help="Licence of the archive, by its name in the SPDX list.")] = "CC-BY-4.0",
     scale: ScaleOption = Scale.MINI,
     results: ExistingResultsOption = Path("results"),
 ) -> None:
@@ -291,7 +290,7 @@ def _chosen(what: Sequence[str], scale: Scale, results: Path) -> tuple[list[Run]
 def import_runs(
     source: Annotated[Path, typer.Argument(metavar="FILE.zip", help="An archive of tada publish, or a snapshot.")],
     results: ResultsOption = Path("results"),
-    replace: Annotated[bool, typer.Option("--replace", help="Instead of other results of the same runs.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace other results of the same runs.")] = False,
 ) -> None:
     """Take the runs of an archive, or of a snapshot, into the folder of results, where tables find them."""
     from tada.report.measure.archive import import_snapshot

@@ -73,7 +73,7 @@ def existing(results: Path) -> Path:
     return results
 
 
-ExistingResultsOption = Annotated[Path, typer.Option(help="Folder of all results, which are there.", callback=existing)]
+ExistingResultsOption = Annotated[Path, typer.Option(help="Folder of all results; it has to exist.", callback=existing)]
 
 RunsArgument = Annotated[
     list[str] | None,
@@ -120,8 +120,8 @@ def _place(data: Path, annotations: Path | None, videos: Path | None, layout: st
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="To fill; made where it is not there.")],
-    models: Annotated[bool, typer.Option("--models", help="With models.yaml and the recipes, to be changed.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Folder to fill; made if it is not there.")],
+    models: Annotated[bool, typer.Option("--models", help="Copy models.yaml and the recipes, too.")] = False,
 ) -> None:
     """Lay out a project of one's own: the plan of all tables, config and profiles; nothing that is there changes."""
     from tada.base.files import lay_out_project
@@ -169,13 +169,13 @@ def check_data(
 
 def prepare(
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option(help="Folder to fill, which then stands in for the dataset's.")],
+    out: Annotated[Path, typer.Option(help="Folder to fill; then use it in place of the dataset's.")],
     data: Annotated[Path | None, typer.Option(help="Folder of videos and annotations, which stay as they are.")] = None,
     annotations: AnnotationsOption = None,
     videos: VideosOption = None,
     layout: LayoutOption = "",
-    short_side: Annotated[int, typer.Option(min=0, help="In pixels; 0: the most that the paper's recipe needs.")] = 0,
-    group: Annotated[int, typer.Option(min=0, help=f"Frames of a group; 0: 1 or {GROUP}, by the recipe.")] = 0,
+    short_side: Annotated[int, typer.Option(min=0, help="Pixels of the short side; 0: what the recipe needs.")] = 0,
+    group: Annotated[int, typer.Option(min=0, help=f"Frames per keyframe; 0: 1 or {GROUP}, by the recipe.")] = 0,
     crf: Annotated[float, typer.Option(min=0, max=51, help="x264's CRF: smaller for better, larger files.")] = 18.0,
     workers: WorkersOption = 0,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what an earlier call has written to --out.")] = False,
@@ -213,13 +213,13 @@ def run(
     model: ModelArgument,
     scale: RunScaleOption = Scale.MINI,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of initial weights, order, augmentation and dropout.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of weights, order, augmentation and dropout.")
     ] = 0,
     data: Annotated[str, typer.Option(help="Folder of videos and annotations; rendered: data/SCALE/DATASET.")] = "",
     weights: Annotated[str, typer.Option(help="File of ImageNet's ResNet-50, or of the released checkpoint.")] = "",
     results: ResultsOption = Path("results"),
-    processes: Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="Here; 0: one per GPU, or one.")] = 0,
-    cluster: Annotated[str, typer.Option(help="Settings of the cluster that is to train it.")] = "",
+    processes: Annotated[int, typer.Option(min=0, max=MOST_PROCESSES, help="On this machine; 0: one per GPU.")] = 0,
+    cluster: Annotated[str, typer.Option(help="File of a cluster's settings: train there, by a job.")] = "",
     attempt: Annotated[int, typer.Option(help="Number of Snakemake's attempt; 0: by hand.")] = 0,
     record_failure: Annotated[bool, typer.Option(help="A failed run is an outcome: exit with 0 all the same.")] = False,
     tensorboard: Annotated[
@@ -228,7 +228,7 @@ def run(
     compiles: Annotated[
         bool | None,
         typer.Option(
-            "--compile/--no-compile", show_default=False, help="Networks, by torch.compile; default: on GPUs, if large."
+            "--compile/--no-compile", show_default=False, help="Use torch.compile; default: for large networks on GPUs."
         ),
     ] = None,
 ) -> None:
@@ -263,7 +263,7 @@ def complexity(
 def evaluate_detections(
     ground_truth: Annotated[Path, typer.Argument(help="JSON of HACS or ActivityNet, or EPIC_100_validation.csv.")],
     predictions: Annotated[Path, typer.Argument(help="Official submission file (JSON) of the same dataset.")],
-    subset: Annotated[str, typer.Option(help="Of the ground truth, where it has several.")] = "validation",
+    subset: Annotated[str, typer.Option(help="Subset of the ground truth, if it has several.")] = "validation",
     protocol: Annotated[
         str,
         typer.Option(help="official; or authors: EPIC-KITCHENS-100 as in Tables 8 and A3, by pairs that occur alone."),
@@ -281,7 +281,7 @@ def evaluate_detections(
 
 def status(
     runs: RunsArgument = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table on the screen, up to date.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table on the screen and update it.")] = False,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Show how runs are doing: queued, running (epoch, loss, top-1 so far, time left), done, failed."""
@@ -337,7 +337,7 @@ def plan(
             help="Instead: a run's settings at paper scale, e.g. ssv2/tada2d.", autocompletion=completion.settings
         ),
     ] = "",
-    gpu: Annotated[str, typer.Option(help="A measured GPU that the hours are of, e.g. h200.")] = "",
+    gpu: Annotated[str, typer.Option(help="Estimate the hours of this measured GPU, e.g. h200.")] = "",
 ) -> None:
     """Show what tables and figures need before anything is submitted: runs, device-hours, disk."""
     from rich.console import Console
@@ -417,8 +417,8 @@ def logs(
         list[str],
         typer.Argument(help="E.g. ssv2/tada2d, or the folder of a run.", autocompletion=completion.runs),
     ],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of each, from the end.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of each, from the end.")] = 20,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Print the end of runs' logs, and where the rest is."""
