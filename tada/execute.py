@@ -99,7 +99,7 @@ def execute(
                 _record(run, result, prepared, time.monotonic() - began, computing)
                 progress.say("done: " + ", ".join(f"{name} {value:.2f}" for name, value in result.metrics.items()))
         except Exception as error:
-            reason = disk_error(error, run.folder) or group.lost(error)
+            reason = disk_error(error, _place(error, run)) or group.lost(error)
             clear = reason is not None or isinstance(error, TadaError | Interrupted)
             line = str(reason or error) if clear else traceback.format_exc()
             if group.is_main and isinstance(progress, Silent):  # there is no log yet
@@ -108,6 +108,11 @@ def execute(
             if reason:
                 raise reason from None
             raise
+
+
+def _place(error: Exception, run: Run) -> Path:
+    """The file that an error is about, or the run's folder where it names none."""
+    return Path(str(getattr(error, "filename", None) or run.folder))
 
 
 def _execute_task(
@@ -187,7 +192,7 @@ def main(arguments: dict[str, Any], stop: StopFlag | None = None) -> int:
     except TadaError as error:
         return _fail(run, arguments["attempt"], str(error))
     except Exception as error:
-        reason = disk_error(error, run.folder) or f"{type(error).__name__}: {error}"
+        reason = disk_error(error, _place(error, run)) or f"{type(error).__name__}: {error}"
         return _fail(run, arguments["attempt"], str(reason))
     if os.environ.get("RANK", "0") == "0":
         record_outcome(run, arguments["attempt"])

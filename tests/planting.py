@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from tada.base.files import sha256
 from tada.base.provenance import Environment, Hardware
 from tada.data.clips import Counts
 from tada.runs.record import Checkpoint, Cost, Initial, RunName, RunRecord, record_outcome, write_record
@@ -57,7 +56,7 @@ def plant_untrained(run: Run) -> None:
     import torch
 
     from tada.models import build_model
-    from tada.runs.checkpoints import TrainingState, save_state
+    from tada.runs.checkpoints import TrainingState, save_state, trained_checkpoint
 
     if is_finished(run):
         return
@@ -66,7 +65,7 @@ def plant_untrained(run: Run) -> None:
     run.folder.mkdir(parents=True)
     identity = {"signature": run.signature, "seed": run.seed}
     save_state(run.file("checkpoint.pt"), identity, model, torch.optim.SGD(model.parameters()), TrainingState())
-    checkpoint = Checkpoint("checkpoint.pt", sha256(run.file("checkpoint.pt")))
+    checkpoint = trained_checkpoint(run.file("checkpoint.pt"), model)
     plant_record(run, {}, checkpoint=checkpoint, config=run.configuration)
 
 

@@ -104,11 +104,19 @@ _REFUSALS = {
     errno.ENOSPC: "is full",
     errno.EDQUOT: "has no room left within your quota",
     errno.EROFS: "is only read from",
+    errno.EFBIG: "or a limit of this process takes no file so large",
+}
+_DENIALS = {
+    errno.EACCES: "permission denied; see to its owner and permissions, or name another one",
+    errno.EPERM: "permission denied; see to its owner and permissions, or name another one",
+    errno.ENAMETOOLONG: "a name longer than its disk takes; name another one",
 }
 
 
 def disk_error(error: BaseException, path: Path) -> DiskError | None:
-    """What it means that `path` could not be written; None if that has nothing to do with its disk."""
+    """What it means that `path` could not be written or read; None if that has nothing to do with it or its disk."""
+    if isinstance(error, OSError) and error.filename and (denial := _DENIALS.get(error.errno or 0)):
+        return DiskError(f"{path}: {denial}")
     place = next((parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists()), Path("/"))
     refusal = _REFUSALS.get(getattr(error, "errno", None) or 0)
     unnumbered = isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno is None)
@@ -189,10 +197,18 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        if dead := next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None):
-            raise TadaError(f"{dead}: a link to nothing; is the disk there that it leads to?") from None
-        file = next(parent for parent in path.parents if parent.exists())
-        raise TadaError(f"{file}: a file stands where results are to be kept in a folder; name another one") from None
+        raise TadaError(obstacle(path)) from None
+
+
+def obstacle(folder: Path) -> str:
+    """What stands where a folder belongs, or one above it, and is none; empty where nothing does."""
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            return f"{place}: a link to nothing; is the disk there that it leads to?"
+        if place.exists():
+            file = f"{place}: a file stands where results are to be kept in a folder; name another one"
+            return "" if place.is_dir() else file
+    return ""
 
 
 def _move_aside(path: Path) -> None:

@@ -20,6 +20,14 @@ from tada.report.paper import about_paper
 class _CleanErrors(TyperGroup):
     """Errors of the user's input end with their message alone; anything else keeps its traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for argument in args:
+            try:
+                argument.encode()
+            except UnicodeEncodeError:  # what it names could stand in no record, page or log
+                raise typer.BadParameter(f"{argument!r}: no UTF-8; rename that file or folder") from None
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

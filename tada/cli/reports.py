@@ -17,10 +17,10 @@ from tada.cli import completion
 from tada.cli.runs import ExistingResultsOption, ResultsOption, ScaleOption, existing
 from tada.report.paper import about_paper
 from tada.runs.run import Run
-from tada.runs.settings import Scale
+from tada.runs.settings import MOST_SEEDS, Scale
 from tada.runs.verification import is_finished
 
-SeedsOption = Annotated[int, typer.Option(min=1, max=1000, help="Runs per row, with seeds 0, 1, ...")]
+SeedsOption = Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Runs per row, with seeds 0, 1, ...")]
 
 
 ReadmeOption = Annotated[Path, typer.Option(help="File whose part between the markers is rewritten.")]

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tada.base import TadaError, counted, first_line, unknown
-from tada.base.files import DamagedFile, DiskError
+from tada.base.files import DamagedFile, DiskError, readable
 from tada.base.progress import hours_and_minutes, read_progress
 from tada.cluster.jobs import JobRecord, read_job
 from tada.cluster.scheduler import JobQueue, JobSnapshot, JobState, Phase
@@ -65,14 +65,15 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
     Raises:
         TadaError: a name that means no run; the nearest are given, or why there is none.
     """
-    folders = sorted(folder for scale in Scale for folder in (results / scale).glob("*/*/seed*"))
+    models = (model for scale in Scale for dataset in _folders_in(results / scale) for model in _folders_in(dataset))
+    folders = sorted(folder for model in models for folder in _folders_in(model))
     runs = {
         f"{scale}/{dataset}/{model}/{folder.name}": Run(
             Scale(scale), dataset, model, int(folder.name.removeprefix("seed")), results
         )
         for folder in folders
         for scale, dataset, model in [folder.parts[-4:-1]]
-        if folder.is_dir() and re.fullmatch("seed(0|[1-9][0-9]*)", folder.name)
+        if re.fullmatch("seed(0|[1-9][0-9]*)", folder.name)
     }
     if not names:
         return list(runs.values())
@@ -85,6 +86,12 @@ def find_runs(results: Path, names: Sequence[str] = ()) -> list[Run]:
             raise unknown("run", name, places, none=no_runs(results))
         found |= meant
     return list(found.values())
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Those in a folder, none where it is not there; raises DiskError where nobody may look into it."""
+    with readable(folder):
+        return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
 
 def run_states(runs: Iterable[Run], results: Path) -> list[Status]:

@@ -18,6 +18,10 @@ RELEASES = ("first", "later")
 """Of the authors' code and checkpoints; the paper's numbers belong to the first."""
 
 
+MOST_SEEDS = 1000
+"""Of a row of a table; they are counted from 0."""
+
+
 class Scale(StrEnum):
     """How large runs are: small networks on rendered videos, the paper's networks on rendered videos, the paper's
     setting, or a release's checkpoints in it; and runs on videos of one's own, of which the paper says nothing."""

@@ -179,6 +179,18 @@ def test_numpy_on_a_full_disk_names_the_disk(tmp_path, monkeypatch):
     assert files.disk_error(OSError(errno.EIO, "a disk"), tmp_path) is None
 
 
+def test_what_may_not_be_written_is_named_without_the_temporary_file(tmp_path):
+    denied = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".page.tmp"))
+    page = rf"^{tmp_path}/page: permission denied; see to"
+    with pytest.raises(files.DiskError, match=page), files.on_disk(tmp_path / "page"):
+        raise denied
+    with pytest.raises(files.DiskError, match="a name longer than its disk takes"):
+        files.write_text(tmp_path / ("n" * 300), "")
+    limit = files.disk_error(OSError(errno.EFBIG, "File too large"), tmp_path / "page")
+    assert "or a limit of this process takes no file so large" in str(limit)
+    assert files.disk_error(PermissionError(errno.EPERM, "of a process"), tmp_path) is None
+
+
 def test_a_file_in_the_place_of_a_folder_is_moved_aside_and_one_above_it_is_named(tmp_path):
     folder = tmp_path / "results/seed0"
     folder.parent.mkdir()

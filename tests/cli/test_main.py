@@ -83,3 +83,14 @@ def test_numbers_that_nothing_can_be_made_of_are_refused_with_their_option(comma
     option = command.split()[-2]
     assert done.exit_code == 2 and option in done.stderr and "than or equal to" in done.stderr, done.output
     assert [*tmp_path.iterdir()] == [tmp_path / "results"]
+
+
+def test_a_name_that_no_page_could_say_is_refused():
+    done = CliRunner().invoke(app, ["verify", "results\udcff"])
+    assert done.exit_code == 2 and "no UTF-8; rename that" in done.output
+
+
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
+    done = CliRunner().invoke(app, ["init", str(tmp_path / ("n" * 300))])
+    assert done.exit_code == 1 and done.stderr.count("\n") == 1
+    assert "a name longer than its disk takes" in done.stderr

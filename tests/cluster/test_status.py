@@ -8,7 +8,7 @@ from planting import plant_outcome, plant_record
 from typer.testing import CliRunner
 
 from tada.base import TadaError
-from tada.base.files import write_json
+from tada.base.files import DiskError, write_json
 from tada.cli import app
 from tada.cluster.jobs import JobRecord, write_job
 from tada.cluster.status import ORDER, find_runs, run_states, summary
@@ -135,6 +135,19 @@ def test_runs_are_named_by_any_part_of_their_place(results, monkeypatch):
     assert [run.model for run in find_runs(here, [f"./{here}/paper/ssv2/tsn/seed0"])] == ["tsn"]
     with pytest.raises(TadaError, match=r"unknown run 'ssv2/tada2c'; did you mean 'ssv2/tada2d'"):
         named("ssv2/tada2c")
+
+
+def test_a_folder_that_nobody_may_look_into_is_not_taken_for_an_empty_one(results, monkeypatch):
+    there = Path.iterdir
+
+    def denied(folder):
+        if folder == results / "mini/ssv2":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return there(folder)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(DiskError, match=r"mini/ssv2: cannot be read \(Permission denied\)"):
+        find_runs(results)
 
 
 def test_many_runs_are_told(plant, tmp_path):

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tada.base import TadaError, counted, first_line, typed_json
-from tada.base.files import DamagedFile, DiskError
+from tada.base.files import DamagedFile, DiskError, obstacle
 from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
 from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
 from tada.runs.exchange import is_of_today
 from tada.runs.record import METRICS, OUTCOME, CountedNetwork, Initial, RunRecord, read_outcome, read_record
 from tada.runs.run import Run
-from tada.runs.settings import Scale
+from tada.runs.settings import MOST_SEEDS, Scale
 from tada.runs.verification import first_fault
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ class Results:
 
 
 def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Results:
-    """The results in a folder that a user names; without `seeds` of as many as there are.
+    """The results in a folder that a user names; without `seeds` of as many as there are, up to
+    `MOST_SEEDS`: a run of a larger seed was made by hand, and is in no table either.
 
     Raises:
         TadaError: it is neither a snapshot nor a folder of results of this scale, or a damaged snapshot.
@@ -164,7 +165,7 @@ def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Result
         found = (
             [seed for _, _, seed in archive.runs] if archive else [int(name) for name in folders if name.isdecimal()]
         )
-        seeds = max(found, default=-1) + 1
+        seeds = max((seed for seed in found if seed < MOST_SEEDS), default=-1) + 1
     return Results(folder, scale, seeds)
 
 
@@ -180,7 +181,7 @@ def read_run(run: Run) -> RunResult:
         return RunResult(run, PENDING, reason=str(error))
     if outcome is None:
         stale = run.file(OUTCOME).exists()
-        return RunResult(run, PENDING, reason=STALE if stale else "not run yet")
+        return RunResult(run, PENDING, reason=STALE if stale else obstacle(run.folder) or "not run yet")
     if outcome.failed:
         return RunResult(run, FAILED, reason=first_line(outcome.error))
     return RunResult(run, FAILED, reason=fault) if fault else RunResult(run, DONE, record)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tada.report.measure.results import DONE, FAILED, PENDING, Results
+from tada.report.measure.results import DONE, FAILED, PENDING, Results, read_run
 from tada.report.measure.values import measure
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, NetworkSize, Structure
+from tada.runs.run import Run
 from tada.runs.settings import Scale
 
 TSN, TADA2D = (Metric("ssv2", (model,), "top1") for model in ("tsn", "tada2d"))
@@ -76,3 +77,14 @@ def test_sizes_are_exact(plant):
 def test_a_structure_is_a_text(plant):
     found = value(plant, Structure("tsn", "res5", output=True))
     assert (found.status, found.text, found.numbers) == (DONE, "8×7×7", {})
+
+
+def test_what_stands_in_the_place_of_a_run_s_folder_is_named(tmp_path):
+    run = Run("mini", "ssv2", "tsn", 0, tmp_path)
+    assert read_run(run).reason == "not run yet"
+    run.folder.parent.mkdir(parents=True)
+    run.folder.symlink_to(tmp_path / "unmounted")
+    assert read_run(run).reason == f"{run.folder}: a link to nothing; is the disk there that it leads to?"
+    run.folder.unlink()
+    run.folder.write_text("a file")
+    assert read_run(run).reason.startswith(f"{run.folder}: a file stands where results are to be kept")

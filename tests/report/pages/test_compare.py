@@ -17,6 +17,7 @@ from tada.cli import app
 from tada.report.judge import Verdict, training
 from tada.report.judge.noise import UNKNOWN, Estimate, Training, difference
 from tada.report.measure.archive import write_archive
+from tada.report.measure.results import open_results
 from tada.report.pages.compare import MetricPair, compare, comparison_page, decide_pairs, summary
 from tada.report.pages.snapshot import gather
 from tada.report.paper.quantities import Metric
@@ -222,6 +223,12 @@ def test_two_sets_from_one_truth_disagree_in_one_of_twenty(seeds):
 
 def run_command(*arguments):
     return CliRunner().invoke(app, ["compare", *map(str, arguments)])
+
+
+def test_a_seed_that_no_table_takes_is_not_counted_to(world):
+    one = world("one", tsn=[200, 210])
+    (one / "mini/ssv2/tsn/seed999999999").mkdir()
+    assert open_results(one, Scale.MINI).seeds == 2
 
 
 def test_the_command(world, tmp_path):
