@@ -5,6 +5,7 @@ Nothing else is asked: today's recipes and models may have changed since. `expor
 model card inside, and compares what these compute with what it computes.
 """
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -342,9 +343,10 @@ def _program(network: Network, clips: Tensor) -> torch.export.ExportedProgram:
 
 
 def _to_torch(network: Network, clips: Tensor, card: dict[str, str], file: Path) -> _Computed:
-    with file.open("wb") as stream:  # of a path torch expects another ending than a temporary file's
-        torch.export.save(_program(network, clips), stream, extra_files={"card.json": json.dumps(card)})
-    with file.open("rb") as stream:
+    written = io.BytesIO()  # a file on a full disk would end the process, by an error in torch's clearing up
+    torch.export.save(_program(network, clips), written, extra_files={"card.json": json.dumps(card)})
+    file.write_bytes(written.getvalue())
+    with file.open("rb") as stream:  # of a path torch expects another ending than a temporary file's
         read = torch.export.load(stream).module()
     return lambda others: _logits(read(others))
 

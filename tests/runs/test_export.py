@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from planting import plant_record
 from typer.testing import CliRunner
 
 from tada.base import TadaError
-from tada.base.files import sha256
+from tada.base.files import DiskError, sha256
 from tada.cli import app
 from tada.data.clips import Counts
 from tada.models import build_model
@@ -146,6 +147,20 @@ def test_a_file_that_computes_something_else_is_not_kept(run, tmp_path, monkeypa
     monkeypatch.setattr(trained, "_to_torch", lambda *arguments: arguments[3].write_bytes(b"x") and wrong(*arguments))
     with pytest.raises(TadaError, match="the exported file computes other logits, by up to nan; it was not kept"):
         export(network, "torch", tmp_path / "a.pt2", numbered(network))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("to", ["safetensors", "torch"])
+def test_a_disk_that_takes_no_more_is_named_and_nothing_is_left(to, run, tmp_path):
+    """As a full one does; torch would end the whole process."""
+    network = load_network(run.file("checkpoint.pt"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 15, before[1]))
+    try:
+        with pytest.raises(DiskError, match=rf"{tmp_path}/network: not written: the disk at"):
+            export(network, to, tmp_path / "network", numbered(network))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
 
 
