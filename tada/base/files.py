@@ -357,10 +357,15 @@ def json_sha256(content: Any) -> str:
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Add `value` as a line of JSON; lines of several processes do not mix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", buffering=0) as file:  # one write, at whatever is the end of the file by then
-        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+    """Add `value` as a line of JSON; lines of several processes do not mix.
+
+    Raises:
+        DiskError: the disk takes no more.
+    """
+    with on_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:  # one write, at whatever is the end of the file by then
+            file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
 
 
 def read_lines(path: Path) -> Iterator[Any]:

@@ -35,7 +35,7 @@ class _CleanErrors(TyperGroup):
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(1) from None
         except OSError as error:
-            refusal = disk_error(error, Path(error.filename or "."))
+            refusal = disk_error(error, Path(error.filename2 or error.filename or "."))  # of a copy: to, from
             if refusal is None:
                 raise
             print(f"Error: {refusal}", file=sys.stderr)

@@ -327,8 +327,7 @@ def _note(line: PreparedVideo, original: Path, written: Path, target: Path, out:
     if (status.st_size, status.st_mtime_ns) != (line.source_bytes, line.source_modified):
         raise TadaError(f"{original}: changes while it is being prepared; the same command does it again")
     line = replace(line, target=target.relative_to(out).as_posix(), bytes=written.stat().st_size)
-    with on_disk(out / VIDEOS):
-        append_line(out / VIDEOS, typed_json.to_json(line))
+    append_line(out / VIDEOS, typed_json.to_json(line))
     return line
 
 

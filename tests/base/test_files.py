@@ -179,6 +179,12 @@ def test_numpy_on_a_full_disk_names_the_disk(tmp_path, monkeypatch):
     assert files.disk_error(OSError(errno.EIO, "a disk"), tmp_path) is None
 
 
+def test_a_line_on_a_full_disk_names_its_file(tmp_path):
+    (tmp_path / "lines.jsonl").symlink_to("/dev/full")
+    with pytest.raises(files.DiskError, match=rf"^{tmp_path}/lines.jsonl: not written: the disk at .* is full"):
+        files.append_line(tmp_path / "lines.jsonl", {})
+
+
 def test_what_may_not_be_written_is_named_without_the_temporary_file(tmp_path):
     denied = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".page.tmp"))
     page = rf"^{tmp_path}/page: permission denied; see to"

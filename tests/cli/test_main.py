@@ -1,5 +1,6 @@
 """The command before its commands: where it runs, what it lacks; and the project that it lays out."""
 
+import errno
 import subprocess
 import sys
 
@@ -88,6 +89,15 @@ def test_numbers_that_nothing_can_be_made_of_are_refused_with_their_option(comma
 def test_a_name_that_no_page_could_say_is_refused():
     done = CliRunner().invoke(app, ["verify", "results\udcff"])
     assert done.exit_code == 2 and "no UTF-8; rename that" in done.output
+
+
+def test_a_full_disk_is_that_of_the_copy(tmp_path, monkeypatch):
+    def full(source, target, **_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+
+    monkeypatch.setattr(files.shutil, "copyfile", full)
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "p")])
+    assert done.exit_code == 1 and done.stderr.startswith(f"Error: {tmp_path}/p/environment.yml: not written: the disk")
 
 
 def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
