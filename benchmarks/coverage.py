@@ -10,23 +10,24 @@ accuracy, over all videos and all trainings, is a value of the normal distributi
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 from tada.metrics.average_precision import jackknife
 from tada.report.judge import Verdict
 from tada.report.judge.cells import against_single
 from tada.report.judge.noise import Training, difference, group_sums, ranked, weighted_sum, within_of
 from tada.report.judge.sentences import Judged, Margin, decide
-from tada.report.judge.training import COUNTED
+from tada.report.judge.training import COUNTED, SNAPSHOT, SeedSpread, read_spreads
 from tada.report.measure.samples import Hits, Samples, Shares
 from tada.report.paper.printed import Inequality
 from tada.report.paper.sentences import Claim, Statement
+from tada.runs.settings import Scale
 
 SEEDS = (1, 2, 3, 5)
 
@@ -72,7 +73,7 @@ WORLDS = (
     World("mini, top-1", 2080, 0.60, 0.06, 0.095),
     World("mini, top-1 near the top", 1560, 0.85, 0.04, 0.15),
     World("mini, segments of 198 videos", 1200, 0.45, 0.06, 0.095, groups=198),
-    World("mini, mAP", 60, 0.50, 0.06, 0.095, precision=True, known=2),
+    World("mini, mAP", 183, 0.50, 0.06, 0.095, groups=60, precision=True, known=2),
     World("paper, SSV2 top-1", 24_777, 0.62, 0.01, 0.016),
     World("paper, EK100 segments", 9_668, 0.40, 0.01, 0.016, groups=138),
     World("paper, mAP in 100 groups", 1_500, 0.50, 0.02, 0.03, precision=True),
@@ -131,12 +132,10 @@ def _precision_by_video(
     labels, video = np.tile(items.labels, 2), np.tile(np.arange(len(scores)), 2)
     order = np.lexsort((-every, labels))
     right, labels, video = right[order], labels[order], video[order]
-    place = {name: number for number, name in enumerate(items.names.tolist())}
+    names = items.names if items.groups is None else items.groups.astype(str)  # what is left out as one
 
     def measure(kept: npt.NDArray[np.str_]) -> dict[str, float]:
-        chosen = np.zeros(len(place), bool)
-        chosen[[place[name] for name in kept.tolist()]] = True
-        there = chosen[video]
+        there = np.isin(names, kept)[video]
         hit, label = right[there], labels[there]
         first = np.searchsorted(label, np.arange(10))
         found, tried = np.cumsum(hit), np.arange(1, len(hit) + 1) - first[label]
@@ -145,8 +144,8 @@ def _precision_by_video(
         precision = np.bincount(label[hit], (found / tried)[hit], minlength=10)
         return {"map": 100.0 * float((precision / np.maximum(positives, 1))[positives > 0].mean())}
 
-    shares = jackknife(items.names.tolist(), measure)
-    return shares["videos"], shares["shares_map"], measure(items.names)["map"]
+    shares = jackknife(np.unique(names).tolist(), measure)
+    return shares["videos"], shares["shares_map"], measure(names)["map"]
 
 
 def draw_training(world: World, draw: np.random.Generator) -> Training:
@@ -221,6 +220,18 @@ def correlation_coverage(seeds: int, repetitions: int, draw: np.random.Generator
     return held / repetitions
 
 
+def measured_spread(spreads: Sequence[SeedSpread]) -> tuple[float, float]:
+    """How far networks differ in their noise: the median standard deviation over seeds, and the `spread` around it.
+
+    The logarithm of a variance from S seeds is off by digamma((S - 1) / 2) - log((S - 1) / 2) in the mean, and has
+    itself a variance of trigamma((S - 1) / 2), which is taken off.
+    """
+    half = np.array([spread.seeds - 1 for spread in spreads]) / 2
+    logs = np.log([spread.variance for spread in spreads]) - special.digamma(half) + np.log(half)
+    beyond = logs.var(ddof=1) - special.polygamma(1, half).mean()
+    return float(np.exp(logs.mean() / 2)), math.sqrt(max(beyond, 0.0)) / 2
+
+
 ASSUMED = Training(0.4**2, 0.0, 20, "assumed")
 SAME = 1.5
 """As paper/paper.yaml has them for the paper's scale."""
@@ -268,6 +279,19 @@ def _verdicts(repetitions: int, draw: np.random.Generator) -> Iterator[tuple[str
                 yield f"{true}", f"{deviation}", str(seeds), *(f"{100 * rate:.1f}" for rate in rates.values())
 
 
+def _spreads() -> Iterator[tuple[str, ...]]:
+    for dataset in ("ssv2", "k400"):
+        found = single_networks(dataset)
+        middle, spread = measured_spread(found)
+        yield dataset, str(len(found)), f"{middle:.2f}", f"{spread:.2f}"
+
+
+def single_networks(dataset: str) -> list[SeedSpread]:
+    """How far the seeds of a mini dataset's networks lie apart in top-1, by the committed snapshot."""
+    found = read_spreads(SNAPSHOT, Scale.MINI)
+    return [one for one in found if (one.dataset, one.metric) == (dataset, "top1") and "&" not in one.model]
+
+
 def main(repetitions: int = 2000) -> None:
     """Print the tables, each line as soon as it is known."""
     draw = np.random.default_rng(0)
@@ -277,6 +301,7 @@ def main(repetitions: int = 2000) -> None:
             "seeds|repetitions|pages of 40 claims with a wrong one %|rank correlation's coverage %",
             _pages(repetitions, draw),
         ),
+        ("networks of snapshot/ on|number|median standard deviation|spread of its logarithm", _spreads()),
         ("true difference|deviation|seeds|match %|off %|unclear %", _verdicts(2 * repetitions, draw)),
     )
     for heads, lines in parts:

@@ -6,7 +6,7 @@ always the same; `python -m benchmarks.coverage` has the repetitions to tell 95%
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from benchmarks.coverage import (
     ASSUMED,
@@ -14,13 +14,15 @@ from benchmarks.coverage import (
     SEEDS,
     WORLDS,
     correlation_coverage,
+    measured_spread,
     rates_of,
+    single_networks,
     verdict_rates,
     wrong_pages,
 )
 from tada.report.judge import Verdict
 from tada.report.judge.noise import Training
-from tada.report.judge.training import COUNTED, assumed
+from tada.report.judge.training import COUNTED, SeedSpread, assumed
 from tada.report.paper import about_paper
 from tada.runs.settings import Scale
 
@@ -85,7 +87,21 @@ def test_what_is_simulated_is_what_is_assumed():
     paper = assumed(Scale.PAPER)
     assert (paper.variance, paper.freedom) == (pytest.approx(ASSUMED.variance), ASSUMED.freedom)
     assert about_paper().same.points == SAME
-    assert COUNTED == 4
+
+
+def test_networks_of_the_snapshot_differ_in_their_noise_as_simulated_ones_do():
+    _, spread = measured_spread(single_networks("ssv2"))
+    assert spread == pytest.approx(WORLDS[0].spread, abs=0.2)
+    # A standard deviation from COUNTED degrees of freedom tells as little: trigamma(COUNTED / 2) / 4 = spread^2
+    assert special.polygamma(1, COUNTED / 2) / 4 == pytest.approx(WORLDS[0].spread ** 2, rel=0.4)
+
+
+def test_the_spread_of_networks_noise_is_found():
+    draw = np.random.default_rng(0)
+    true = 2.0 * draw.lognormal(0.0, 0.5, 4000)
+    variances = true**2 * draw.chisquare(4, 4000) / 4
+    spreads = [SeedSpread("ssv2", str(number), "top1", 5, one, 0.0) for number, one in enumerate(variances)]
+    assert measured_spread(spreads) == pytest.approx((2.0, 0.5), rel=0.05)
 
 
 def test_noise_of_the_videos_alone_is_too_little(monkeypatch):
