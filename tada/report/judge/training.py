@@ -39,8 +39,7 @@ ENOUGH = 8
 
 
 COUNTED = 4
-"""Degrees of freedom that a pooled variance counts as. Networks differ in their noise: where the logarithm of one's
-standard deviation is off by 0.5, as it is among mini networks, it tells as much of another one as 4 would."""
+"""Degrees of freedom that a pooled variance counts as, since networks differ in their noise: see docs/statistics.md."""
 
 
 @dataclass(frozen=True)

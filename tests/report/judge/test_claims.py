@@ -74,15 +74,15 @@ def test_one_pair(plant, tmp_path, steady, better, worse, verdict):
 
 
 def test_one_seed_is_one_draw(plant, tmp_path):
-    """Ten points of 400 videos are beyond their noise, and inside that of two trainings of 2.5 points each."""
+    """Ten points of 400 videos are beyond their noise, and inside that of two trainings of 3.5 points each."""
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}")
     plant.hits("tsn", first(200))
-    for better, verdict in ((230, Verdict.UNDECIDED), (250, Verdict.HOLDS)):
+    for better, verdict in ((230, Verdict.UNDECIDED), (270, Verdict.HOLDS)):
         plant.hits("tada2d", first(better))
         one = judged(plant, path)
         assert one.verdict == verdict
-        assert one.weakest.estimate.error > math.sqrt(2) * 2.5
-        assert one.weakest.estimate.source.startswith("2.5 points assumed")
+        assert one.weakest.estimate.error > math.sqrt(2) * 3.5
+        assert one.weakest.estimate.source.startswith("3.5 points assumed")
     assert one.detectable == pytest.approx(one.weakest.estimate.detectable())
 
 
@@ -112,7 +112,7 @@ def test_every_statement_has_to_hold(plant, tmp_path, steady):
     path = spec(tmp_path, "{ssv2/tada2d} > {ssv2/tsn}", "{ssv2/tada2d} > {ssv2/tsn+tada}")
     plant.hits("tada2d", first(300))
     plant.hits("tsn", first(200))
-    for other, verdict in ((250, Verdict.HOLDS), (299, Verdict.UNDECIDED), (350, Verdict.FAILS)):
+    for other, verdict in ((270, Verdict.HOLDS), (299, Verdict.UNDECIDED), (350, Verdict.FAILS)):
         plant.hits("tsn+tada", first(other))
         one = judged(plant, path)
         assert one.verdict == verdict
@@ -395,7 +395,7 @@ def test_page(plant, monkeypatch):
     assert "| TAda2D starts identical to TSN¹" in page
     assert ", 1 seed, noise of videos and training" in page
     assert re.search(r"Undecided at mini scale where \d+\.\d points could have been told\.", page)
-    assert "**Training, mini**: 2.5 points assumed" in page and "Holm's procedure" in page
+    assert "**Training, mini**: 3.5 points assumed" in page and "Holm's procedure" in page
     assert plant.text("claims", "tex").isascii()
     frame = pd.read_csv(plant.out / "claims.csv", keep_default_na=False)
     overall = frame[(frame["claim"] == "overall") & (frame["scale"] == "mini")].iloc[0]
