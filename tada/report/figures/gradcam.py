@@ -132,7 +132,8 @@ def draw(figure: ActivationMaps, results: Results, data: str) -> Drawing:
         shown, failed = _show_videos(figure, results, clips, place.root)
         problems += failed
     except (TadaError, Unusable, VideoError) as error:
-        problems.append(Problem(figure.title, FAILED, str(error).split("\n")[0]))
+        reason, _, _ = str(error).partition("; expected there:")  # and then several lines on files and folders
+        problems.append(Problem(figure.title, FAILED, reason))
     lines = list(dict.fromkeys(str(problem) for problem in problems))
     return Drawing(_canvas(figure, shown, names, results.scale, lines), _to_csv(figure, shown, names), lines)
 
