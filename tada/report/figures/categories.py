@@ -161,7 +161,7 @@ def _reproduced(
         axes.axvline(0, color="black", linewidth=0.6)
         _names(axes, [gain.name for gain in shown], size)
         paper = "" if scale.renders else f"; paper {figure.mean} (dotted)"
-        _label(axes, figure, f"mean {show(mean, 1)} (dashed){paper}")
+        _label(axes, figure, f"mean {show(mean, 1)} (dashed){paper}; grey lines: 95% intervals")
 
 
 def _reported(axes: Axes, figure: Categories) -> None:

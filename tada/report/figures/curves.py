@@ -75,7 +75,7 @@ def _canvas(figure: Curves, curves: Sequence[Curve], scale: Scale) -> Canvas:
         axes.set_title(figure.datasets[dataset])
         axes.spines["top"].set_visible(False)
         _panel(axes, figure, [curve for curve in curves if curve.dataset == dataset])
-    _legend(canvas, figure)
+    _legend(canvas, figure, several=any(len(curve.seeds) > 1 for curve in curves))
     return canvas
 
 
@@ -104,13 +104,14 @@ def _panel(axes: Axes, figure: Curves, curves: Sequence[Curve]) -> None:
     grid(axes, "y")
 
 
-def _legend(canvas: Canvas, figure: Curves) -> None:
+def _legend(canvas: Canvas, figure: Curves, several: bool) -> None:
     handles = [
         Line2D([], [], color=colour, linestyle=line, label=f"{network.label}, {name}")
         for network, colour in zip(figure.networks, COLOURS, strict=False)
         for name, line in zip(figure.columns.values(), LINES, strict=False)
     ]
-    canvas.legend(handles=handles, loc="outside lower center", ncols=2)
+    bands = "bands: lowest to highest seed" if several else None
+    canvas.legend(handles=handles, loc="outside lower center", ncols=2, title=bands, title_fontsize="small")
 
 
 def _to_csv(figure: Curves, curves: Sequence[Curve]) -> str:
