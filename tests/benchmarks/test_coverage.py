@@ -50,7 +50,13 @@ def test_intervals(world, seeds):
     assert at_most(1 - found.coverage, 0.08, times)
     assert at_most(found.coverage, 0.97, times)
     assert at_most(found.wrong, 0.06, times)
-    assert found.stated == pytest.approx(found.deviation, rel=3.5 / np.sqrt(2 * times))
+    assert found.stated == pytest.approx(found.deviation, rel=3.5 * deviation_is_off(world, times))
+
+
+def deviation_is_off(world, times):
+    """Standard error of a standard deviation from so many draws of luck, as a share of it: wild networks are rare."""
+    kurtosis = 3 * np.exp(4 * world.spread**2)
+    return np.sqrt((kurtosis - 1) / (4 * times))
 
 
 @pytest.mark.slow
@@ -59,7 +65,7 @@ def test_intervals_of_average_precision():
     found = rates_of(world, 2, 40, np.random.default_rng(0))
     assert at_most(1 - found.coverage, 0.08, 40)
     assert at_most(found.wrong, 0.06, 40)
-    assert found.stated == pytest.approx(found.deviation, rel=3.5 / np.sqrt(2 * 40))
+    assert found.stated == pytest.approx(found.deviation, rel=3.5 * deviation_is_off(world, 40))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -290,9 +290,12 @@ def test_runs_of_another_recipe_are_named_and_left_out(plant):
 
 def test_what_is_neither_results_nor_a_snapshot(plant, tmp_path):
     (tmp_path / "empty").mkdir()
-    for folder in (tmp_path / "nowhere", tmp_path / "empty"):
-        with pytest.raises(TadaError, match=f"{folder.name}: neither a snapshot nor a folder of results with runs"):
-            kept(tmp_path / "snapshot", [folder])
+    for name, message in (
+        ("nowhere", "nowhere: no such folder"),
+        ("empty", "empty: neither a snapshot nor a folder of results with runs"),
+    ):
+        with pytest.raises(TadaError, match=message):
+            kept(tmp_path / "snapshot", [tmp_path / name])
     plant.hits("tsn", np.arange(400) < 200)
     kept(tmp_path / "snapshot", [plant.results])
     with pytest.raises(TadaError, match="a snapshot of scale mini, and asked for is paper"):

@@ -261,7 +261,7 @@ def test_bad_input_is_told_from_disagreement(world, tmp_path):
     for file in (stale / "mini/ssv2/tsn/seed0").glob("*.json"):
         file.write_text(json.dumps({**json.loads(file.read_text()), "signature": "another"}))
     for other, message in (
-        (tmp_path / "nowhere", "nowhere: neither a snapshot nor a folder of results with runs of scale mini"),
+        (tmp_path / "nowhere", "nowhere: no such folder"),
         (elsewhere, "nothing to compare, since no metric is measured in both"),
         (damaged, "runs.jsonl is cut off or was changed"),
         (stale, "has 0 finished runs and 1 of other recipes or networks than this version's"),
