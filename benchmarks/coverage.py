@@ -21,7 +21,7 @@ from scipy import special, stats
 from tada.metrics.average_precision import jackknife
 from tada.report.judge import Verdict
 from tada.report.judge.cells import against_single
-from tada.report.judge.noise import Training, difference, group_sums, ranked, weighted_sum, within_of
+from tada.report.judge.noise import Training, difference, ranked, weighted_sum, within_of_samples
 from tada.report.judge.sentences import Judged, Margin, decide
 from tada.report.judge.training import COUNTED, SNAPSHOT, SeedSpread, read_spreads
 from tada.report.measure.samples import Hits, Samples, Shares
@@ -152,7 +152,7 @@ def draw_training(world: World, draw: np.random.Generator) -> Training:
     """The pooled noise of training of other networks, as a snapshot of five seeds tells it."""
     items = draw_items(world, draw)
     others = [draw_network(world, items, world.share, 5, draw) for _ in range(world.known)]
-    within = [within_of(group_sums(one.shares, one.groups)) for one in others]
+    within = [within_of_samples(one) for one in others]
     variances = [one.by_seed.var(ddof=1) for one in others]
     return Training(float(np.mean(variances)), float(np.mean(within)), COUNTED, "simulated")
 

@@ -258,7 +258,7 @@ def _luck(part: _Part, training: Training) -> _Luck:
     if own:
         variance += own * float(part.by_seed.var(ddof=1))
     if own and part.samples is not None:
-        within += own * within_of(group_sums(part.samples.shares, part.samples.groups))
+        within += own * within_of_samples(part.samples)
     share = part.weight**2 / len(part.seeds) / freedom
     return _Luck(share * variance, share * max(variance - within, 0.0), freedom)
 
@@ -355,6 +355,11 @@ def within_of(units: Floats) -> float:
         return 0.0
     residual = units - units.mean(0) - units.mean(1, keepdims=True) + units.mean()
     return float((residual**2).sum() / ((seeds - 1) * (count - 1)) / count)
+
+
+def within_of_samples(samples: Samples) -> float:
+    """`within_of` the test videos, or the longer ones that they are segments of."""
+    return within_of(group_sums(samples.shares, samples.groups))
 
 
 def _binomial(part: _Part) -> float:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from tada.base import TadaError, files
 from tada.base.files import read_json
-from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Training, group_sums, weighted_sum, within_of
+from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Training, weighted_sum, within_of_samples
 from tada.report.measure.results import Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper import about_paper
@@ -68,9 +68,7 @@ def seed_spread(metric: Metric, value: Value) -> SeedSpread | None:
     numbers = [float(number) for number in value.numbers.values()]
     if len(numbers) < 2:
         return None
-    samples, within = value.samples, 0.0
-    if samples is not None:
-        within = within_of(group_sums(samples.shares, samples.groups))
+    within = 0.0 if value.samples is None else within_of_samples(value.samples)
     variance = float(np.var(numbers, ddof=1))
     return SeedSpread(metric.dataset, " & ".join(metric.models), metric.name, len(numbers), variance, within)
 
