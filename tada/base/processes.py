@@ -223,7 +223,9 @@ def watched(loader: Iterable[Item], workers: int, section: str) -> Iterator[Item
 def _asked_for(loader: Iterable[Item]) -> Iterator[Item]:
     """The batches of a DataLoader, where the death of a worker is an error of the batch that is asked for next.
 
-    torch raises it wherever this process happens to be, in the middle of a step that nobody could take again.
+    torch raises it wherever this process happens to be: in the middle of a step that nobody could take again, or after
+    the last batch, as long as its loader is not shut down. And the connection of a dying worker may break before its
+    death is told: then that error is raised which says why.
     """
     batches, fault, asked = iter(loader), list[RuntimeError](), True
     handler = signal.getsignal(signal.SIGCHLD)
@@ -251,10 +253,24 @@ def _asked_for(loader: Iterable[Item]) -> Iterator[Item]:
                 batch = next(batches)
             except StopIteration:
                 return
+            except (OSError, EOFError):
+                asked = False
+                until = time.monotonic() + DEATH_SECONDS
+                while not fault and time.monotonic() < until:
+                    time.sleep(0.01)
+                if fault:
+                    raise fault.pop() from None
+                raise
             asked = False
             yield batch
     finally:
+        asked = False
+        getattr(batches, "_shutdown_workers", int)()  # an error that is kept somewhere keeps its loader, too
         signal.signal(signal.SIGCHLD, handler)
+
+
+DEATH_SECONDS = 1.0
+"""How long after a broken connection the death of the process at its other end may be told."""
 
 
 COLLECTED_OBJECTS = 20_000

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +97,66 @@ def test_a_death_in_the_middle_of_a_step_is_told_when_the_next_batch_is_asked_fo
     assert found == list(range(8))
     assert said and all("2 new ones go on" in line for line in said)
     assert not hasattr(signal.getsignal(signal.SIGCHLD), "tell"), "torch's handler is not back"
+
+
+@pytest.fixture
+def torch_handler():
+    """torch's own signal handler, played: each signal tells of one death."""
+
+    def handler(number, frame):
+        raise KILLED
+
+    before = signal.signal(signal.SIGCHLD, handler)
+    yield handler
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(errno.ECONNRESET, "by peer")])
+def test_a_connection_that_breaks_before_the_death_is_told_is_that_death(error, shared, torch_handler):
+    shared(2**30)
+    said = []
+
+    def make(done, workers):
+        for number in range(done, 6):
+            if workers and number == 3 and not said:
+                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGCHLD)).start()
+                raise error
+            yield number
+
+    assert list(prepared_batches(make, 2, "data", said.append)) == [0, 1, 2, 3, 4, 5]
+    (line,) = said
+    assert "one of 2 processes that prepare clips was ended" in line
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_loader_that_is_done_with_is_shut_down_and_its_deaths_are_not_heard(ends, shared, torch_handler):
+    """An error that somebody keeps would keep its loader, whose other workers' ends torch tells anywhere."""
+    shared(2**30)
+    shut = []
+
+    class Loader:
+        def __init__(self):
+            self.left = [0, 1]
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if self.left:
+                return self.left.pop(0)
+            raise StopIteration if ends else RuntimeError("shapes differ")
+
+        def _shutdown_workers(self):
+            os.kill(os.getpid(), signal.SIGCHLD)
+            shut.append(True)
+
+    batches = prepared_batches(lambda done, workers: Loader(), 2, "data", print)
+    if ends:
+        assert list(batches) == [0, 1]
+    else:
+        with pytest.raises(RuntimeError, match="shapes differ"):
+            list(batches)
+    assert shut and signal.getsignal(signal.SIGCHLD) is torch_handler
 
 
 @pytest.fixture
