@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table, load_table
 from tada.report.plan import Wanted
 from tada.runs import recipes
-from tada.runs.record import OUTCOME, CountedNetwork, Outcome
+from tada.runs.record import OUTCOME, Outcome, read_count
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import is_finished
@@ -71,12 +72,13 @@ def use_this_python() -> None:
 
 
 def remove_unreadable(results: Path = Path("results")) -> None:
-    """Remove outcomes and counts of networks that nobody can read, so that Snakemake, which sees only that a file is
-    there, has them made again; says which."""
-    for kind, places in ((Outcome, "*/*/*/seed*/outcome.json"), (CountedNetwork, "complexity/*/*.json")):
+    """Remove outcomes that nobody can read, and counts of networks that are damaged, so that Snakemake, which sees only
+    that a file is there, has them made again; says which."""
+    readers = {"*/*/*/seed*/outcome.json": partial(typed_json.load, Outcome), "complexity/*/*.json": read_count}
+    for places, read in readers.items():
         for file in sorted(results.glob(places)):
             try:
-                typed_json.load(kind, file)
+                read(file)
             except FileNotFoundError:  # removed since by whoever makes it
                 continue
             except DamagedFile as error:

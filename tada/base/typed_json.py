@@ -1,7 +1,8 @@
 """JSON files as dataclasses: written, read and checked, so that nobody reads their content by key.
 
 A dataclass that stands in a file ends with a field `extra: dict[str, Any]`, which keeps the keys of a newer version.
-Optional fields (those with a default) are left out of the file where they hold the default.
+Optional fields (those with a default) are left out of the file where they hold the default. A sealed file ends with a
+checksum of all else in it, so that a number changed by hand is noticed.
 """
 
 import dataclasses
@@ -9,7 +10,10 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tada.base.files import DamagedFile, read_json, readable, write_json
+from tada.base.files import DamagedFile, json_sha256, read_json, readable, write_json
+
+CHECKSUM = "checksum"
+"""Key of a sealed file's checksum."""
 
 T = TypeVar("T")
 
@@ -45,6 +49,12 @@ def save(path: Path, value: Any) -> None:
     write_json(path, to_json(value))
 
 
+def save_sealed(path: Path, value: Any) -> None:
+    """The same, with a checksum of the content."""
+    content = to_json(value)
+    write_json(path, content | {CHECKSUM: json_sha256(content)})
+
+
 def to_json(value: Any) -> Any:
     """A dataclass, or a container of some, as what JSON has; `extra` stands among the other keys."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -73,6 +83,24 @@ def from_json(kind: type[T], content: Any, where: str) -> T:
         DamagedFile: a value is missing, of another type or not finite.
     """
     return _checked(kind, content, where, ())
+
+
+def from_sealed_json(kind: type[T], content: Any, where: str) -> T:
+    """The same of a sealed file, whose checksum is no part of the value.
+
+    Raises:
+        DamagedFile: as `from_json`, or the checksum is missing or that of another content.
+    """
+    written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    value = from_json(kind, content, where)
+    if written != json_sha256(content):
+        raise DamagedFile(f"{where}: its content does not give its checksum; {REMEDY}")
+    return value
+
+
+def is_sealed(content: Any) -> bool:
+    """Whether the content of a file has a checksum, whatever that is."""
+    return isinstance(content, dict) and CHECKSUM in content
 
 
 # Larger numbers, and NaN, which is no smaller, come from damage alone.

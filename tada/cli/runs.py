@@ -11,6 +11,7 @@ import typer
 
 from tada.base import TadaError, counted, unknown
 from tada.base.files import write_json
+from tada.base.typed_json import save_sealed
 from tada.cli import completion
 from tada.data.catalog import DATASETS, OWN, RECIPES, Place
 from tada.runs.settings import GROUP, Scale
@@ -256,7 +257,7 @@ def complexity(
 
     record = report(model, classes, resolution)
     if out:
-        write_json(out, record)
+        save_sealed(out, record)
     print(f"{model}: {record['params'] / 1e6:.3f} M parameters, {record['macs'] / 1e9:.3f} GFLOPs")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tada.base import TadaError, typed_json, unknown
+from tada.base import TadaError, unknown
 from tada.base.files import DamagedFile, config_file, use_precision
 from tada.base.yaml_files import load_yaml, parse_yaml
 from tada.data import catalog
@@ -30,7 +30,7 @@ from tada.report.paper.sentences import Claims, load_claims
 from tada.report.paper.tables import Table as PaperTable
 from tada.report.paper.tables import load_table, table_names
 from tada.runs.recipes import check_config, is_runnable, released_parts, with_scale
-from tada.runs.record import CountedNetwork, read_record
+from tada.runs.record import read_count, read_record
 from tada.runs.run import Run
 from tada.runs.settings import Scale
 from tada.runs.verification import is_finished
@@ -258,7 +258,7 @@ class Plan:
             self._sizes[model] = (REFERENCE_MACS, REFERENCE_PARAMETERS)
             for file in sorted((self.results / "complexity" / model).glob("*x[0-9]*.json")):
                 try:
-                    count = typed_json.load(CountedNetwork, file)
+                    count = read_count(file)
                 except (FileNotFoundError, DamagedFile):  # it is counted anew
                     continue
                 resolution = int(file.stem.rpartition("x")[2])

@@ -31,6 +31,7 @@ from tada.runs.record import (
     RunName,
     RunRecord,
     last_outcome,
+    read_count,
     read_outcome,
     read_record,
     record_outcome,
@@ -306,7 +307,7 @@ def _networks(staged: Path, results: Path, models: set[str]) -> Mapping[Path, Pa
     """Files of counted networks that are not there with the same counts, and where they belong."""
     found = {}
     for file in sorted((staged / NETWORKS).glob("*/*.json")):
-        counted, target = typed_json.load(CountedNetwork, file), results / file.relative_to(staged)
+        counted, target = read_count(file), results / file.relative_to(staged)
         if file.parent.name in models and not _same_count(counted, target):
             found[file] = target
     return found
@@ -314,7 +315,7 @@ def _networks(staged: Path, results: Path, models: set[str]) -> Mapping[Path, Pa
 
 def _same_count(counted: CountedNetwork, file: Path) -> bool:
     try:
-        other = typed_json.load(CountedNetwork, file)
+        other = read_count(file)
     except (FileNotFoundError, DamagedFile):
         return False
     return (counted.params, counted.macs, counted.uncounted) == (other.params, other.macs, other.uncounted)

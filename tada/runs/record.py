@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tada.base import typed_json
-from tada.base.files import DamagedFile, json_sha256, sha256, write_json
+from tada.base.files import DamagedFile, sha256
 from tada.base.provenance import Environment
 from tada.data.clips import Counts
 from tada.data.prepared import Preparation
@@ -19,9 +19,6 @@ from tada.runs.run import Run
 
 METRICS = "metrics.json"
 OUTCOME = "outcome.json"
-
-CHECKSUM = "checksum"
-"""Key of a record's own checksum."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +167,7 @@ class RunRecord:
 
     `prepared` says how the videos were encoded anew (`tada prepare`); None: these are as the user has them. `files` are
     those that the metrics come from, or that others read beside them, by name. `imported` names the archive that the
-    run was taken from; None: it was made here. The file ends with a checksum of all of this, so that a number changed
-    by hand is noticed.
+    run was taken from; None: it was made here. The file is sealed.
     """
 
     run: RunName
@@ -195,13 +191,17 @@ class RunRecord:
 class CountedNetwork:
     """results/complexity/<model>/<classes>x<resolution>.json: parameters and multiply-adds of a network at full size.
 
-    `uncounted` are the operators that cost something and are not counted, with how often each occurs.
+    `uncounted` are the operators that cost something and are not counted, with how often each occurs. `model`,
+    `classes` and `resolution` (pixels) say of which network. The file is sealed, but for those of earlier versions.
     """
 
     params: int
     macs: int
     uncounted: dict[str, int]
     environment: Environment
+    model: str = ""
+    classes: int = 0
+    resolution: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -235,7 +235,7 @@ def read_record(run: Run) -> RunRecord | None:
     path, content = run.file(METRICS), _of(run, METRICS)
     if content is None:
         return None
-    record = _checked(content, path)
+    record = typed_json.from_sealed_json(RunRecord, content, str(path))
     found, expected = record.run, RunName(run.scale, run.dataset, run.model, run.seed)
     if replace(found, extra={}) != expected:
         name = f"{found.scale}/{found.dataset}/{found.model}/seed{found.seed}"
@@ -252,16 +252,7 @@ def read_record_of(folder: Path) -> RunRecord:
         DamagedFile: it is no record, or has been changed.
     """
     path = folder / METRICS
-    return _checked(typed_json.read(path), path)
-
-
-def _checked(content: Any, path: Path) -> RunRecord:
-    """The record that the content of a file is; raises DamagedFile where it is none, or not what was written."""
-    written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
-    record = typed_json.from_json(RunRecord, content, str(path))
-    if written != json_sha256(content):
-        raise DamagedFile(f"{path}: its content does not give its checksum; {typed_json.REMEDY}")
-    return record
+    return typed_json.from_sealed_json(RunRecord, typed_json.read(path), str(path))
 
 
 def without_places(record: RunRecord) -> RunRecord:
@@ -288,8 +279,24 @@ def same_training(one: RunRecord, other: RunRecord) -> bool:
 
 def write_record(run: Run, record: RunRecord) -> None:
     """Write the record in one step; from then on the run is finished."""
-    content = typed_json.to_json(record)
-    write_json(run.file(METRICS), content | {CHECKSUM: json_sha256(content)})
+    typed_json.save_sealed(run.file(METRICS), record)
+
+
+def read_count(file: Path) -> CountedNetwork:
+    """The counts of a network; a file of an earlier version, which has no checksum, is taken as it is.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DiskError: it cannot be read.
+        DamagedFile: its content is no such counts, has been changed, or is another network's.
+    """
+    content = typed_json.read(file)
+    read = typed_json.from_sealed_json if typed_json.is_sealed(content) else typed_json.from_json
+    counted = read(CountedNetwork, content, str(file))
+    if counted.model and (counted.model, f"{counted.classes}x{counted.resolution}") != (file.parent.name, file.stem):
+        name = f"{counted.model} with {counted.classes} classes at {counted.resolution} pixels"
+        raise DamagedFile(f"{file}: has the counts of {name}; {typed_json.REMEDY}")
+    return counted
 
 
 def read_outcome(run: Run) -> Outcome | None:

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from planting import ENVIRONMENT, plant_outcome, plant_record
 
-from tada.base.files import write_json
-from tada.base.typed_json import to_json
+from tada.base.typed_json import save_sealed, to_json
 from tada.report.judge import training
 from tada.report.judge.noise import Training
 from tada.report.pages.tables import build_table
@@ -72,7 +71,7 @@ class Plant:
 
     def complexity(self, model, params, macs, classes=400, resolution=256):
         path = self.results / "complexity" / model / f"{classes}x{resolution}.json"
-        write_json(
+        save_sealed(
             path,
             {"params": params, "macs": macs, "uncounted": {"batch_norm": 2}, "environment": to_json(ENVIRONMENT)},
         )

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tada.base import TadaError
 from tada.base.files import write_arrays, write_json
 from tada.base.provenance import Hardware
-from tada.base.typed_json import to_json
+from tada.base.typed_json import save_sealed, to_json
 from tada.cli import app
 from tada.cluster.launch import launch
 from tada.runs.checkpoints import finished_run, load_trained
@@ -43,7 +43,7 @@ def plant(results, model="tsn", seed=0, dataset="ssv2", top1=50.0, environment=E
     plant_record(run, {"top1": top1}, files=files, initial=initial, environment=environment)
     plant_outcome(run)
     os.utime(run.file("metrics.json"), (1.7e9, 1.7e9))
-    write_json(
+    save_sealed(
         results / "complexity" / model / "400x256.json",
         {"params": 5, "macs": 7, "uncounted": {}, "environment": to_json(ENVIRONMENT)},
     )

@@ -8,16 +8,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planting import plant_outcome, plant_record
+from planting import ENVIRONMENT, plant_outcome, plant_record
 
 from tada.base import TadaError, typed_json
-from tada.base.files import DamagedFile
+from tada.base.files import DamagedFile, write_json
 from tada.base.typed_json import from_json, to_json
 from tada.runs.record import (
     Checkpoint,
+    CountedNetwork,
     Outcome,
     RunRecord,
     last_outcome,
+    read_count,
     read_outcome,
     read_record,
     same_training,
@@ -171,6 +173,30 @@ def test_a_number_changed_by_hand_is_noticed(run):
             read_record(run)
     file.write_text(json.dumps(json.loads(whole)))  # other white space is no other content
     assert read_record(run) is not None
+
+
+def test_counts_of_a_network_are_read_as_they_were_written(tmp_path):
+    counted = CountedNetwork(1, 2, {"add": 3}, ENVIRONMENT, "tsn", 400, 256)
+    file = tmp_path / "tsn/400x256.json"
+    typed_json.save_sealed(file, counted)
+    assert read_count(file) == counted
+    typed_json.save(file, counted)  # as earlier versions did
+    assert read_count(file) == counted
+
+
+@pytest.mark.parametrize("checksum", ["", None, 7, [], "0" * 64])
+def test_another_checksum_of_counts_is_damage(tmp_path, checksum):
+    file = tmp_path / "tsn/400x256.json"
+    write_json(file, to_json(CountedNetwork(1, 2, {}, ENVIRONMENT)) | {"checksum": checksum})
+    with pytest.raises(DamagedFile, match=r"400x256\.json: its content does not give its checksum"):
+        read_count(file)
+
+
+@pytest.mark.parametrize("place", ["tada2d/400x256.json", "tsn/174x256.json", "tsn/400x224.json"])
+def test_the_counts_of_another_network_are_not_this_ones(tmp_path, place):
+    typed_json.save_sealed(tmp_path / place, CountedNetwork(1, 2, {}, ENVIRONMENT, "tsn", 400, 256))
+    with pytest.raises(DamagedFile, match=f"{place}: has the counts of tsn with 400 classes at 256 pixels"):
+        read_count(tmp_path / place)
 
 
 def test_the_record_of_another_seed_is_not_this_runs(run):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tada.base import tensorboard
 from tada.base.files import PROJECT, write_json
-from tada.base.typed_json import to_json
+from tada.base.typed_json import save_sealed, to_json
 from tada.cli import app
 from tada.runs.record import RecordedFile, record_outcome
 
@@ -275,6 +275,16 @@ def test_what_nobody_can_read_is_removed_and_named(tmp_path, place, text, capsys
     file.write_bytes(text.encode("latin-1"))
     targets.remove_unreadable()
     assert not file.exists() and f"results/{place}: " in capsys.readouterr().err
+
+
+def test_counts_changed_by_hand_are_removed_and_named(tmp_path, capsys):
+    size = tmp_path / "results/complexity/tsn/400x256.json"
+    save_sealed(size, {"params": 1, "macs": 2, "uncounted": {}, "environment": to_json(ENVIRONMENT)})
+    targets.remove_unreadable()
+    assert size.exists()
+    size.write_text(size.read_text().replace('"macs": 2', '"macs": 3'))
+    targets.remove_unreadable()
+    assert not size.exists() and "400x256.json: its content does not give its checksum" in capsys.readouterr().err
 
 
 def test_what_can_be_read_stays(tmp_path, capsys):

@@ -304,7 +304,8 @@ def import_snapshot(folder: Path, results: Path, replacing: bool = False) -> Tak
                 _lay_out(run, archived, archived.record, archive, origin)
                 arrived.append(run)
         for (model, classes, resolution), counted in archive.networks.items():
-            typed_json.save(staged / COUNTED / model / f"{classes}x{resolution}.json", counted)
+            named = replace(counted, model=model, classes=classes, resolution=resolution)
+            typed_json.save_sealed(staged / COUNTED / model / f"{classes}x{resolution}.json", named)
         return settle(arrived, results, folder, replacing, outdated)
 
 

@@ -16,7 +16,7 @@ from tada.base.progress import ProgressNote
 from tada.report.measure.archive import PACKED
 from tada.report.measure.results import DONE, RunResult, Unusable
 from tada.report.measure.samples import read_hits
-from tada.runs.record import METRICS, OUTCOME, CountedNetwork, read_outcome, read_record, read_record_of
+from tada.runs.record import METRICS, OUTCOME, read_count, read_outcome, read_record, read_record_of
 from tada.runs.run import Run
 from tada.runs.verification import damage
 
@@ -34,7 +34,8 @@ ROUNDING = 1e-6
 class Inspection:
     """What was found in a folder of results: a line for each fault, and how many runs and networks were looked at.
 
-    `outdated` runs are of another configuration, `unfinished` ones have no record; both are no faults.
+    `outdated` runs are of another configuration, `unfinished` ones have no record, and files of `unsealed` networks no
+    checksum, as earlier versions wrote them; all of these are no faults.
     """
 
     faults: list[str]
@@ -42,11 +43,13 @@ class Inspection:
     unfinished: int
     outdated: int
     networks: int
+    unsealed: int
 
     def __str__(self) -> str:
         parts = [f"{counted(self.finished, 'finished run')} and {counted(self.networks, 'counted network')}"]
         parts += [f"{counted(self.unfinished, 'run')} not finished"] if self.unfinished else []
         parts += [f"{counted(self.outdated, 'run')} of another configuration, not looked at"] if self.outdated else []
+        parts += [f"{counted(self.unsealed, 'network')} without a checksum, not compared"] if self.unsealed else []
         return f"{', '.join(parts)}: {counted(len(self.faults), 'fault') if self.faults else 'no faults'}"
 
 
@@ -67,15 +70,17 @@ def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> I
             state, found = UNFINISHED, [str(error)]
         states[state] += 1
         faults += found
+    unsealed = 0
     networks = sorted((results / "complexity").glob("*/*.json"))
     for file in networks:
         try:
-            faults += _unreadable(CountedNetwork, file)
-        except DiskError as error:
+            read_count(file)
+            unsealed += not typed_json.is_sealed(typed_json.read(file))
+        except (DamagedFile, DiskError) as error:
             faults.append(str(error))
     if not states and not networks:
         raise TadaError(f"{results.absolute()}: no run and no counted network in it; name the folder of all results")
-    return Inspection(faults, states[FINISHED], states[UNFINISHED], states[OUTDATED], len(networks))
+    return Inspection(faults, states[FINISHED], states[UNFINISHED], states[OUTDATED], len(networks), unsealed)
 
 
 def _has_recipe(run: Run) -> bool:
@@ -159,7 +164,7 @@ def _contradictions(result: RunResult) -> list[str]:
 def _besides(run: Run, recorded: Iterable[str]) -> dict[Path, str]:
     """Faults of files that no record names: of a run that goes on, or left of one that is finished."""
     note = run.file("progress.json")
-    faults = {note: f"{note}: damaged"} if _unreadable(ProgressNote, note) else {}
+    faults = {note: f"{note}: damaged"} if _is_damaged(note) else {}
     for file in sorted([*run.folder.glob("*.pt"), *run.folder.glob("*.npz")]):
         if file.name not in recorded and not file.name.startswith("."):
             try:
@@ -175,12 +180,12 @@ def _besides(run: Run, recorded: Iterable[str]) -> dict[Path, str]:
     return faults
 
 
-def _unreadable(kind: type, file: Path) -> list[str]:
-    """The fault of a JSON file that is not what its writer writes; none where it is not there."""
+def _is_damaged(note: Path) -> bool:
+    """Whether there is a note of a run's progress that is not what its writer writes."""
     try:
-        typed_json.load(kind, file)
+        typed_json.load(ProgressNote, note)
     except FileNotFoundError:
-        return []
-    except DamagedFile as error:
-        return [str(error)]
-    return []
+        return False
+    except DamagedFile:
+        return True
+    return False

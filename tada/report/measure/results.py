@@ -13,13 +13,13 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tada.base import TadaError, counted, first_line, typed_json
+from tada.base import TadaError, counted, first_line
 from tada.base.files import DamagedFile, DiskError, obstacle
 from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
 from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
 from tada.runs.exchange import is_of_today
-from tada.runs.record import METRICS, OUTCOME, CountedNetwork, Initial, RunRecord, read_outcome, read_record
+from tada.runs.record import METRICS, OUTCOME, CountedNetwork, Initial, RunRecord, read_count, read_outcome, read_record
 from tada.runs.run import Run
 from tada.runs.settings import MOST_SEEDS, Scale
 from tada.runs.verification import first_fault
@@ -142,8 +142,8 @@ class Results:
         if self.archive is not None:
             return self.archive.networks.get((model, classes, resolution))
         try:
-            return typed_json.load(CountedNetwork, self.complexity_file(model, classes, resolution))
-        except (FileNotFoundError, typed_json.DamagedFile):
+            return read_count(self.complexity_file(model, classes, resolution))
+        except (FileNotFoundError, DamagedFile):
             return None
 
 

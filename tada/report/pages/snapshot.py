@@ -336,10 +336,9 @@ def _archive(
     archived = {key: _line(key, result, runs, wanted, sets) for key, result in runs.items()}
     networks: dict[NetworkKey, CountedNetwork] = {}
     for source in reversed(sources):  # the first source's count
-        found = {key: source.results.complexity(*key) for key in wanted.complexities}
-        networks |= {
-            key: replace(one, environment=_thin(one.environment), extra={}) for key, one in found.items() if one
-        }
+        for key in wanted.complexities:
+            if one := source.results.complexity(*key):
+                networks[key] = CountedNetwork(one.params, one.macs, one.uncounted, _thin(one.environment))
     videos = tuple(VideoSet(list(names), list(labels)) for names, labels in sets)
     return Archive(out, about, archived, videos, networks)
 

@@ -11,8 +11,8 @@ from planting import ENVIRONMENT, plant_outcome, plant_record
 from torch import nn
 from typer.testing import CliRunner
 
-from tada.base.files import DiskError, write_arrays, write_json
-from tada.base.typed_json import to_json
+from tada.base.files import DiskError, write_arrays
+from tada.base.typed_json import save_sealed, to_json
 from tada.cli import app
 from tada.cluster.status import find_runs, run_states
 from tada.data.clips import Counts
@@ -66,7 +66,8 @@ def results(tmp_path):
             plant(folder, model, seed)
     environment = to_json(ENVIRONMENT)
     content = {"params": 24_000_000, "macs": 43, "uncounted": {}, "environment": environment}
-    write_json(folder / "complexity/tsn/400x256.json", content)
+    content |= {"model": "tsn", "classes": 400, "resolution": 256}
+    save_sealed(folder / "complexity/tsn/400x256.json", content)
     return folder
 
 
@@ -216,6 +217,33 @@ def test_what_a_finished_run_needs_no_more_is_removed_by_the_command(results, ki
     assert first.exit_code == 1 and "`tada verify --mend` removes it" in first.output and run.file(name).exists()
     CliRunner().invoke(app, ["verify", "--mend", "--results", str(results)])
     assert not run.file(name).exists() and verify(results).faults == []
+
+
+def test_counts_changed_by_hand(results):
+    file = results / "complexity/tsn/400x256.json"
+    file.write_text(file.read_text().replace('"macs": 43', '"macs": 34'))
+    (fault,) = verify(results).faults
+    assert fault.startswith(f"{file}: its content does not give its checksum")
+
+
+def test_counts_of_another_network(results):
+    other = results / "complexity/tada2d/400x256.json"
+    other.parent.mkdir()
+    shutil.copy(results / "complexity/tsn/400x256.json", other)
+    (fault,) = verify(results).faults
+    assert fault.startswith(f"{other}: has the counts of tsn with 400 classes at 256 pixels")
+
+
+def test_counts_of_an_earlier_version_are_no_fault_and_said_to_be_unsealed(results):
+    file = results / "complexity/tsn/400x256.json"
+    content = json.loads(file.read_text())
+    del content["checksum"]
+    file.write_text(json.dumps(content))
+    found = verify(results)
+    assert found.faults == []
+    assert str(found) == (
+        "15 finished runs and 1 counted network, 1 network without a checksum, not compared: no faults"
+    )
 
 
 def test_all_at_once_are_as_many_faults_and_status_1(results):
