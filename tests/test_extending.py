@@ -308,3 +308,38 @@ def test_a_second_paper(tmp_path):
     assert "<h1>Another Paper, reproduced</h1>" in overview and "TAda" not in overview.split("<style>")[0]
     code, output = call_in(tmp_path, paper, "tada", "--help")
     assert "Another Paper" in output
+
+
+NOTHING = {
+    "tables/results.yaml": OTHER["tables/results.yaml"] | {"rows": []},
+    "claims.yaml": {"title": "Claims", "place": "all", "caption": "None so far.", "claims": []},
+    "audit.yaml": {"title": "Audit", "place": "all", "caption": "None so far."},
+}
+PICTURE = yaml.safe_load((files.PAPER / "paper.yaml").read_text())["picture"]
+ALL_PAGES = """
+from pathlib import Path
+from typer.testing import CliRunner
+from tada.cli import app
+from tada.report.pages.readme import BEGIN, END
+Path("README.md").write_text(f"{BEGIN}\\n{END}\\n")
+for command in ("list", "claims", "audit", "settings", "overview", "plan", "snapshot", "readme"):
+    done = CliRunner().invoke(app, command)
+    print(command, done.exit_code, done.exception)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("specs", [{}, NOTHING], ids=["absent", "empty"])
+def test_a_paper_without_tables_claims_and_audit(specs, tmp_path):
+    """Pages of nothing are short, and no error."""
+    about = OTHER["paper.yaml"] | {"picture": PICTURE}
+    write_specs(tmp_path / "other", {"paper.yaml": about, **specs})
+    (tmp_path / "results/mini").mkdir(parents=True)
+    environment = os.environ | {"TADA_PAPER": str(tmp_path / "other"), "PYTHONPATH": str(files.PROJECT)}
+    command = [sys.executable, "-c", ALL_PAGES]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert [line.split(" ", 1)[1] for line in done.stdout.splitlines()] == ["0 None"] * 8, done.stdout
+    assert "There are no sentences of the paper" in (tmp_path / "README.md").read_text()
+    said = "None so far." if specs else "The paper has no claims.yaml."
+    assert said in (tmp_path / "tables/claims.md").read_text()
+    assert (tmp_path / "tables/claims.csv").read_text().startswith("claim,place,scale,verdict,")

@@ -186,11 +186,14 @@ def read_spreads(snapshot: Path, scale: Scale) -> list[SeedSpread]:
         raise TadaError(f"{path}: not as `tada snapshot` writes it ({error}); make it anew") from None
 
 
+_COLUMNS = ("dataset", "model", "metric", "seeds", "wanted", "mean", "std", "within", "low", "high")
+
+
 def rows_data(metrics: Sequence[Metric], results: Results) -> pd.DataFrame:
     """A snapshot's rows: a line for each metric, with the noise of training as these runs alone tell it."""
     values: dict[Quantity, Value] = {metric: measure(metric, results) for metric in metrics}
     spreads = seed_spreads(results.scale, values, committed=False)
-    return pd.DataFrame([_row(metric, values[metric], spreads) for metric in metrics])
+    return pd.DataFrame([_row(metric, values[metric], spreads) for metric in metrics], columns=_COLUMNS)
 
 
 def _row(metric: Metric, value: Value, spreads: SeedSpreads) -> dict[str, object]:

@@ -174,6 +174,11 @@ class Page:
         """The title and where the results are from."""
         return f"{self.title}, {self.source}" if self.source else self.title
 
+    @property
+    def about(self) -> str:
+        """The caption and, where the page is of one, the place in the paper."""
+        return f"{self.caption} ({self.place})" if self.place else self.caption
+
 
 def turned_pairs(order: Order) -> Grid:
     """The pairs of rows that do not stand as in the paper: the paper's difference, that here, and the verdict."""

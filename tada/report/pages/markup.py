@@ -29,7 +29,7 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def to_markdown(page: Page, folder: Path) -> str:
     """The whole page; links are relative to `folder`, where it will lie."""
-    parts = [f"# {page.heading}", f"{_escaped(page.caption)} ({_escaped(page.place)})", _table(page.grid)]
+    parts = [f"# {page.heading}", _escaped(page.about), _table(page.grid)]
     if page.notes:
         parts.append("\n".join(f"{_raised(n)} {_escaped(note)}  " for n, note in enumerate(page.notes, start=1)))
     if page.orders or page.remarks:

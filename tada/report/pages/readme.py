@@ -15,11 +15,11 @@ from tabulate import tabulate
 from tada.base import TadaError, counted, files
 from tada.base.files import write_text
 from tada.base.provenance import machine
-from tada.report.judge import Verdict, count_verdicts
+from tada.report.judge import Verdict
 from tada.report.judge.cells import CellTexts, read_cells
 from tada.report.judge.training import snapshot_folder
 from tada.report.measure.results import of_earlier_recipes, rounded_time
-from tada.report.pages.sentences import ANY_SCALE, AUDITED, claims_counted
+from tada.report.pages.sentences import ANY_SCALE, AUDITED, all_counted, claims_counted
 from tada.report.pages.snapshot import PICTURE, SCALES_PICTURE, Snapshot, Target
 from tada.report.paper import about_paper
 from tada.report.paper.printed import parse, show, show_ends
@@ -280,10 +280,8 @@ def _scales(snapshot: Snapshot, others: Sequence[Snapshot], root: str) -> list[s
 
 
 def _audit(snapshot: Snapshot) -> str:
-    return (
-        f"**Audit.** Of {len(snapshot.audit)} numbers and statements that follow from others of the paper's numbers, "
-        f"{count_verdicts(snapshot.audit['verdict'], AUDITED)}."
-    )
+    what = "numbers and statements that follow from others of the paper's numbers"
+    return f"**Audit.** {all_counted(what, snapshot.audit['verdict'].tolist(), AUDITED)}"
 
 
 def _margin(snapshot: Snapshot, claim: str) -> str:

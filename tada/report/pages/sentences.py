@@ -79,6 +79,12 @@ AUDITED = {
 """`CLAIMED` and `AUDITED` are the words in which their verdicts are counted, in this order."""
 
 
+CLAIMS_COLUMNS = (
+    *("claim", "place", "scale", "verdict", "statement", "statement_verdict", "papers_margin", "margin", "low", "high"),
+    *("noise", "videos", "seeds", "freedom", "detectable", "words"),
+)
+
+
 def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Path = CLAIMS) -> list[str]:
     """Write `<out>/claims.md`, `.tex`, `.html` and `.csv` from what is under `results`, of all scales.
 
@@ -146,7 +152,7 @@ def claims_page(
     return Page(
         name="claims",
         title=claims.title,
-        caption=f"{claims.caption} {' '.join(counted)}",
+        caption=" ".join([claims.caption, *counted]),
         place=claims.place,
         grid=Grid(tuple(heads), tuple(lines), frozenset(rules)),
         notes=tuple(notes),
@@ -240,14 +246,18 @@ def claims_counted(trained: Sequence[str], built: Sequence[str], margins: Iterab
         built: of those that no training can change.
         margins: in points, from which on each of the undecided would have been decided.
     """
-    text = f"Of {len(trained)} sentences of the paper as statements on trained networks, "
-    text += f"{count_verdicts(trained, CLAIMED)}."
+    text = all_counted("sentences of the paper as statements on trained networks", trained, CLAIMED)
     if known := [margin for margin in margins if 0 < margin < math.inf]:
         text += f" Undecided ones would have been told with a margin of {show(median(known), 1)} points (median)."
     if built:
-        text += f" Of {len(built)} on how networks start and what they cost, which no training can change, "
-        text += f"{count_verdicts(built, CLAIMED)}."
+        about = "on how networks start and what they cost, which no training can change"
+        text += f" {all_counted(about, built, CLAIMED)}"
     return text
+
+
+def all_counted(what: str, verdicts: Sequence[str], words: Mapping[Verdict, str]) -> str:
+    """How many of all `what` have which verdict, as a sentence."""
+    return f"Of {len(verdicts)} {what}, {count_verdicts(verdicts, words)}." if verdicts else f"There are no {what}."
 
 
 def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.DataFrame:
@@ -279,7 +289,7 @@ def claims_data(judged: Mapping[Scale, Sequence[Judged]], paper: Paper) -> pd.Da
                         "words": one.claim.words,
                     }
                 )
-    frame = pd.DataFrame(lines)
+    frame = pd.DataFrame(lines, columns=CLAIMS_COLUMNS)
     return frame[~((frame["scale"] == ANY_SCALE) & frame.duplicated(["claim", "statement"]))]
 
 
@@ -304,7 +314,7 @@ def audit_page(audit: Audit, findings: Sequence[Recomputed]) -> Page:
     return Page(
         name="audit",
         title=audit.title,
-        caption=f"{audit.caption} {len(findings)} numbers and statements: {summary}.",
+        caption=f"{audit.caption} {len(findings)} numbers and statements{f': {summary}' if summary else ''}.",
         place=audit.place,
         grid=Grid(tuple(ColumnHead(text, left=True) for text in heads), tuple(lines), frozenset(rules)),
         notes=notes.texts,

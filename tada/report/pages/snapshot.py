@@ -50,7 +50,7 @@ from tada.report.measure.results import (
 )
 from tada.report.measure.samples import Hits, Samples, read_samples
 from tada.report.pages.sentences import audit_data, claims_data
-from tada.report.pages.tables import intervals_of, table_data, with_intervals
+from tada.report.pages.tables import NO_CELLS, intervals_of, table_data, with_intervals
 from tada.report.paper.figures import Figure
 from tada.report.paper.sentences import AUDIT, Claims, load_audit
 from tada.report.paper.tables import Paper, Table
@@ -224,8 +224,8 @@ def collect(
     ]
     targets += [_target(f"figures/{figure.name}.svg", figure, results) for figure in wanted.figures]
     frames = {
-        "targets": pd.DataFrame([target.to_line() for target in targets]),
-        "numbers": pd.concat(numbers).drop(columns="source"),
+        "targets": pd.DataFrame([target.to_line() for target in targets], columns=list(Target.__dataclass_fields__)),
+        "numbers": pd.concat(numbers or [NO_CELLS]).drop(columns="source"),
         "orders": _orders(wanted, cells, scale),
         **_sentences(wanted.claims, results),
     }

@@ -291,6 +291,10 @@ def with_intervals(
     return frame.assign(here_low=low, here_high=high)
 
 
+NO_CELLS = table_data("", {}).assign(here_low="", here_high="")
+"""The same of a paper without tables."""
+
+
 def _plain(number: float | Decimal | None) -> str | None:
     """A number without the noise of binary fractions, e.g. "0.3" for 0.2999999999999972."""
     return None if number is None else f"{float(number):.10g}"

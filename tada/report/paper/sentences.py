@@ -209,7 +209,7 @@ def load_sentences(path: Path = AUDIT) -> tuple[list[Sum], list[Ordering]]:
 def _load(path: Path, schema: str) -> dict[str, Any]:
     """The spec, empty of a paper that has no such file."""
     if not path.exists():
-        return {"title": schema.capitalize(), "place": "", "caption": "", "claims": []}
+        return {"title": schema.capitalize(), "place": "", "caption": f"The paper has no {path.name}.", "claims": []}
     return load_yaml(path, schema)
 
 
