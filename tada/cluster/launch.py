@@ -80,10 +80,13 @@ def launch(
     expected = run.signature  # fails here, with a clear message, before anything is started
     if tensorboard:
         require_tensorboard()
-    if not attempt and (before := last_outcome(run)):
+    before = last_outcome(run)
+    if not attempt and before:
         attempt = before.attempt
     if is_finished(run):
         print(f"[{run}] finished before with signature {expected}", file=sys.stderr)
+        if before and not before.failed and before.attempt == attempt:
+            return before  # nothing is written: the folder may be of a disk that only reads
         return record_outcome(run, attempt)
     if not cluster:
         processes = _processes(run, processes)

@@ -9,6 +9,7 @@ from tada.cluster import launch as launcher
 from tada.cluster import scheduler
 from tada.cluster.jobs import ClusterSettings, job_name
 from tada.cluster.launch import launch, train_on_cluster
+from tada.runs.record import read_outcome
 from tada.runs.run import Run
 
 SETTINGS = ClusterSettings(poll_seconds=0.1, latency_seconds=0.2)
@@ -120,3 +121,22 @@ def test_processes_that_cannot_share_the_work_are_refused_before_any_starts(run,
     with pytest.raises(TadaError, match=rf"--processes {processes}: the \d+ micro-batches .* is the next number that"):
         launch(run, "data", processes=processes)
     assert not run.folder.exists()
+
+
+def test_a_finished_run_is_left_alone(run, capsys):
+    """As in a folder that can only be read, or of results whose dates count."""
+    plant_record(run, {"top1": 50.0})
+    plant_outcome(run)
+    before = {path: path.stat().st_mtime_ns for path in [run.folder, *run.folder.iterdir()]}
+    assert not launch(run, "nowhere").failed
+    assert not launch(run, "nowhere", attempt=1).failed  # that of the outcome
+    assert {path: path.stat().st_mtime_ns for path in [run.folder, *run.folder.iterdir()]} == before
+    assert capsys.readouterr().err.count("finished before") == 2
+
+
+@pytest.mark.parametrize(("error", "attempt"), [("killed", 1), (None, 2)])
+def test_the_outcome_of_a_finished_run_is_mended(error, attempt, run):
+    plant_record(run, {"top1": 50.0})
+    plant_outcome(run, error)
+    outcome = launch(run, "nowhere", attempt=attempt)
+    assert outcome == read_outcome(run) and not outcome.failed and outcome.attempt == attempt
