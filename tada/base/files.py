@@ -304,9 +304,9 @@ def check_archive(path: Path, kind: str = "a whole archive") -> None:
             # A member that one wrong bit makes a directory would be read as nothing.
             turned = next((one.filename for one in archive.infolist() if one.external_attr & _DIRECTORY), None)
             wrong = turned or archive.testzip()
-    except OSError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # without a number it is a decompressor's
+            raise
         raise DamagedFile(f"{path}: not {kind}, or cut short ({first_line(str(error))})") from None
     if wrong:
         raise DamagedFile(f"{path}: damaged, the checksum of its part {wrong} is wrong")

@@ -281,6 +281,10 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 """How a ZIP file that was changed shows."""
 
 
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of `_member`. One wrong bit makes another one of it, whose reader has errors like those of a disk."""
+
+
 def _damaged(file: Path, what: str) -> DamagedFile:
     return DamagedFile(f"{file}: damaged or changed: {what}; nothing was imported: fetch the archive again")
 
@@ -291,6 +295,8 @@ def _unpack(file: Path, archive: zipfile.ZipFile, folder: Path) -> Unpacked:
         raise TadaError(f"{file}: no archive of `tada publish`: it has no {METADATA}, or is cut short")
     if strange := next((name for name in members if name != METADATA and not _FILE.fullmatch(name)), None):
         raise TadaError(f"{file}: {strange!r} is no file of a run or a counted network; nothing was imported")
+    if other := next((name for name, member in members.items() if member.compress_type not in _COMPRESSIONS), None):
+        raise _damaged(file, f"{other} is compressed in a way that no archive of runs is")
     total = sum(member.file_size for member in archive.infolist())
     if total > _LARGEST_RATIO * file.stat().st_size or members[METADATA].file_size > _LARGEST_METADATA:
         raise TadaError(

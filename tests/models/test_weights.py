@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from tada.base import TadaError
-from tada.base.files import sha256
+from tada.base.files import DamagedFile, sha256
 from tada.models import build_model, load_backbone, load_imagenet, load_released, weights
 from tada.models.weights import read_released
 
@@ -272,7 +273,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(TadaError, match="expected named tensors under the key 'model_state', found: weights"):
         load_released(path)
     path.write_bytes(path.read_bytes()[:50_000])
-    with pytest.raises(TadaError, match="not a file of weights, or cut short"):
+    with pytest.raises(TadaError, match="not a file of weights, or cut short|damaged, the checksum"):
         load_released(path)
     path.write_bytes(pickle.dumps([1, 2, 3]))
     with pytest.raises(TadaError, match="not a file of weights") as error:
@@ -299,6 +300,17 @@ def test_no_wrong_bit_is_taken_for_weights(tmp_path):
         assert found["step"] == expected["step"] and found["model"].keys() == expected["model"].keys()
         assert all(torch.equal(value, expected["model"][name]) for name, value in found["model"].items())
     assert refused > 100
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_part_that_seems_to_be_compressed_is_damage_and_no_fault_of_the_disk(method, tmp_path):
+    path = tmp_path / "weights.pyth"
+    torch.save({"model": {"a": torch.arange(24.0)}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"PK\1\2") + 10] = method
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match="not a file of weights, or cut short|damaged, the checksum"):
+        weights.read_checkpoint(path)
 
 
 def test_a_tensor_that_one_bit_makes_a_directory_is_noticed(tmp_path):

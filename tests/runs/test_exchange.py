@@ -227,6 +227,20 @@ def test_any_changed_byte_is_refused_or_changes_nothing(archive, there, tmp_path
     assert refusals > 100
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_a_member_that_one_bit_compresses_in_another_way_is_refused(method, archive, tmp_path):
+    """Such readers have errors of their own, bzip2's like that of a disk."""
+    whole = bytearray(archive.read_bytes())
+    entry = whole.find(b"PK\1\2")
+    while entry >= 0 and whole[entry + 10] != zipfile.ZIP_DEFLATED:
+        entry = whole.find(b"PK\1\2", entry + 1)
+    whole[entry + 10] = method
+    (changed := tmp_path / "changed.zip").write_bytes(whole)
+    done = tada("import", changed, "--results", tmp_path / "there")
+    assert done.exit_code == 1 and done.stderr.startswith(f"Error: {changed}: damaged or changed: "), done.output
+    assert done.stderr.count("\n") == 1 and content(tmp_path / "there") == {}
+
+
 @pytest.mark.parametrize("name", ["scores.npz", "metrics.json", "curves.csv"])
 def test_a_file_that_was_changed_with_the_checksums_of_zip(name, archive, there):
     """As whoever unpacks an archive, edits a number and packs it again."""
