@@ -273,7 +273,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(TadaError, match="expected named tensors under the key 'model_state', found: weights"):
         load_released(path)
     path.write_bytes(path.read_bytes()[:50_000])
-    with pytest.raises(TadaError, match="not a file of weights, or cut short|damaged, the checksum"):
+    with pytest.raises(TadaError, match="not a file of weights, or cut short"):
         load_released(path)
     path.write_bytes(pickle.dumps([1, 2, 3]))
     with pytest.raises(TadaError, match="not a file of weights") as error:
@@ -309,7 +309,7 @@ def test_a_part_that_seems_to_be_compressed_is_damage_and_no_fault_of_the_disk(m
     content = bytearray(path.read_bytes())
     content[content.find(b"PK\1\2") + 10] = method
     path.write_bytes(content)
-    with pytest.raises(DamagedFile, match="not a file of weights, or cut short|damaged, the checksum"):
+    with pytest.raises(DamagedFile, match=r"not a file of weights, or cut short|damaged, the checksum"):
         weights.read_checkpoint(path)
 
 
