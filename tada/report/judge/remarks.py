@@ -6,6 +6,7 @@ they follow from the table's cells stand in paper/audit.yaml, which recomputes t
 the same expressions are evaluated on what was measured.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 from tada.report.judge import Verdict, among_others
 from tada.report.judge.cells import Filled, Key
 from tada.report.judge.noise import LEVEL, UNKNOWN, Estimate, Training, holm, ranked, weighted_sum
-from tada.report.judge.training import SeedSpreads, seed_spreads
+from tada.report.judge.training import SeedSpreads, described, seed_spreads
 from tada.report.measure.results import Line
 from tada.report.measure.values import Value
 from tada.report.paper.printed import Expression, Printed, show, show_ends
@@ -64,7 +65,8 @@ class Compared:
 class Pair:
     """Two rows of which the paper has `better` above `worse`, and by how much it is above here, with its noise.
 
-    `verdict` says whether it holds here, decided together with all `among` pairs of the column.
+    `verdict` says whether it holds here, decided together with all `among` pairs of the column. `of` says what is
+    compared where pairs of several columns stand together.
     """
 
     better: Compared
@@ -72,6 +74,7 @@ class Pair:
     estimate: Estimate
     verdict: Verdict = Verdict.UNDECIDED
     among: int = 1
+    of: str = ""
 
     @property
     def reported(self) -> float:
@@ -105,8 +108,8 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """As the paper has it, in the words of a claim, e.g. "tada2d > tsn"."""
-        return f"{self.better.name} > {self.worse.name}"
+        """As the paper has it, in the words of a claim, e.g. "tada2d > tsn", or "tada2d > tsn, ssv2 top5"."""
+        return f"{self.better.name} > {self.worse.name}" + (f", {self.of}" if self.of else "")
 
     @property
     def margin(self) -> str:
@@ -183,16 +186,18 @@ def order_of_rows(table: Table, cells: Mapping[Key, Filled], scale: Scale) -> li
         for row in table.rows:
             found = _compared(row.id, cells[row.id, column.name])
             if found and found.value.numbers and isinstance(metric := found.filled.cell.quantity, Metric):
-                by_metric[metric.name].append(found)
-        for rows in by_metric.values():
+                by_metric[f"{metric.dataset} {metric.name}"].append(found)
+        for of, rows in by_metric.items():
             if len(rows) < ENOUGH:
-                rest += _pairs(rows, spreads)
+                rest += [replace(pair, of=of) for pair in _pairs(rows, spreads)]
                 continue
             header = f"{column.over} {column.header}".strip()
             best_first = sorted(rows, key=lambda one: -one.reported)
             pairs = _decided(_pairs(rows, spreads))
             orders.append(Order(header, pairs, tuple(best_first), _correlation(rows, spreads)))
     if rest:
+        if len({pair.of for pair in rest}) == 1:
+            rest = [replace(pair, of="") for pair in rest]
         orders.append(Order("Columns of fewer than four measured rows", _decided(rest)))
     return orders
 
@@ -214,15 +219,27 @@ def noise_of_accuracies(cells: Mapping[Key, Filled], scale: Scale) -> list[Line]
             by_metric[metric.dataset, metric.name].append(weighted_sum([1.0], [filled.value], training))
     if not by_metric:
         return []
-    texts = []
+    widest: dict[str, dict[str, float]] = defaultdict(dict)
     for (dataset, name), found in by_metric.items():
-        halves = [one.high - one.value for one in found if one.noise != UNKNOWN]
         seeds = sorted({one.seeds for one in found})
-        of = f"{dataset} {name}, {' or '.join(map(str, seeds))} seed{'' if seeds == [1] else 's'}"
-        texts.append(f"{of}: ±{max(halves):.1f} at most" if halves else f"{of}: unknown")
-    sources = dict.fromkeys(one.source for found in by_metric.values() for one in found)
+        of = f"{dataset}, {' or '.join(map(str, seeds))} seed{'' if seeds == [1] else 's'}"
+        halves = [one.high - one.value for one in found if one.noise != UNKNOWN]
+        widest[of][name] = max(halves, default=math.inf)
+    texts = [f"{of}: {', '.join(_widths(halves))}" for of, halves in widest.items()]
+    sources = described(one.source for found in by_metric.values() for one in found)
     about = "95% intervals over other test videos and other trainings"
     return [("Noise", f"{about}; {'; '.join(texts)}."), *(("Training", text) for text in sources)]
+
+
+def _widths(halves: Mapping[str, float]) -> list[str]:
+    """How wide the intervals of metrics are, of more than two the narrowest and the widest; infinite: unknown."""
+    known = sorted((half, name) for name, half in halves.items() if half < math.inf)
+    unknown = [f"{name} unknown" for name, half in halves.items() if half == math.inf]
+    if len(known) <= 2:
+        return [*(f"{name} ±{half:.1f} at most" for half, name in known), *unknown]
+    (least, narrow), (most, wide) = known[0], known[-1]
+    of_all = f"from ±{least:.1f} at most ({narrow}) to ±{most:.1f} at most ({wide}), {len(known)} metrics"
+    return [of_all, *unknown]
 
 
 def _compared(row: str, filled: Filled) -> Compared | None:

@@ -5,6 +5,7 @@ have several seeds, here or in the scale's committed snapshot, the variances ove
 are compared are left out: their own seeds count by themselves (see `noise`). Else `paper.yaml` says what is assumed.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,26 @@ def _described(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> str:
         f"{variance**0.5:.2f} points over the seeds of {len(measured)} networks on {dataset} {places} ({freedom} "
         f"degrees of freedom, counted as {COUNTED} since networks differ in it), less those that are compared"
     )
+
+
+_POINTS = re.compile(r"[\d.]+(?= points )")
+"""The number at the beginning of a source."""
+
+
+def described(sources: Iterable[str]) -> list[str]:
+    """Each source of noise once; those of several metrics, which differ in the points alone, are one with a range."""
+    points: dict[str, list[str]] = {}
+    for source in dict.fromkeys(sources):
+        found = _POINTS.match(source)
+        number = found[0] if found else ""
+        points.setdefault(source.removeprefix(number), []).append(number)
+    return [f"{_range(numbers)}{rest}" for rest, numbers in points.items()]
+
+
+def _range(numbers: Sequence[str]) -> str:
+    if len(numbers) == 1:
+        return numbers[0]
+    return f"{min(numbers, key=float)} to {max(numbers, key=float)}"
 
 
 def assumed(scale: Scale) -> Training:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 from tada.report.pages import ColumnHead, Grid, Page, Piece, turned_pairs
 
@@ -46,8 +46,14 @@ _CUTS = re.compile(r"(?<=\S{12}[/_+=&,;.-])(?=\S{6})")
 """Where a long word, such as a path, may be broken."""
 
 
+_INTERVAL = re.compile(r" (?=\[[^]]*\]$)|(?<=\d,) (?=[^ ]*\]$)")
+"""The spaces of a number with its interval, which stay on one line."""
+
+
 _RULES = r"""
-\providecommand{\toprule}{\hline}\providecommand{\midrule}{\hline}\providecommand{\bottomrule}{\hline}%
+\providecommand{\toprule}{\hline\noalign{\vskip 2pt}}%
+\providecommand{\midrule}{\noalign{\vskip 2pt}\hline\noalign{\vskip 2pt}}%
+\providecommand{\bottomrule}{\noalign{\vskip 2pt}\hline}%
 \providecommand{\addlinespace}{\noalign{\vskip 3pt}}\ifdefined\cmidrule\else\def\cmidrule(#1)#2{\cline{#2}}\fi%
 """.strip()
 """What booktabs defines, more plainly, for documents that do not load it."""
@@ -78,6 +84,7 @@ _SIGNS = {
     "”": "''",
     "⋆": r"$^\star$",
     "↑": r"$\uparrow$",
+    "\u00a0": "~",
     "²": "$^2$",
     "³": "$^3$",
     "α": r"$\alpha$",
@@ -149,22 +156,47 @@ def _split(grid: Grid) -> list[Grid]:
     Each part begins with the columns before the first number.
     """
     columns = _columns(grid)
-    first = next((place for place, column in enumerate(columns) if not column.left), 0)
-    named = list(range(first))
+    named = next((place for place, column in enumerate(columns) if not column.left), 0)
+
+    def fits(places: Sequence[int]) -> bool:
+        return _fits([*columns[:named], *(columns[place] for place in places)], TURNED)
+
     parts: list[list[int]] = [[]]
     shared = [head.over or head.header for head in grid.heads]
-    for _, places in groupby(range(first, len(columns)), lambda place: shared[place]):
+    for _, places in groupby(range(named, len(columns)), lambda place: shared[place]):
         group = list(places)
-        if parts[-1] and not _fits([columns[place] for place in [*named, *parts[-1], *group]], TURNED):
-            parts.append([])
-        parts[-1] += group
-    return [_only(grid, [*named, *part]) for part in parts]
+        words = all(columns[place].left for place in group)  # may stand in any part
+        part = next((part for part in (parts if words else parts[-1:]) if not part or fits([*part, *group])), None)
+        if part is None:
+            parts.append(group)
+        else:
+            part += group
+    return [_part(grid, named, part) for part in parts] if len(parts) > 1 else [grid]
 
 
-def _only(grid: Grid, places: Sequence[int]) -> Grid:
-    """The columns at these places."""
-    lines = tuple(tuple(line[place] for place in places) for line in grid.lines)
-    return Grid(tuple(grid.heads[place] for place in places), lines, grid.rules, grid.stacked)
+def _part(grid: Grid, named: int, places: Sequence[int]) -> Grid:
+    """The first `named` columns and those at these places, of the lines that have a number there, if any has.
+
+    What names a line that is left out names the next one, where that has no name of its own.
+    """
+    lines: list[tuple[Piece, ...]] = []
+    rules: set[int] = set()
+    above: list[Piece] = []
+    asked = [place for place in places if not grid.heads[place].left] or places
+    for number, line in enumerate(grid.lines):
+        names = line[:named]
+        if number in grid.rules:
+            rules.add(len(lines))
+        if names and names[0].text:
+            above = []
+        above = [new if new.text else old for new, old in zip_longest(names, above, fillvalue=Piece())]
+        if any(line[place].text for place in asked):
+            lines.append((*above, *(line[place] for place in places)))
+            above = []
+    heads = [grid.heads[place] for place in (*range(named), *places)]
+    said = [place for place, head in enumerate(heads) if head.header or len({line[place].text for line in lines}) > 1]
+    kept = tuple(tuple(line[place] for place in said) for line in lines)
+    return Grid(tuple(heads[place] for place in said), kept, frozenset(rules - {0}), grid.stacked)
 
 
 def _columns(grid: Grid) -> list[_Column]:
@@ -176,7 +208,7 @@ def _column(head: ColumnHead, cells: Sequence[Piece]) -> _Column:
     texts = [piece.text + "1" * (piece.note > 0) for piece in cells]
     heading = max((_width(word) for word in (head.sub or head.header).split()), default=0.0)
     natural = max([heading, *map(_width, texts)])
-    word = max([heading, *(_width(word) for text in texts for part in _parts(text) for word in part.split())])
+    word = max([heading, *(_width(word) for text in texts for part in _parts(text) for word in part.split(" "))])
     return _Column(natural, max(word, min(natural, LONG)), head.left)
 
 
@@ -267,5 +299,5 @@ def _words(text: str) -> str:
 
 
 def _parts(text: str) -> list[str]:
-    """The text cut after slashes and the like in its longest words."""
-    return _CUTS.split(text)
+    """The text cut after slashes and the like in its longest words; a number with its interval is one word."""
+    return _CUTS.split(_INTERVAL.sub("\u00a0", text))

@@ -15,7 +15,7 @@ from tada.report.pages import ColumnHead, Forest, Grid, Page, Piece
 from tada.report.pages.forest import margin_text
 from tada.report.pages.markup import render
 from tada.report.pages.numbers import NumberBlock, number_blocks
-from tada.report.pages.sentences import audit_page, claims_counted, claims_page
+from tada.report.pages.sentences import audit_page, claims_counted, claims_page, of_scales
 from tada.report.pages.settings import settings_page
 from tada.report.pages.tables import intervals_of, table_at, table_page
 from tada.report.paper import PaperAbout, about_paper, pages
@@ -98,7 +98,7 @@ def overview(scale: Scale, seeds: int, results: Path, figures: Path) -> Overview
     drawn = [load_figure(name) for name in figure_names()]
     cells = {table.name: fill(table, here) for table in tables}
     paper, claims = Paper(), load_claims()
-    available = {one: Results(results, one, seeds, here.earlier) for one in Scale if one.trains and one.of_paper}
+    available = of_scales(claims, here)
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
     audit = load_audit(AUDIT, paper)
     findings = recompute(audit, paper)

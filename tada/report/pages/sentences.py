@@ -18,7 +18,8 @@ from tada.report.judge.cells import fill
 from tada.report.judge.noise import EXACT
 from tada.report.judge.remarks import Order, order_of_rows, signs_of_differences
 from tada.report.judge.sentences import Judged, Recomputed, judge_claims, papers_margin, recompute
-from tada.report.measure.results import DONE, Line, Results, provenance
+from tada.report.judge.training import described
+from tada.report.measure.results import DONE, PENDING, Line, Results, provenance
 from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.forest import forests, margin_text, points_text, power_text, statement_text
 from tada.report.pages.markup import write_page
@@ -60,6 +61,10 @@ ANY_SCALE = "any"
 """The scale, in the data, of claims that no training can change."""
 
 
+OF_CLAIMS = tuple(scale for scale in Scale if scale.trains and scale.of_paper)
+"""The scales at which the paper's networks are trained."""
+
+
 CLAIMED = {
     Verdict.HOLDS: "hold",
     Verdict.FAILS: "fail",
@@ -89,7 +94,7 @@ def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Pa
     """Write `<out>/claims.md`, `.tex`, `.html` and `.csv` from what is under `results`, of all scales.
 
     Args:
-        scale: the scale whose missing runs are returned; judged are all at which the paper's networks are trained.
+        scale: the scale whose missing runs are returned; the page has it, and all others that have a run.
         seeds: runs used of each (dataset, model): seeds 0 to seeds - 1.
         results: the folder `results`.
         out: folder of the files.
@@ -102,10 +107,24 @@ def build_claims(scale: Scale, seeds: int, results: Path, out: Path, *, spec: Pa
         TadaError: a faulty spec.
     """
     claims, paper = load_claims(spec), Paper()
-    available = {one: Results(results, one, seeds) for one in Scale if one.trains and one.of_paper}
+    available = of_scales(claims, Results(results, scale, seeds))
     judged = {name: judge_claims(claims, found) for name, found in available.items()}
     write_page(claims_page(claims, judged, available, paper), out)
     return list(dict.fromkeys(str(problem) for one in judged.get(scale, ()) for problem in one.problems))
+
+
+def of_scales(claims: Claims, asked: Results) -> dict[Scale, Results]:
+    """The results of the scale that is asked for, and of each other at which a run that the claims need is there.
+
+    Claims are of networks that are trained: checkpoints of the authors stand for none, so mini takes their place.
+    """
+    own = asked.scale if asked.scale in OF_CLAIMS else Scale.MINI
+    found = {one: replace(asked, scale=one) for one in OF_CLAIMS}
+    return {
+        one: results
+        for one, results in found.items()
+        if one == own or any(run.status != PENDING for run in results.all_runs(claims.runs))
+    }
 
 
 def build_audit(out: Path, *, spec: Path = AUDIT, tables: Path = TABLES) -> list[Recomputed]:
@@ -148,6 +167,8 @@ def claims_page(
         heads += [ColumnHead("margin", over=f"{name} scale"), ColumnHead("verdict", over=f"{name} scale", left=True)]
     counted = [f"At {name} scale: {count_trained(found)}." for name, found in judged.items() if _any_trained(found)]
     counted += [f"By construction: {text}." for text in {count_built(found) for found in judged.values()} if text]
+    if missing := [str(scale) for scale in OF_CLAIMS if scale not in judged]:
+        counted.append(f"No run is there yet at {' and '.join(missing)} scale.")
     orders, remarks = _orders(claims, available)
     return Page(
         name="claims",
@@ -193,7 +214,7 @@ def _sources(judged: Mapping[Scale, Sequence[Judged]]) -> list[Line]:
     lines = []
     for scale, found in judged.items():
         noisy = [m.estimate.source for one in found for m in one.margins if m.estimate.noise != EXACT]
-        lines += [(f"Training, {scale}", text) for text in dict.fromkeys(noisy) if text]
+        lines += [(f"Training, {scale}", text) for text in described(noisy) if text]
     return lines
 
 

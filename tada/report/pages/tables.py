@@ -74,7 +74,7 @@ def table_at(scale: Scale, name: str, specs: Path = TABLES) -> Table:
 def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> Page:
     """The page of a table whose cells are filled from `results`."""
     notes = Notes()
-    grid = _grid(table, cells, notes)
+    grid = _grid(table, cells, notes, results.scale)
     orders = order_of_rows(table, cells, results.scale)
     return Page(
         name=table.name,
@@ -97,26 +97,34 @@ def table_page(table: Table, cells: Mapping[Key, Filled], results: Results) -> P
     )
 
 
-def _grid(table: Table, cells: Mapping[Key, Filled], notes: Notes) -> Grid:
+def _grid(table: Table, cells: Mapping[Key, Filled], notes: Notes, scale: Scale) -> Grid:
     measured = [column for column in table.columns if column.measured]
     longest = max((len(filled.reported) for filled in cells.values() if filled.verdict), default=0)
     stacked = len(measured) > BESIDE_AT_MOST or longest > NARROW
+    subs = {column.name: _subs(column, cells, scale) for column in measured}
     lines: list[tuple[Piece, ...]] = []
     rules = set()
     for previous, row in zip([None, *table.rows], table.rows, strict=False):
         if previous is not None and (stacked or row.group != previous.group):
             rules.add(len(lines))
         filled = {column.name: cells[row.id, column.name] for column in table.columns}
-        new = _stacked(table, filled, notes) if stacked else [_beside(table, filled, notes)]
+        new = _stacked(table, filled, notes) if stacked else [_beside(table, filled, notes, subs)]
         if table.runs:  # the models' names, under which results lie, and which the sentences on order use
             names = [Piece(_models(filled))] + [Piece()] * (len(new) - 1)
             new = [(*line, name) for line, name in zip(new, names, strict=True)]
         lines += new
-    heads = _heads(table.columns, stacked) + ((ColumnHead("model", left=True),) if table.runs else ())
+    heads = _heads(table.columns, stacked, subs) + ((ColumnHead("model", left=True),) if table.runs else ())
     return Grid(heads, tuple(lines), frozenset(rules), stacked)
 
 
-def _heads(columns: tuple[Column, ...], stacked: bool) -> tuple[ColumnHead, ...]:
+def _subs(column: Column, cells: Mapping[Key, Filled], scale: Scale) -> tuple[str, ...]:
+    """What stands beside the paper's number: no difference where levels are not the paper's, and it says nothing."""
+    of = [filled.cell.quantity for (_, name), filled in cells.items() if name == column.name]
+    levels = all(isinstance(one, Metric | Difference) for one in of if one is not None)
+    return ("here", "verdict") if levels and not scale.gives_verdicts else ("here", "diff.", "verdict")
+
+
+def _heads(columns: tuple[Column, ...], stacked: bool, subs: Mapping[str, tuple[str, ...]]) -> tuple[ColumnHead, ...]:
     heads: list[ColumnHead] = []
     for place, column in enumerate(columns):
         if stacked:
@@ -124,8 +132,8 @@ def _heads(columns: tuple[Column, ...], stacked: bool) -> tuple[ColumnHead, ...]
                 heads.append(ColumnHead("", left=True))
             heads.append(ColumnHead(column.header, column.over, left=not column.measured))
         elif column.measured:
-            subs = ("paper", "here", "diff.", "verdict")
-            heads += [ColumnHead(column.header, column.over, sub, left=sub == "verdict") for sub in subs]
+            names = ("paper", *subs[column.name])
+            heads += [ColumnHead(column.header, column.over, name, left=name == "verdict") for name in names]
         else:
             heads.append(ColumnHead(column.header, column.over, left=True))
     return tuple(heads)
@@ -136,18 +144,23 @@ def _label_place(columns: tuple[Column, ...]) -> int:
     return next(place for place, column in enumerate(columns) if column.measured)
 
 
-def _beside(table: Table, filled: dict[str, Filled], notes: Notes) -> tuple[Piece, ...]:
+def _beside(
+    table: Table, filled: dict[str, Filled], notes: Notes, subs: Mapping[str, tuple[str, ...]]
+) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     for column in table.columns:
         cell = filled[column.name]
         if not column.measured:
             pieces.append(_text(cell, notes))
-        elif cell.verdict:
-            pieces += [Piece(cell.reported), _here(cell, notes)]
-            pieces += [Piece(_difference(cell) or EMPTY), Piece(cell.verdict)]
+            continue
+        if cell.verdict:
+            pieces.append(Piece(cell.reported))
+            found = {"here": _here(cell, notes), "verdict": Piece(cell.verdict)}
+            found["diff."] = Piece(_difference(cell) or EMPTY)
         else:
-            state = "cited" if cell.kind == "cited" else ""
-            pieces += [_text(cell, notes), Piece(), Piece(), Piece(state)]
+            pieces.append(_text(cell, notes))
+            found = {"verdict": Piece("cited" if cell.kind == "cited" else "")}
+        pieces += [found.get(sub, Piece()) for sub in subs[column.name]]
     return tuple(pieces)
 
 

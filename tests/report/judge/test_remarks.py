@@ -1,5 +1,7 @@
 """Remarks under tables of planted runs: order of rows and signs against counts made by hand, and the text's numbers."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -126,6 +128,50 @@ def test_missing_rows_are_left_out(plant):
     assert "2 of 2" in signs
 
 
+def test_pairs_of_several_short_columns_say_what_they_compare(plant):
+    plant.spec(
+        """\
+    title: Table 0
+    place: Nowhere
+    caption: Two rows.
+    columns:
+      top1: {header: Top-1, metric: top1, dataset: ssv2}
+      top5: {header: Top-5, metric: top5, dataset: ssv2}
+    rows:
+      - {model: tsn, cells: {top1: "32.0", top5: "60.0"}}
+      - {model: tsn+tada, cells: {top1: "59.2", top5: "80.0"}}
+    """
+    )
+    plant.done("tsn", top1=40.0, top5=80.0)
+    plant.done("tsn+tada", top1=30.0, top5=90.0)
+    table = load_table("small", plant.specs)
+    (order,) = order_of_rows(table, fill(table, Results(plant.results, Scale.MINI, 1)), Scale.MINI)
+    assert [pair.name for pair in order.pairs] == ["tsn+tada > tsn, ssv2 top1", "tsn+tada > tsn, ssv2 top5"]
+
+
+def noise_of(plant, metrics):
+    """What a page of a row with these metrics of TSN says of their noise."""
+    columns = "\n".join(f"  {name}: {{header: {name}, metric: {name}, dataset: ssv2}}" for name in metrics)
+    cells = ", ".join(f'{name}: "50.0"' for name in metrics)
+    row = f"rows:\n  - {{model: tsn, cells: {{{cells}}}}}"
+    plant.spec(f"title: T\nplace: Nowhere\ncaption: A row.\ncolumns:\n{columns}\n{row}")
+    plant.build(seeds=5)
+    (line,) = [line for line in plant.text().splitlines() if "**Noise**" in line]
+    return line.partition("trainings; ")[2].rstrip(".").replace("\\", "")
+
+
+def test_the_noise_of_many_metrics_is_a_range(plant):
+    """Each as wide as on a page of two metrics, where both are named."""
+    for seed in range(5):
+        plant.hits("tsn", np.arange(100) % (2 + seed % 2) == 0, seed, labels=np.arange(100) % 5)
+    few, many = (
+        noise_of(plant, metrics) for metrics in (("top5", "class_1"), ("top1", "class_1", "mean_class", "top5"))
+    )
+    top5, category = re.fullmatch(r"ssv2, 5 seeds: top5 ±([\d.]+) at most, class_1 ±([\d.]+) at most", few).groups()
+    assert float(top5) < float(category)
+    assert many == f"ssv2, 5 seeds: from ±{top5} at most (top5) to ±{category} at most (class_1), 4 metrics"
+
+
 def test_nothing_measured(plant):
     assert sentences(plant, [(None,) * 4]) == []
 
@@ -205,7 +251,7 @@ def test_a_page_says_how_far_its_accuracies_may_be_off_and_why(plant):
     freedom = (videos + 12.25) ** 2 / (videos**2 / 399 + 12.25**2 / 4)
     half = stats.t.ppf(0.975, freedom) * (videos + 12.25) ** 0.5
     text = plant.text()
-    assert f"other test videos and other trainings; ssv2 top1, 1 seed: ±{half:.1f} at most." in text
+    assert f"other test videos and other trainings; ssv2, 1 seed: top1 ±{half:.1f} at most." in text
     assert "**Training**: 3.5 points assumed, as if from 4 degrees of freedom. With five seeds" in text
 
 

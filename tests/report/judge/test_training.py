@@ -7,7 +7,7 @@ import pytest
 
 from tada.base import TadaError
 from tada.report.judge import training as module
-from tada.report.judge.training import assumed, read_spreads, rows_data, seed_spreads
+from tada.report.judge.training import assumed, described, read_spreads, rows_data, seed_spreads
 from tada.report.measure.results import Results
 from tada.report.measure.values import measure
 from tada.report.paper.quantities import CurvePoint, Difference, Metric
@@ -51,6 +51,12 @@ def test_like_networks_are_pooled_without_those_compared(plant):
     assert spreads.training([CurvePoint("ssv2", "tsn", "val_top1", 0.5), metric("tada2d")]) == found
     ensemble = Metric("ssv2", ("tsn", "tada2d"), "top1")
     assert spreads.training([ensemble]) == found
+
+
+def test_sources_that_differ_in_their_points_are_a_range():
+    one, other = "points over the seeds of 4 networks on hacs", "points assumed"
+    found = described([f"3.32 {one}", f"10.64 {one}", f"3.5 {other}", f"3.32 {one}", f"4.66 {one}", "none: tested"])
+    assert found == [f"3.32 to 10.64 {one}", f"3.5 {other}", "none: tested"]
 
 
 def test_little_is_known_from_few_networks_so_that_noise_is_assumed(plant):

@@ -36,8 +36,8 @@ def test_layout(small):
     small.failed("tada2d", "50% of {x} & _y_ ^ ~ \\ gone")
     small.build()
     page = small.text(kind="tex")
-    assert r"\multicolumn{4}{c}{Top-1}" in page
-    assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-9} \cmidrule(lr){10-13}" in page
+    assert r"\multicolumn{4}{c}{Params}" in page and r"\multicolumn{3}{c}{Top-1}" in page
+    assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-8} \cmidrule(lr){9-11}" in page
     assert r"Small \& hand-made\_." in page
     assert r"50\% of \{x\} \& \_y\_" in page
 
@@ -85,6 +85,49 @@ def test_what_was_reproduced_stays_beside_what_the_paper_has():
     text = to_latex(Page("t", "Table 0", "Small.", "here", Grid(heads, ((Piece("1" * 12),) * len(heads),))))
     assert text.count(r"\begin{longtable}") > 1
     assert text.count("paper & here & verdict") == 2 * 4  # in the first heading of a part, and in that of further pages
+
+
+def test_a_part_has_the_lines_that_say_something_there():
+    """Two rows that each fill half of the columns: each stands in its part alone, with the name of what came before."""
+    heads = (ColumnHead("name", left=True), ColumnHead("", left=True))
+    heads += tuple(ColumnHead(f"n{place}", f"over{place // 4}") for place in range(8))
+    wide, none = [Piece("1" * 26)] * 4, [Piece()] * 4
+    filled = [("first", wide + none), ("", none + wide)]
+    lines = [
+        (Piece(name * (label == "paper")), Piece(label), *cells)
+        for name, cells in filled
+        for label in ("paper", "here")
+    ]
+    text = to_latex(Page("t", "Table 0", "Small.", "here", Grid(heads, tuple(lines), frozenset([2]), stacked=True)))
+    left, right = (part.partition(r"\endhead")[2] for part in text.split(r"\begin{longtable}")[1:])
+    rows = [re.findall(r"^(\w*) & (\w+) & 1", part, re.MULTILINE) for part in (left, right)]
+    assert rows == [[("first", "paper"), ("", "here")]] * 2
+    assert "addlinespace" not in left + right
+
+
+def test_a_column_of_words_does_not_get_a_part_of_its_own():
+    """It goes where there is room; else the part has no column whose one text says nothing of its lines."""
+    heads = [
+        ColumnHead("name", left=True),
+        ColumnHead("", left=True),
+        ColumnHead("a"),
+        ColumnHead("b"),
+        ColumnHead("c"),
+    ]
+    names = ["1" * 60, "1" * 60, "1" * 60]
+    for model, parts in (("tsn", 3), ("w" * 40, 4)):
+        lines = [(*map(Piece, ("TSN", "paper", *names, model)),), (*map(Piece, ("", "here", *names, "")),)]
+        grid = Grid((*heads, ColumnHead("model", left=True)), tuple(lines), stacked=True)
+        tables = to_latex(Page("t", "Table 0", "Small.", "here", grid)).split(r"\begin{longtable}")[1:]
+        assert len(tables) == parts
+        assert [model in table for table in tables].index(True) == (0 if parts == 3 else 3)
+        assert ["paper" in table for table in tables] == [True] * 3 + [False] * (parts - 3)
+
+
+def test_a_number_and_its_interval_stay_on_one_line():
+    text = to_latex(page_of("−44.2 [−57.7, +60.1]", "so many words " * 9))
+    assert r"{@{}l>{\raggedright\arraybackslash}p{" in text  # the first column is as wide as its text
+    assert r"$-$4.2~{[}$-$7.7,~+0.1]" in to_latex(page_of("some more words −4.2 [−7.7, +0.1]", "so many words " * 9))
 
 
 def test_the_lines_of_a_row_stay_on_one_page():
