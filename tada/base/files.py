@@ -248,6 +248,13 @@ def _lives(process: int) -> bool:
     return True
 
 
+def existing_file(path: Path, kind: str = "") -> Path:
+    """The file, which is to be read; raises TadaError where there is none. `kind`, for messages: what it holds."""
+    if not path.is_file():
+        raise TadaError(f"{path}: no such file" + (f" of {kind}" if kind else ""))
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` in one step."""
     with replacing(path) as temporary:

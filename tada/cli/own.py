@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tada.base import TadaError, counted
-from tada.base.files import config_file, write_json
+from tada.base.files import config_file, existing_file, write_json
 from tada.base.yaml_files import read_yaml
 from tada.cli.runs import ResultsOption
 from tada.data.catalog import Place
@@ -22,7 +22,11 @@ VideosArgument = Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="
 
 
 CheckpointOption = Annotated[
-    Path, typer.Option(help="checkpoint.pt in the folder of a finished run, or a file that the authors released.")
+    Path,
+    typer.Option(
+        help="checkpoint.pt in the folder of a finished run, or a file that the authors released.",
+        callback=lambda checkpoint: existing_file(checkpoint, "weights"),
+    ),
 ]
 
 

@@ -32,7 +32,7 @@ SourcesOption = Annotated[
 ]
 
 
-SnapshotOption = Annotated[Path, typer.Option(help="Folder of the snapshot.")]
+SnapshotOption = Annotated[Path, typer.Option("--results", "--folder", help="Folder of the snapshot.")]
 
 
 def list_targets() -> None:
@@ -186,9 +186,11 @@ def snapshot(
     data: Annotated[
         Path | None, typer.Option(help="Folder of rendered videos, whose size is noted; by default data/SCALE.")
     ] = None,
-    folder: Annotated[
+    out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write; default: snapshot, at other scales than mini snapshot/SCALE."),
+        typer.Option(
+            "--out", "--folder", help="Folder to write; default: snapshot, at other scales than mini snapshot/SCALE."
+        ),
     ] = None,
     readme: Annotated[
         Path | None,
@@ -200,16 +202,23 @@ def snapshot(
 
     Results of several machines are put together; a run that two of them have with other numbers is refused.
     """
+    from tada.report.measure.results import check_results
+
+    for source in results:
+        check_results(source, scale)
+    readme = readme or (Path("README.md") if scale is Scale.MINI else None)
+    if readme:
+        _check_readme(readme)
+
     from tada.report.judge.training import snapshot_folder
     from tada.report.pages.snapshot import collect
 
-    folder = folder or snapshot_folder(scale, Path("snapshot"))
-    readme = readme or (Path("README.md") if scale is Scale.MINI else None)
-    for line in collect(scale, seeds, results, folder, data=data or Path(scale.rendered_in), first=first):
+    out = out or snapshot_folder(scale, Path("snapshot"))
+    for line in collect(scale, seeds, results, out, data=data or Path(scale.rendered_in), first=first):
         print(line)
     if readme:
-        _write_readme(readme, folder)
-    print(f"wrote {folder}" + (f" and the numbers of {readme}" if readme else ""))
+        _write_readme(readme, out)
+    print(f"wrote {out}" + (f" and the numbers of {readme}" if readme else ""))
 
 
 def publish(
@@ -293,9 +302,14 @@ def import_runs(
     replace: Annotated[bool, typer.Option("--replace", help="Replace other results of the same runs.")] = False,
 ) -> None:
     """Take the runs of an archive, or of a snapshot, into the folder of results, where tables find them."""
-    from tada.report.measure.archive import import_snapshot
+    from tada.report.measure.archive import ABOUT, import_snapshot, is_archive
     from tada.runs.exchange import import_archive
 
+    if source.is_dir() and not is_archive(source):
+        raise TadaError(
+            f"{source.absolute()}: a folder that is no snapshot, since {ABOUT} is missing. What can be imported is a "
+            "ZIP file that `tada publish` made of a folder of results, or a folder that `tada snapshot` wrote"
+        )
     taken = (import_snapshot if source.is_dir() else import_archive)(source, results, replace)
     for line in taken.lines():
         print(line)
@@ -308,9 +322,14 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for comparison.md, .tex, .html and .csv.")] = Path("tables"),
 ) -> None:
     """Say whether two sets of results agree: exit status 0 if they do, 1 if not, 2 where they cannot be compared."""
-    from tada.report.pages.compare import build_comparison, summary
+    from tada.report.measure.results import check_results
 
     try:
+        for folder in (one, other):
+            check_results(folder, scale)
+
+        from tada.report.pages.compare import build_comparison, summary
+
         comparison = build_comparison(one, other, scale, out)
     except TadaError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -320,10 +339,19 @@ def compare(
     raise typer.Exit(0 if comparison.agrees else 1)
 
 
-def readme(folder: SnapshotOption = Path("snapshot"), readme: ReadmeOption = Path("README.md")) -> None:
+def readme(results: SnapshotOption = Path("snapshot"), readme: ReadmeOption = Path("README.md")) -> None:
     """Rewrite the README's numbers and pictures from the committed snapshot, and those of other scales below it."""
-    drawn = _write_readme(readme, folder)
+    from tada.report.measure.archive import read_about
+
+    read_about(results)
+    _check_readme(readme)
+    drawn = _write_readme(readme, results)
     print(f"wrote {', '.join(map(str, drawn))} and the numbers of {readme}")
+
+
+def _check_readme(readme: Path) -> None:
+    if not readme.is_file():
+        raise TadaError(f"{readme}: no such file; name the one whose numbers are to be written with --readme")
 
 
 def _write_readme(readme: Path, folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tada.base import TadaError
-from tada.base.files import DamagedFile, check_archive, sha256
+from tada.base.files import DamagedFile, check_archive, existing_file, sha256
 from tada.models.blocks import Network
 from tada.models.networks import SlowFast
 from tada.models.registry import build_model
@@ -59,8 +59,7 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Any:
         DamagedFile: the file is no such file, is cut short or has changed, or would execute code when loaded.
         TadaError: it is not there, or cannot be read from its disk.
     """
-    if not path.is_file():
-        raise TadaError(f"{path}: no such file of {kind}")
+    existing_file(path, kind)
     try:
         if _is_archive(path):
             check_archive(path, f"a file of {kind}")

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tada.base import TadaError, counted, typed_json
-from tada.base.files import DamagedFile, sha256
+from tada.base.files import DamagedFile, existing_file, sha256
 from tada.base.provenance import machine
 from tada.runs.crate import Content, Work, unpack, write_crate
 from tada.runs.record import (
@@ -133,8 +133,7 @@ def import_archive(file: Path, results: Path, replacing: bool = False) -> Taken:
         TadaError: it is no archive of `publish`, is damaged or changed, or has no run of today's recipes; or a run of
             it is there with other results, is half trained, or is executed just now. Nothing was taken in then.
     """
-    if not file.is_file():
-        raise TadaError(f"{file}: no such file")
+    existing_file(file)
     with staging(results) as folder:
         try:
             arrived, outdated = _arrive(file, folder)

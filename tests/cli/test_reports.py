@@ -1,5 +1,6 @@
 """Commands that make pages: what a user names wrongly ends with a message; what is incomplete is made again."""
 
+import json
 import subprocess
 import sys
 
@@ -31,6 +32,36 @@ def test_outside_of_a_folder_with_results(command, tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert f"{tmp_path}/results: no such folder; results lie where snakemake ran" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+WRONG = {
+    "compare nowhere nowhere": (2, "nowhere: no such folder"),
+    "snapshot --results nowhere": (1, "nowhere: no such folder"),
+    "snapshot --results empty": (1, "empty: neither a snapshot nor a folder of results with runs of scale mini"),
+    "readme --results nowhere": (1, "nowhere: no such folder; `tada snapshot` writes one"),
+    "readme --results empty": (1, "empty: no snapshot, since about.json is missing; `tada snapshot` writes one"),
+    "import nowhere": (1, "nowhere: no such file"),
+    "import empty": (1, "empty: a folder that is no snapshot, since about.json is missing. What can be imported is a "),
+    "predict a.mp4 --checkpoint gone.pt": (1, "gone.pt: no such file of weights"),
+    "features a.mp4 --checkpoint gone.pt --out features": (1, "gone.pt: no such file of weights"),
+}
+
+
+def test_a_wrong_path_is_told_before_torch_and_pandas_are_imported(tmp_path):
+    (tmp_path / "empty").mkdir()
+    code = (
+        "import json, sys; from typer.testing import CliRunner; from tada.cli import app\n"
+        "found = [CliRunner().invoke(app, command.split()) for command in json.loads(sys.argv[1])]\n"
+        "print(json.dumps([[one.exit_code, one.stderr] for one in found]))\n"
+        "print(sorted({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, json.dumps([*WRONG])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    answers, imported = done.stdout.splitlines()
+    assert imported == "[]"
+    for (command, (status, message)), answer in zip(WRONG.items(), json.loads(answers), strict=True):
+        assert answer[0] == status and message in answer[1] and answer[1].count("\n") == 1, command
+    assert not list((tmp_path / "empty").iterdir()) and len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("name", ["audit", "table1"])

@@ -258,7 +258,8 @@ def read_about(folder: Path) -> AboutArchive:
     try:
         about = typed_json.load(AboutArchive, folder / ABOUT)
     except FileNotFoundError:
-        raise TadaError(f"{folder / ABOUT} is missing; `tada snapshot` writes it") from None
+        what = f"no snapshot, since {ABOUT} is missing" if folder.is_dir() else "no such folder"
+        raise TadaError(f"{folder.absolute()}: {what}; `tada snapshot` writes one") from None
     if about.format != FORMAT:
         raise TadaError(f"{folder / ABOUT}: format {about.format}, and this version reads {FORMAT}; {_REMEDY}")
     return about

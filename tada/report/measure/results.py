@@ -17,7 +17,7 @@ from tada.base import TadaError, counted, first_line
 from tada.base.files import DamagedFile, DiskError, obstacle
 from tada.base.provenance import Environment, git_state, machine
 from tada.data.clips import Counts
-from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive
+from tada.report.measure.archive import PACKED, RUNS, Archive, is_archive, load_archive, read_about
 from tada.runs.exchange import is_of_today
 from tada.runs.record import METRICS, OUTCOME, CountedNetwork, Initial, RunRecord, read_count, read_outcome, read_record
 from tada.runs.run import Run
@@ -147,6 +147,16 @@ class Results:
             return None
 
 
+def check_results(folder: Path, scale: Scale) -> None:
+    """Raises TadaError where a folder is neither a snapshot nor a folder of results of this scale."""
+    if is_archive(folder):
+        if (found := read_about(folder).scale) != scale:
+            raise TadaError(f"{folder}: a snapshot of scale {found}, and asked for is {scale}")
+    elif not (folder / scale).is_dir():
+        neither = f"neither a snapshot nor a folder of results with runs of scale {scale}"
+        raise TadaError(f"{folder.absolute()}: {neither if folder.is_dir() else 'no such folder'}")
+
+
 def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Results:
     """The results in a folder that a user names; without `seeds` of as many as there are, up to
     `MOST_SEEDS`: a run of a larger seed was made by hand, and is in no table either.
@@ -154,12 +164,8 @@ def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Result
     Raises:
         TadaError: it is neither a snapshot nor a folder of results of this scale, or a damaged snapshot.
     """
+    check_results(folder, scale)
     archive = load_archive(folder) if is_archive(folder) else None
-    if archive is None and not (folder / scale).is_dir():
-        neither = f"neither a snapshot nor a folder of results with runs of scale {scale}"
-        raise TadaError(f"{folder.absolute()}: {neither if folder.is_dir() else 'no such folder'}")
-    if archive is not None and archive.about.scale != scale:
-        raise TadaError(f"{folder}: a snapshot of scale {archive.about.scale}, and asked for is {scale}")
     if seeds is None:
         folders = (path.name.removeprefix("seed") for path in (folder / scale).glob("*/*/seed*"))
         found = (

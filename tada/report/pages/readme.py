@@ -58,10 +58,8 @@ def build_readme(snapshot: Snapshot, others: Sequence[Snapshot] = (), readme: Pa
         readme: the file.
 
     Raises:
-        TadaError: there is no such file, or the markers are missing in it.
+        TadaError: the markers are missing in it.
     """
-    if not readme.is_file():
-        raise TadaError(f"{readme}: no such file; name the one whose numbers are to be written with --readme")
     write_text(readme, replaced(readme.read_text(encoding="utf-8"), block(snapshot, others), str(readme)))
     write_text(readme.parent / FOUND, found(snapshot, others))
 

@@ -305,7 +305,7 @@ def test_what_is_neither_results_nor_a_snapshot(plant, tmp_path):
 def test_the_command(twice, plant):
     readme = plant.folder / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
-    command = ["snapshot", "--folder", str(plant.folder / "snapshot"), "--readme", str(readme), "--data", "nowhere"]
+    command = ["snapshot", "--out", str(plant.folder / "snapshot"), "--readme", str(readme), "--data", "nowhere"]
     sources = [part for folder in twice for part in ("--results", str(folder))]
     refused = CliRunner().invoke(app, [*command, *sources])
     assert refused.exit_code == 1

@@ -241,7 +241,7 @@ def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
     (tmp_path / "snapshot" / PICTURE).unlink()
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n\n{BEGIN}\nstale number\n{END}\n\nafter\n", encoding="utf-8")
-    command = ["readme", "--folder", str(tmp_path / "snapshot"), "--readme", str(readme)]
+    command = ["readme", "--results", str(tmp_path / "snapshot"), "--readme", str(readme)]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     text = readme.read_text(encoding="utf-8")
@@ -253,7 +253,7 @@ def test_the_command_writes_between_the_markers_and_the_picture(tmp_path):
 
 
 def test_a_readme_that_is_not_there_is_named(tmp_path):
-    done = CliRunner().invoke(app, ["readme", "--folder", str(SNAPSHOT), "--readme", str(tmp_path / "README.md")])
+    done = CliRunner().invoke(app, ["readme", "--results", str(SNAPSHOT), "--readme", str(tmp_path / "README.md")])
     assert (done.exit_code, done.stdout) == (1, "") and "README.md: no such file; name the one" in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -288,7 +288,7 @@ def test_a_second_scale_stands_beside_the_first(two_scales, tmp_path):
     """In a paragraph and a picture of their own; all else is as without it."""
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
-    command = ["readme", "--folder", str(two_scales), "--readme", str(readme)]
+    command = ["readme", "--results", str(two_scales), "--readme", str(readme)]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0 and f"{two_scales / SCALES_PICTURE} and the numbers of" in done.output, done.output
     mini, others = load_snapshot(two_scales), load_others(two_scales)
