@@ -265,7 +265,8 @@ def _asked_for(loader: Iterable[Item]) -> Iterator[Item]:
             yield batch
     finally:
         asked = False
-        getattr(batches, "_shutdown_workers", int)()  # an error that is kept somewhere keeps its loader, too
+        if shut_down := getattr(batches, "_shutdown_workers", None):
+            shut_down()  # now: an error that is kept somewhere keeps its loader, too
         signal.signal(signal.SIGCHLD, handler)
 
 
