@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +51,23 @@ def check_config(config: dict[str, Any]) -> None:
     files.use_precision(config.get("precision"))
     _settings.clear()
     _settings.update(config)
+
+
+def check_folders(base: Path) -> None:
+    """Refuse folders whose paths Snakemake cannot hold: it takes braces for places to be filled, and logs in UTF-8.
+
+    Args:
+        base: where the Snakefile lies; looked at are this folder, and those of the paper and of the recipes, too.
+
+    Raises:
+        SystemExit: with a message that names the folder; snakemake would end in a traceback.
+    """
+    for folder in (base, Path.cwd(), PAPER, CONFIG):
+        path = str(folder.absolute())
+        whole = path.encode(errors="ignore").decode() == path
+        if not whole or set("{}") & set(path):
+            what = "has braces" if whole else "is no UTF-8"
+            sys.exit(f"Error: {path!r}: Snakemake cannot work in a folder whose name {what}; rename it")
 
 
 def config_file() -> str:
@@ -169,17 +186,23 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
     return _needed(_checked(load_claims))
 
 
-def run_inputs(wildcards: SimpleNamespace) -> list[str]:
+def run_inputs(wildcards: SimpleNamespace, has_note: Callable[[str], bool] = lambda file: True) -> list[str]:
     """What has to be there before a run: the videos, where they are rendered; and the run whose weights it starts from,
     or whose network gives the features, unless these are given.
 
-    An outcome of which Snakemake has no note, and which is none of a finished run of today, is removed: Snakemake sees
-    that a file is there, and could not tell that it is due.
+    An outcome of which Snakemake has no note (it was made by hand or imported, or results were copied without the
+    folder `.snakemake`), and which is none of a finished run of today, is removed: Snakemake sees that a file is there,
+    and could not tell that it is due.
+
+    Args:
+        wildcards: of the run.
+        has_note: whether Snakemake noted how it made a file.
     """
     run = _run(wildcards)
     _requested.add(file := run.file(OUTCOME))  # whatever target this run is for
     outcome = _outcome(file)
-    if outcome and not outcome.attempt and not _checked(lambda: _is_done(run, outcome)):
+    noted = outcome and outcome.attempt and has_note(str(file))
+    if outcome and not noted and not _checked(lambda: _is_done(run, outcome)):
         file.unlink(missing_ok=True)
     rendered = [f"{run.scale.rendered_in}/{_videos(run)}/manifest.json"] if run.scale.renders else []
     first = None if _released(run) else _checked(lambda: run.initial)

@@ -343,3 +343,15 @@ def test_imported_runs_are_not_trained_again(project, marks):
     status, output = snakemake(project, "tables/small.md")
     assert status == 0 and "training" not in output, output
     assert output.count("finished before") == (0 if marks else 2)  # with marks it knows the file's content
+
+
+def test_damage_is_repaired_where_snakemake_remembers_nothing(project):
+    """As where results were copied without the folder .snakemake."""
+    write_yaml(project / "paper/tables/small.yaml", TABLE)
+    assert snakemake(project, "tables/small.md")[0] == 0
+    before = numbers(project)
+    shutil.rmtree(project / ".snakemake")
+    os.truncate(project / RESULTS / "tada2d/seed0/scores.npz", 100)
+    code, output = snakemake(project, "tables/small.md")
+    assert code == 0 and "scores.npz: has 100 bytes" in output and "training: 0 steps" in output, output
+    assert numbers(project) == before

@@ -241,6 +241,21 @@ def test_an_outcome_by_hand_is_removed_where_its_run_is_due():
     assert targets.run_attempt(wildcards()) == 1
 
 
+@pytest.mark.parametrize("error", ["ValueError: no", None], ids=["failed", "done, and no record is there"])
+def test_an_outcome_of_which_snakemake_has_no_note_is_removed_where_its_run_is_due(error):
+    """As where results were copied without the folder .snakemake, or that was removed."""
+    run = targets.Run("mini", "ssv2", "tsn", 0)
+    record_outcome(run, attempt=3, error=error)
+    targets.run_inputs(wildcards(), {str(run.file("outcome.json"))}.__contains__)
+    assert run.file("outcome.json").exists()
+    targets.run_inputs(wildcards(), set().__contains__)
+    assert not run.file("outcome.json").exists()
+    plant_record(run, {"top1": 50.0})
+    record_outcome(run, attempt=3)
+    targets.run_inputs(wildcards(), set().__contains__)
+    assert run.file("outcome.json").exists()
+
+
 def test_damaged_outcome_counts_as_none(tmp_path):
     outcome("done", attempt=5)
     targets.Run("mini", "ssv2", "tsn", 0).file("outcome.json").write_text("{")
@@ -300,6 +315,29 @@ def test_no_failed_run_ends_quietly():
     outcome("done", attempt=1)
     targets.table_inputs(wildcards(name="table3b"))
     targets.report_problems()
+
+
+@pytest.mark.parametrize("name", ["br{ace", "{{", "caf\udce9"])
+@pytest.mark.parametrize("place", ["of the plan", "work", "paper"])
+def test_a_folder_that_snakemake_cannot_hold_is_refused(name, place, tmp_path, monkeypatch):
+    folder = tmp_path / name / "project"
+    folder.mkdir(parents=True)
+    if place == "work":
+        monkeypatch.chdir(folder)
+    if place == "paper":
+        monkeypatch.setattr(targets, "PAPER", folder)
+    why = "is no UTF-8" if name.startswith("caf") else "has braces"
+    with pytest.raises(
+        SystemExit, match=f"^Error: '.*': Snakemake cannot work in a folder whose name {why}; rename it$"
+    ):
+        targets.check_folders(folder if place == "of the plan" else tmp_path)
+
+
+def test_other_odd_folders_are_none_of_these(tmp_path, monkeypatch):
+    folder = tmp_path / '-it\'s "q" $HOME `b` 100% \n\\ é視;&#*?[a]<b>'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    targets.check_folders(folder)
 
 
 def test_signature_follows_the_recipe_and_the_model():

@@ -1,7 +1,7 @@
 rule run:
     """Train and test one network, continuing where an interrupted attempt stopped; a failure is an outcome, too."""
     input:
-        data=targets.run_inputs,
+        data=lambda wildcards: targets.run_inputs(wildcards, has_note),
     output:
         outcome="results/{scale}/{dataset}/{model}/seed{seed}/outcome.json",
     log:
