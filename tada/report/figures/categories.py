@@ -180,7 +180,7 @@ def _reported(axes: Axes, figure: Categories) -> None:
 
 
 def _label(axes: Axes, figure: Categories, mean: str) -> None:
-    axes.set_xlabel(f"top-1 accuracy of {figure.other.label} minus {figure.base.label} (percentage points)\n{mean}")
+    axes.set_xlabel(f"Top-1 accuracy of {figure.other.label} minus {figure.base.label} (percentage points)\n{mean}")
     axes.tick_params(labelbottom=True)
 
 

@@ -97,7 +97,7 @@ def _panel(axes: Axes, figure: Curves, curves: Sequence[Curve]) -> None:
     if missing:
         text = ", ".join(f"{curve.label} {STATES[curve.problems[0].status]}" for curve in missing)
         axes.text(0.98, 0.03, text, transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
-    axes.set_xlabel("epoch")
+    axes.set_xlabel("Epoch")
     axes.set_ylabel(figure.label)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

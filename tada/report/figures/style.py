@@ -86,6 +86,7 @@ def say(axes: Axes, text: str) -> None:
     """A text in an otherwise empty panel."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, wrap=True)
     axes.tick_params(length=0, labelbottom=False, labelleft=False)  # others may share its ticks
+    axes.spines[:].set_visible(False)
 
 
 def say_missing(axes: Axes, states: Mapping[float, str]) -> None:
