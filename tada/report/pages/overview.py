@@ -1,6 +1,7 @@
 """The front page: all numbers, claims and differences with their verdicts, figures, tables and cost, in one file."""
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +26,22 @@ from tada.report.paper.tables import Paper, table_names
 from tada.report.plan import Wanted
 from tada.runs.settings import Scale
 
+FULL_WIDTH = 504.0
+"""Points that the widest pictures are drawn for: seven inches."""
+
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure's SVG in base64, and what stands below it; `data` is empty of one that is not drawn yet."""
+    """A figure's SVG in base64, and what stands below it; `data` is empty of one that is not drawn yet.
+
+    `share` is the part of a page's width that it is drawn for, so that letters are of one size in all figures.
+    """
 
     name: str
     title: str
     caption: str
     data: str
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -178,6 +186,9 @@ def _cost(lines: Iterable[Line]) -> Iterable[Line]:
 
 
 def _picture(figure: Figure, path: Path) -> Picture:
-    data = base64.b64encode(path.read_bytes()).decode() if path.exists() else ""
+    content = path.read_bytes() if path.exists() else b""
+    width = re.search(rb'<svg[^>]* width="([\d.]+)pt"', content)
+    share = min(float(width[1]) / FULL_WIDTH, 1.0) if width else 1.0
     reading = f" Reading: {figure.reading}" if figure.reading else ""
-    return Picture(figure.name, figure.title, f"{figure.caption} ({figure.place}){reading}", data)
+    caption = f"{figure.caption} ({figure.place}){reading}"
+    return Picture(figure.name, figure.title, caption, base64.b64encode(content).decode(), share)

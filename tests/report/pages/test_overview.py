@@ -65,6 +65,8 @@ def test_what_it_says(built, plant):
     assert said["verdict"].startswith("mini: an accuracy of a mini run")
     assert (said["from"], said["hardware"]) == ("runs of ssv2/tada2d", "Z80, 1 core")
     assert "difference" not in said  # to the paper's level, which says nothing here
+    (half,) = re.findall(r'<img alt="Figure A2[^>]*style="max-width: ([\d.]+)rem"', text)  # 3.4 of a page's 7 inches
+    assert float(half) == pytest.approx(76 * 3.4 / 7, abs=0.1)
     assert about(text, "Table 3b, tada2d-max, Top-1")["reason"].endswith(
         f"failed: RuntimeError: out of <memory> (log: {plant.results}/mini/ssv2/tada2d-max/seed0/log.txt)"
     )
@@ -205,6 +207,12 @@ addEventListener("load", () => {
     box.click();
     const shown = $$("#forest-here .claim").filter(one => !one.hidden);
     check("claims filtered", shown.length && shown.every(one => one.dataset.verdict !== "pending"));
+
+    const claim = shown[0].querySelector("summary");
+    claim.querySelector(".margin").textContent = "−10.4 [−15.4, −5.4]";
+    claim.querySelector(".said").textContent = "? undecided among 50 claims (alone: fails)";
+    const [margin, said] = [".margin", ".said"].map(name => claim.querySelector(name).getBoundingClientRect());
+    check("a margin beside its verdict", margin.right <= said.left && said.right <= innerWidth && margin.height < 30);
 
     const grid = $$("[data-grid]").find(one => one.ariaLabel.startsWith("Table 3b"));
     const stops = $$("button", grid).filter(one => one.tabIndex === 0);
