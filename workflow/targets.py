@@ -186,7 +186,7 @@ def claims_inputs(wildcards: SimpleNamespace) -> list[str]:
     return _needed(_checked(load_claims))
 
 
-def run_inputs(wildcards: SimpleNamespace, has_note: Callable[[str], bool] = lambda file: True) -> list[str]:
+def run_inputs(wildcards: SimpleNamespace, note: Callable[[str], object] = lambda file: True) -> list[str]:
     """What has to be there before a run: the videos, where they are rendered; and the run whose weights it starts from,
     or whose network gives the features, unless these are given.
 
@@ -196,12 +196,12 @@ def run_inputs(wildcards: SimpleNamespace, has_note: Callable[[str], bool] = lam
 
     Args:
         wildcards: of the run.
-        has_note: whether Snakemake noted how it made a file.
+        note: what Snakemake noted of how it made a file; nothing where it did not.
     """
     run = _run(wildcards)
     _requested.add(file := run.file(OUTCOME))  # whatever target this run is for
     outcome = _outcome(file)
-    noted = outcome and outcome.attempt and has_note(str(file))
+    noted = outcome and outcome.attempt and note(str(file))
     if outcome and not noted and not _checked(lambda: _is_done(run, outcome)):
         file.unlink(missing_ok=True)
     rendered = [f"{run.scale.rendered_in}/{_videos(run)}/manifest.json"] if run.scale.renders else []

@@ -1,7 +1,7 @@
 rule run:
     """Train and test one network, continuing where an interrupted attempt stopped; a failure is an outcome, too."""
     input:
-        data=lambda wildcards: targets.run_inputs(wildcards, has_note),
+        data=lambda wildcards: targets.run_inputs(wildcards, lambda file: workflow.persistence.metadata(IOFile(file))),
     output:
         outcome="results/{scale}/{dataset}/{model}/seed{seed}/outcome.json",
     log:
