@@ -91,7 +91,9 @@ def from_sealed_json(kind: type[T], content: Any, where: str) -> T:
     Raises:
         DamagedFile: as `from_json`, or the checksum is missing or that of another content.
     """
-    written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    written = None
+    if isinstance(content, dict):
+        written, content = content.get(CHECKSUM), {key: of for key, of in content.items() if key != CHECKSUM}
     value = from_json(kind, content, where)
     if written != json_sha256(content):
         raise DamagedFile(f"{where}: its content does not give its checksum; {REMEDY}")

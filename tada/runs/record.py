@@ -288,9 +288,17 @@ def read_count(file: Path) -> CountedNetwork:
     Raises:
         FileNotFoundError: there is none.
         DiskError: it cannot be read.
-        DamagedFile: its content is no such counts, has been changed, or is another network's.
+        DamagedFile: as `count_of`.
     """
-    content = typed_json.read(file)
+    return count_of(typed_json.read(file), file)
+
+
+def count_of(content: Any, file: Path) -> CountedNetwork:
+    """The counts that the content of `file` is.
+
+    Raises:
+        DamagedFile: it is no such counts, has been changed, or is another network's.
+    """
     read = typed_json.from_sealed_json if typed_json.is_sealed(content) else typed_json.from_json
     counted = read(CountedNetwork, content, str(file))
     if counted.model and (counted.model, f"{counted.classes}x{counted.resolution}") != (file.parent.name, file.stem):

@@ -16,7 +16,7 @@ from tada.base.progress import ProgressNote
 from tada.report.measure.archive import PACKED
 from tada.report.measure.results import DONE, RunResult, Unusable
 from tada.report.measure.samples import read_hits
-from tada.runs.record import METRICS, OUTCOME, read_count, read_outcome, read_record, read_record_of
+from tada.runs.record import METRICS, OUTCOME, count_of, read_outcome, read_record, read_record_of
 from tada.runs.run import Run
 from tada.runs.verification import damage
 
@@ -74,8 +74,9 @@ def inspect_results(runs: Iterable[Run], results: Path, mend: bool = False) -> I
     networks = sorted((results / "complexity").glob("*/*.json"))
     for file in networks:
         try:
-            read_count(file)
-            unsealed += not typed_json.is_sealed(typed_json.read(file))
+            content = typed_json.read(file)
+            count_of(content, file)
+            unsealed += not typed_json.is_sealed(content)
         except (DamagedFile, DiskError) as error:
             faults.append(str(error))
     if not states and not networks:
