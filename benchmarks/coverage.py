@@ -154,7 +154,7 @@ def draw_training(world: World, draw: np.random.Generator) -> Training:
     others = [draw_network(world, items, world.share, 5, draw) for _ in range(world.known)]
     within = [within_of_samples(one) for one in others]
     variances = [one.by_seed.var(ddof=1) for one in others]
-    return Training(float(np.mean(variances)), float(np.mean(within)), COUNTED, "simulated")
+    return Training(float(np.mean(variances)), float(np.mean(within)), COUNTED)
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def measured_spread(spreads: Sequence[SeedSpread]) -> tuple[float, float]:
     return float(np.exp(logs.mean() / 2)), math.sqrt(max(beyond, 0.0)) / 2
 
 
-ASSUMED = Training(0.4**2, 0.0, 20, "assumed")
+ASSUMED = Training(0.4**2, 0.0, 20)
 SAME = 1.5
 """As paper/paper.yaml has them for the paper's scale."""
 

@@ -110,7 +110,7 @@ def test_the_spread_of_networks_noise_is_found():
 
 def test_noise_of_the_videos_alone_is_too_little(monkeypatch):
     """The simulation finds the fault of forgetting training: a third of equal networks are then told apart."""
-    steady = Training(0.0, 0.0, 20, "none")
+    steady = Training(0.0, 0.0, 20)
     monkeypatch.setattr("benchmarks.coverage.draw_training", lambda world, draw: steady)
     found = rates_of(WORLDS[0], 1, 200, np.random.default_rng(0))
     assert not at_most(found.wrong, 0.06, 200)

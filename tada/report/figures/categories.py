@@ -26,7 +26,7 @@ from tada.report.figures.style import (
     grid,
     say,
 )
-from tada.report.judge.noise import Training, weighted_sum, within_of
+from tada.report.judge.noise import Source, Training, weighted_sum, within_of
 from tada.report.judge.training import COUNTED, seed_spreads
 from tada.report.measure.results import FAILED, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits
@@ -113,7 +113,8 @@ def _of_categories(base: Hits, other: Hits) -> Training | None:
     of_each = [gains[:, base.labels == category] for category in np.unique(base.labels)]
     variance = np.mean([one.mean(1).var(ddof=1) for one in of_each])
     within = np.mean([within_of(one) for one in of_each])
-    return Training(float(variance) / 2, float(within) / 2, COUNTED, "the seeds of all categories")  # of one network
+    of_one = (float(variance) / 2, float(within) / 2)
+    return Training(*of_one, COUNTED, Source("the seeds of all categories"))
 
 
 def _canvas(figure: Categories, gains: list[Gain], scale: Scale, problems: list[str]) -> Canvas:

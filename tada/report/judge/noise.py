@@ -39,6 +39,17 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where the noise of training is from: `words` for the pages, after the `points` that were measured, if any."""
+
+    words: str = ""
+    points: float | None = None
+
+    def __str__(self) -> str:
+        return self.words if self.points is None else f"{self.points:.2f} points {self.words}"
+
+
+@dataclass(frozen=True)
 class Training:
     """What is known beforehand of how far trainings of one network with other seeds lie apart.
 
@@ -46,16 +57,16 @@ class Training:
         variance: of one training's number, tested on fixed videos, in squared points.
         within: the part of it that differs from video to video, which the spread over videos holds already.
         freedom: degrees of freedom that it counts as; 0 where nothing is known.
-        source: where it is from, in words for the pages.
+        source: where it is from.
     """
 
     variance: float
     within: float
     freedom: float
-    source: str
+    source: Source = Source()
 
 
-NOTHING_KNOWN = Training(0.0, 0.0, 0.0, "nothing says how far trainings of a network lie apart")
+NOTHING_KNOWN = Training(0.0, 0.0, 0.0, Source("nothing says how far trainings of a network lie apart"))
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Estimate:
     freedom: float = math.inf
     videos: int = 0
     seeds: int = 0
-    source: str = ""
+    source: Source = Source()
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """The two-sided t interval that misses the true value with a probability of `level`."""

@@ -5,7 +5,6 @@ have several seeds, here or in the scale's committed snapshot, the variances ove
 are compared are left out: their own seeds count by themselves (see `noise`). Else `paper.yaml` says what is assumed.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import pandas as pd
 
 from tada.base import TadaError, files
 from tada.base.files import read_json
-from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Training, weighted_sum, within_of_samples
+from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Source, Training, weighted_sum, within_of_samples
 from tada.report.measure.results import Results
 from tada.report.measure.values import Value, measure
 from tada.report.paper import about_paper
@@ -94,7 +93,7 @@ class SeedSpreads:
             others = [spread for model, (spread, _) in measured.items() if not own & set(model.split(" & "))]
             variance, within, freedom = _pooled(others)
             if freedom >= ENOUGH:
-                return Training(variance, within, COUNTED, _described(dataset, list(measured.values())))
+                return Training(variance, within, COUNTED, _source(dataset, list(measured.values())))
         of_a_category = any(category_of(metric.name) is not None for metric in metrics)
         return NOTHING_KNOWN if of_a_category and self.scale.trains else assumed(self.scale)
 
@@ -108,45 +107,39 @@ def _pooled(found: Sequence[SeedSpread]) -> tuple[float, float, int]:
     return variance, sum(spread.within * (spread.seeds - 1) for spread in found) / freedom, freedom
 
 
-def _described(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> str:
+def _source(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> Source:
     """All networks that are pooled, so that a page on which each cell leaves out its own says it once."""
     variance, _, freedom = _pooled([spread for spread, _ in measured])
     places = " and ".join(dict.fromkeys(place for _, place in measured))
-    return (
-        f"{variance**0.5:.2f} points over the seeds of {len(measured)} networks on {dataset} {places} ({freedom} "
-        f"degrees of freedom, counted as {COUNTED} since networks differ in it), less those that are compared"
+    words = (
+        f"over the seeds of {len(measured)} networks on {dataset} {places} ({freedom} degrees of freedom, counted as "
+        f"{COUNTED} since networks differ in it), less those that are compared"
     )
+    return Source(words, variance**0.5)
 
 
-_POINTS = re.compile(r"[\d.]+(?= points )")
-"""The number at the beginning of a source."""
-
-
-def described(sources: Iterable[str]) -> list[str]:
+def described(sources: Iterable[Source]) -> list[str]:
     """Each source of noise once; those of several metrics, which differ in the points alone, are one with a range."""
-    points: dict[str, list[str]] = {}
-    for source in dict.fromkeys(sources):
-        found = _POINTS.match(source)
-        number = found[0] if found else ""
-        points.setdefault(source.removeprefix(number), []).append(number)
-    return [f"{_range(numbers)}{rest}" for rest, numbers in points.items()]
+    points: dict[str, list[float]] = {}
+    for source in sources:
+        points.setdefault(source.words, []).extend([] if source.points is None else [source.points])
+    return [f"{_range(numbers)}{words}" for words, numbers in points.items()]
 
 
-def _range(numbers: Sequence[str]) -> str:
-    if len(numbers) == 1:
-        return numbers[0]
-    return f"{min(numbers, key=float)} to {max(numbers, key=float)}"
+def _range(points: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{end(points):.2f}" for end in (min, max)) if points else {}
+    return f"{' to '.join(ends)} points " if ends else ""
 
 
 def assumed(scale: Scale) -> Training:
     """What `paper.yaml` assumes at a scale; nothing where it says nothing. Checkpoints are not trained again."""
     if not scale.trains:
-        return Training(0.0, 0.0, COUNTED, "none: these very checkpoints are tested")
+        return Training(0.0, 0.0, COUNTED, Source("none: these very checkpoints are tested"))
     found = about_paper().training.get(scale)
     if found is None:
         return NOTHING_KNOWN
-    source = f"{found.sd:g} points assumed, as if from {found.freedom:g} degrees of freedom. {found.why}"
-    return Training(found.sd**2, 0.0, found.freedom, source)
+    words = f"{found.sd:g} points assumed, as if from {found.freedom:g} degrees of freedom. {found.why}"
+    return Training(found.sd**2, 0.0, found.freedom, Source(words))
 
 
 def metrics_of(quantity: Quantity) -> list[Metric]:

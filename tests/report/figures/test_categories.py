@@ -62,7 +62,7 @@ def test_gains_by_hand():
     names, labels = np.array(list("abcdef")), np.array([0, 0, 0, 0, 1, 1])
     base = Hits(names, labels, np.array([[1, 0, 0, 0, 1, 1]], bool))
     other = Hits(names[::-1], labels[::-1], np.array([[1, 1, 1, 1, 1, 0]], bool))  # f to a
-    best, worst = category_gains(base, other, ["zero", "one"], Training(4.0, 0.0, 20, "elsewhere"))
+    best, worst = category_gains(base, other, ["zero", "one"], Training(4.0, 0.0, 20))
     assert (best.name, best.base, best.other, best.value, best.videos) == ("zero", 25.0, 75.0, 50.0, 4)
     assert (worst.name, worst.value) == ("one", 0.0)
     # a turns wrong, b, c and d turn right; two are made up, one for and one against; and two networks are trained
@@ -76,7 +76,7 @@ def test_seeds_tell_how_trainings_differ_in_their_categories():
     names, labels = np.array([str(n) for n in range(40)]), np.repeat([0, 1], 20)
     base = Hits(names, labels, np.stack([labels == 0, labels == 0]))
     other = Hits(names, labels, np.stack([labels == 0, labels == 1]))
-    best, worst = category_gains(base, other, ["zero", "one"], Training(0.0, 0.0, 20, "elsewhere"))
+    best, worst = category_gains(base, other, ["zero", "one"], Training(0.0, 0.0, 20))
     assert (best.value, worst.value) == (50.0, -50.0)
     assert best.half > 50 and worst.half > 50
 

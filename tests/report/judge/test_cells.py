@@ -19,7 +19,7 @@ from tada.report.paper.quantities import LibrarySize, NetworkSize
 from tada.report.paper.tables import load_table
 from tada.runs.settings import Scale
 
-ASSUMED = Training(0.16, 0.0, 20, "assumed")
+ASSUMED = Training(0.16, 0.0, 20)
 
 
 def judged(plant, here, scale="paper"):

@@ -82,7 +82,7 @@ def test_one_seed_is_one_draw(plant, tmp_path):
         one = judged(plant, path)
         assert one.verdict == verdict
         assert one.weakest.estimate.error > math.sqrt(2) * 3.5
-        assert one.weakest.estimate.source.startswith("3.5 points assumed")
+        assert one.weakest.estimate.source.words.startswith("3.5 points assumed")
     assert one.detectable == pytest.approx(one.weakest.estimate.detectable())
 
 

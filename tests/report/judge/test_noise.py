@@ -9,6 +9,7 @@ from scipy import stats
 from tada.report.judge.noise import (
     NOTHING_KNOWN,
     Estimate,
+    Source,
     Training,
     difference,
     effective_number,
@@ -23,7 +24,7 @@ from tada.report.measure.results import DONE
 from tada.report.measure.samples import Hits, Shares
 from tada.report.measure.values import Value
 
-STEADY = Training(0.0, 0.0, 20, "none")
+STEADY = Training(0.0, 0.0, 20)
 
 
 def value(*numbers, **about):
@@ -79,10 +80,10 @@ def test_only_common_videos_count_and_none_leave_the_noise_unknown():
 def test_one_seed_has_the_noise_of_training_that_is_known_beforehand():
     one, two = hits(first(300)), hits(first(200))
     alone = weighted_sum([1.0, -1.0], [one, two], STEADY)
-    found = weighted_sum([1.0, -1.0], [one, two], Training(6.0, 2.0, 10, "elsewhere"))
+    found = weighted_sum([1.0, -1.0], [one, two], Training(6.0, 2.0, 10, Source("elsewhere")))
     assert found.error**2 == pytest.approx(alone.error**2 + 2 * (6.0 - 2.0))  # of two networks
     assert found.freedom == pytest.approx(found.error**4 / (alone.error**4 / 399 + 2 * 6.0**2 / 10))
-    assert found.source == "elsewhere"
+    assert found.source == Source("elsewhere")
     assert weighted_sum([1.0], [one], NOTHING_KNOWN).noise == "unknown"
 
 
@@ -112,7 +113,7 @@ def test_seeds_and_videos_by_an_analysis_of_variance():
 def test_seeds_are_shrunk_towards_what_is_known():
     """Each network's own: that of a steady one says nothing of a wild one."""
     wild, steady = hits(np.stack([first(300), first(308), first(301)])), hits(np.stack([first(200)] * 3))
-    found = weighted_sum([1.0, -1.0], [wild, steady], Training(5.0, 0.0, 8, ""))
+    found = weighted_sum([1.0, -1.0], [wild, steady], Training(5.0, 0.0, 8))
     own = np.var([75.0, 77.0, 75.25], ddof=1)
     of_wild = (8 * 5.0 + 2 * own) / 10 - 2 * within_of(wild.shares) / 10
     of_steady = 8 * 5.0 / 10
@@ -131,7 +132,7 @@ def test_trainings_of_two_networks_have_nothing_in_common():
 
 def test_without_a_common_seed_each_has_its_own():
     one, two = (Value(DONE, {seed: 75.0 for seed in seeds}, share_of=400) for seeds in ((0, 1), (2, 3, 4)))
-    found = weighted_sum([1.0, -1.0], [one, two], Training(4.0, 0.0, 9, ""))
+    found = weighted_sum([1.0, -1.0], [one, two], Training(4.0, 0.0, 9))
     trained = 9 * 4.0 / 10 / 2 + 9 * 4.0 / 11 / 3
     assert (found.value, found.seeds) == (0.0, 2)
     assert found.error**2 == pytest.approx(weighted_sum([1.0, -1.0], [one, two], STEADY).error ** 2 + trained)
@@ -139,7 +140,7 @@ def test_without_a_common_seed_each_has_its_own():
 
 def test_only_common_seeds_count():
     one, two = hits(np.stack([first(300), first(320)])), hits(first(200))
-    found = weighted_sum([1.0, -1.0], [one, two], Training(4.0, 0.0, 9, ""))
+    found = weighted_sum([1.0, -1.0], [one, two], Training(4.0, 0.0, 9))
     assert (found.value, found.seeds) == (25.0, 1)
 
 
@@ -227,10 +228,10 @@ def test_the_same_network_trained_again():
     pooled = stats.ttest_ind(one, two).confidence_interval()
     assert (found.low, found.high) == pytest.approx((pooled.low, pooled.high))
     assert (found.noise, found.freedom) == ("training", 4)
-    single = difference([63.0], [63.8], Training(0.16, 0.1, 20, ""))
+    single = difference([63.0], [63.8], Training(0.16, 0.1, 20))
     assert single.value == pytest.approx(-0.8)
     assert single.error == pytest.approx(math.sqrt(2 * 0.16))
-    assert difference([1.0], [0.0], Training(0.16, 0.1, 20, ""), networks=2).error == pytest.approx(math.sqrt(4 * 0.16))
+    assert difference([1.0], [0.0], Training(0.16, 0.1, 20), networks=2).error == pytest.approx(math.sqrt(4 * 0.16))
     assert difference([63.0], [63.8], NOTHING_KNOWN).noise == "unknown"
 
 
@@ -260,11 +261,11 @@ def test_the_interval_of_a_rank_correlation_is_that_of_rows_drawn_anew():
     reported, counts = [30.0, 40.0, 50.0, 60.0], [150, 200, 210, 300]
     generator = np.random.default_rng(5)
     rows = [hits(generator.permutation(first(count))) for count in counts]
-    found = ranked(reported, rows, Training(9.0, 0.0, 20, ""))
+    found = ranked(reported, rows, Training(9.0, 0.0, 20))
     assert found.value == 1.0
     # Only the rows of 50 and 52.5 may well be turned around: 1 - 6 * 2 / (4 * 15)
     assert (found.low, found.high) == (pytest.approx(0.8), pytest.approx(1.0))
-    assert ranked(reported, rows, Training(9.0, 0.0, 20, "")) == found
+    assert ranked(reported, rows, Training(9.0, 0.0, 20)) == found
     assert ranked(reported, [value(n / 4) for n in counts], STEADY).low is None
     assert ranked(reported, rows, NOTHING_KNOWN).low is None
     assert ranked(reported, [hits(first(200))] * 4, STEADY) is None

@@ -7,6 +7,7 @@ import pytest
 
 from tada.base import TadaError
 from tada.report.judge import training as module
+from tada.report.judge.noise import Source
 from tada.report.judge.training import assumed, described, read_spreads, rows_data, seed_spreads
 from tada.report.measure.results import Results
 from tada.report.measure.values import measure
@@ -41,7 +42,7 @@ def test_like_networks_are_pooled_without_those_compared(plant):
     found = spreads.training([metric("tsn"), metric("tada2d")])
     assert found.variance == pytest.approx(np.mean([variances[m] for m in MODELS[2:]]))
     assert found.freedom == 4
-    assert found.source == (
+    assert str(found.source) == (
         f"{np.mean(list(variances.values())) ** 0.5:.2f} points over the seeds of 5 networks on ssv2 here "
         "(20 degrees of freedom, counted as 4 since networks differ in it), less those that are compared"
     )
@@ -54,9 +55,12 @@ def test_like_networks_are_pooled_without_those_compared(plant):
 
 
 def test_sources_that_differ_in_their_points_are_a_range():
-    one, other = "points over the seeds of 4 networks on hacs", "points assumed"
-    found = described([f"3.32 {one}", f"10.64 {one}", f"3.5 {other}", f"3.32 {one}", f"4.66 {one}", "none: tested"])
-    assert found == [f"3.32 to 10.64 {one}", f"3.5 {other}", "none: tested"]
+    one, other = "over the seeds of 4 networks on hacs", "over the seeds of 4 networks on ssv2"
+    assumed, tested = Source("3.5 points assumed, as of 4 points 2.1 points apart"), Source("none: tested")
+    sources = [Source(one, 3.3159), Source(one, 10.64), assumed, Source(one, 4.66), tested, assumed]
+    found = described([*sources, Source(other, 0.4012), Source(other, 0.3988)])
+    assert found == [f"3.32 to 10.64 points {one}", assumed.words, "none: tested", f"0.40 points {other}"]
+    assert described([sources[0]]) == [str(sources[0])] == [f"3.32 points {one}"]
 
 
 def test_little_is_known_from_few_networks_so_that_noise_is_assumed(plant):
@@ -88,7 +92,7 @@ def test_a_snapshot_tells_what_a_page_of_one_seed_does_not(plant, monkeypatch):
     found = seed_spreads(Scale.MINI, values(plant, 1)).training([metric("tsn")])
     assert found.variance == pytest.approx(np.mean([variances[m] for m in MODELS[1:]]), rel=1e-6)
     assert 0 < found.within < found.variance
-    assert "of 5 networks on ssv2 in snapshot/ (20 degrees of freedom, counted as 4 " in found.source
+    assert "of 5 networks on ssv2 in snapshot/ (20 degrees of freedom, counted as 4 " in str(found.source)
     assert seed_spreads(Scale.PAPER, {}).training([metric("tsn")]) == assumed(Scale.PAPER)  # of another scale
     assert seed_spreads(Scale.MINI, {}, committed=False).training([metric("tsn")]) == assumed(Scale.MINI)
 
@@ -102,7 +106,7 @@ def test_the_snapshot_of_another_scale_lies_below_that_of_mini(plant, monkeypatc
     (folder / "gpu" / "about.json").write_text(json.dumps({"scale": "gpu"}))
     monkeypatch.setattr(module, "SNAPSHOT", folder)
     found = seed_spreads(Scale.GPU, {}).training([metric("tsn")])
-    assert found.freedom == 4 and "on ssv2 in snapshot/gpu/ (20 degrees" in found.source
+    assert found.freedom == 4 and "on ssv2 in snapshot/gpu/ (20 degrees" in found.source.words
     assert seed_spreads(Scale.MINI, {}).training([metric("tsn")]) == assumed(Scale.MINI)
 
 

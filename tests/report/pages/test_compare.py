@@ -15,7 +15,7 @@ from tada.base import TadaError
 from tada.base.provenance import Hardware
 from tada.cli import app
 from tada.report.judge import Verdict, training
-from tada.report.judge.noise import UNKNOWN, Estimate, Training, difference
+from tada.report.judge.noise import UNKNOWN, Estimate, Source, Training, difference
 from tada.report.measure.archive import write_archive
 from tada.report.measure.results import open_results
 from tada.report.pages.compare import MetricPair, compare, comparison_page, decide_pairs, summary
@@ -38,7 +38,7 @@ VIDEOS = 400
 @pytest.fixture(autouse=True)
 def assumed(monkeypatch):
     """Two points between trainings, known as if from twenty degrees of freedom."""
-    monkeypatch.setattr(training, "assumed", lambda scale: Training(4.0, 0.0, 20, "two points"))
+    monkeypatch.setattr(training, "assumed", lambda scale: Training(4.0, 0.0, 20, Source("two points")))
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_snapshot_compares_like_the_results(world, tmp_path):
 def pair_with(p_value):
     """A pair whose two-sided p-value is known: value z of a standard normal error."""
     estimate = Estimate(float(stats.norm.isf(p_value / 2)), 1.0, "training", (1.0, 0.0))
-    known = Training(1.0, 0.0, 20, "")
+    known = Training(1.0, 0.0, 20)
     return MetricPair(Metric("ssv2", ("tsn",), "top1"), (None, None), ((0,), (0,)), estimate, known, None, False)
 
 
@@ -210,7 +210,7 @@ def test_differences_are_decided_together():
 def test_two_sets_from_one_truth_disagree_in_one_of_twenty(seeds):
     """Fifteen networks, trained again with a standard deviation of two points, 600 times."""
     generator = np.random.default_rng(0)
-    known = Training(4.0, 0.0, 20, "")
+    known = Training(4.0, 0.0, 20)
     disagree = 0
     for _ in range(600):
         pairs = []
