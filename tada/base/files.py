@@ -248,10 +248,10 @@ def _lives(process: int) -> bool:
     return True
 
 
-def existing_file(path: Path, kind: str = "") -> Path:
-    """The file, which is to be read; raises TadaError where there is none. `kind`, for messages: what it holds."""
+def existing_file(path: Path, more: str = "") -> Path:
+    """The file, which is to be read; raises TadaError where there is none. `more`: the end of the message."""
     if not path.is_file():
-        raise TadaError(f"{path}: no such file" + (f" of {kind}" if kind else ""))
+        raise TadaError(f"{path}: no such file{more}")
     return path
 
 

@@ -25,7 +25,7 @@ CheckpointOption = Annotated[
     Path,
     typer.Option(
         help="checkpoint.pt in the folder of a finished run, or a file that the authors released.",
-        callback=lambda checkpoint: existing_file(checkpoint, "weights"),
+        callback=lambda checkpoint: existing_file(checkpoint, " of weights"),
     ),
 ]
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError, counted
-from tada.base.files import replacing
+from tada.base.files import existing_file, replacing
 from tada.base.progress import Progress
 from tada.base.provenance import version_and_commit
 from tada.cli import completion
@@ -24,6 +24,7 @@ SeedsOption = Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Runs per 
 
 
 ReadmeOption = Annotated[Path, typer.Option(help="File whose part between the markers is rewritten.")]
+_NAME_README = "; name the one whose numbers are to be written with --readme"
 
 
 SourcesOption = Annotated[
@@ -208,7 +209,7 @@ def snapshot(
         check_results(source, scale)
     readme = readme or (Path("README.md") if scale is Scale.MINI else None)
     if readme:
-        _check_readme(readme)
+        existing_file(readme, _NAME_README)
 
     from tada.report.judge.training import snapshot_folder
     from tada.report.pages.snapshot import collect
@@ -344,14 +345,9 @@ def readme(results: SnapshotOption = Path("snapshot"), readme: ReadmeOption = Pa
     from tada.report.measure.archive import read_about
 
     read_about(results)
-    _check_readme(readme)
+    existing_file(readme, _NAME_README)
     drawn = _write_readme(readme, results)
     print(f"wrote {', '.join(map(str, drawn))} and the numbers of {readme}")
-
-
-def _check_readme(readme: Path) -> None:
-    if not readme.is_file():
-        raise TadaError(f"{readme}: no such file; name the one whose numbers are to be written with --readme")
 
 
 def _write_readme(readme: Path, folder: Path) -> list[Path]:

@@ -59,7 +59,7 @@ def read_checkpoint(path: Path, kind: str = "weights") -> Any:
         DamagedFile: the file is no such file, is cut short or has changed, or would execute code when loaded.
         TadaError: it is not there, or cannot be read from its disk.
     """
-    existing_file(path, kind)
+    existing_file(path, f" of {kind}")
     try:
         if _is_archive(path):
             check_archive(path, f"a file of {kind}")
