@@ -20,7 +20,12 @@ from tada.runs.run import Run
 from tada.runs.settings import MOST_SEEDS, Scale
 from tada.runs.verification import is_finished
 
-SeedsOption = Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Runs per row, with seeds 0, 1, ...")]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=MOST_SEEDS, help="Runs per row, with seeds 0, 1, ...; by default 1, and of a snapshot all of its."
+    ),
+]
 
 
 ReadmeOption = Annotated[Path, typer.Option(help="File whose part between the markers is rewritten.")]
@@ -83,10 +88,17 @@ def _begin(name: str) -> None:
     progress.close()
 
 
+def _seeds(asked: int | None, *results: Path) -> int:
+    """How many seeds are meant; where it is not said, one or, of a snapshot, its own."""
+    from tada.report.measure.archive import is_archive, read_about
+
+    return asked or max(read_about(folder).seeds if is_archive(folder) else 1 for folder in results)
+
+
 def table(
     name: Annotated[str, typer.Argument(help="e.g. table3b", autocompletion=completion.tables)],
     scale: ScaleOption = Scale.MINI,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = None,
     results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .md, .tex, .html and .csv files.")] = Path("tables"),
 ) -> None:
@@ -100,7 +112,7 @@ def table(
     _begin(name)
     from tada.report.pages.tables import build_table
 
-    problems = build_table(name, scale, seeds, results, out)
+    problems = build_table(name, scale, _seeds(seeds, results), results, out)
     _keep(out, name, scale, problems)
     for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
@@ -110,7 +122,7 @@ def table(
 def figure(
     name: Annotated[str, typer.Argument(help="e.g. figure3", autocompletion=completion.figures)],
     scale: ScaleOption = Scale.MINI,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = None,
     results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the .svg, .pdf, .png and .csv files.")] = Path("figures"),
     data: Annotated[str, typer.Option(help="Folder of the figure's dataset, where it shows videos or names.")] = "",
@@ -119,7 +131,7 @@ def figure(
     _begin(name)
     from tada.report.figures import build_figure
 
-    problems = build_figure(name, scale, seeds, results, out, data=data)
+    problems = build_figure(name, scale, _seeds(seeds, results), results, out, data=data)
     _keep(out, name, scale, problems)
     for problem in problems:
         print(f"{name}: {problem}", file=sys.stderr)
@@ -149,7 +161,7 @@ def settings(
 
 def claims(
     scale: ScaleOption = Scale.MINI,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = None,
     results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for claims.md, .tex, .html and .csv.")] = Path("tables"),
 ) -> None:
@@ -157,7 +169,7 @@ def claims(
     _begin("claims")
     from tada.report.pages.sentences import build_claims
 
-    problems = build_claims(scale, seeds, results, out)
+    problems = build_claims(scale, _seeds(seeds, results), results, out)
     _keep(out, "claims", scale, problems)
     print(
         f"wrote {out / 'claims'}.md, .tex, .html, .csv"
@@ -167,7 +179,7 @@ def claims(
 
 def overview(
     scale: ScaleOption = Scale.MINI,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = None,
     results: ExistingResultsOption = Path("results"),
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/overview.html"),
 ) -> None:
@@ -175,14 +187,14 @@ def overview(
     _begin("overview")
     from tada.report.pages.overview import build_overview
 
-    build_overview(scale, seeds, results, Path("figures"), out)
+    build_overview(scale, _seeds(seeds, results), results, Path("figures"), out)
     _keep(out.parent, out.stem, scale)
     print(f"wrote {out}")
 
 
 def snapshot(
     scale: ScaleOption = Scale.MINI,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = None,
     results: SourcesOption = [Path("results")],  # noqa: B006
     data: Annotated[
         Path | None, typer.Option(help="Folder of rendered videos, whose size is noted; by default data/SCALE.")
@@ -215,7 +227,9 @@ def snapshot(
     from tada.report.pages.snapshot import collect
 
     out = out or snapshot_folder(scale, Path("snapshot"))
-    for line in collect(scale, seeds, results, out, data=data or Path(scale.rendered_in), first=first):
+    for line in collect(
+        scale, _seeds(seeds, *results), results, out, data=data or Path(scale.rendered_in), first=first
+    ):
         print(line)
     if readme:
         _write_readme(readme, out)

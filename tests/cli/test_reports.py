@@ -7,7 +7,11 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from tada.base.files import write_json
+from tada.base.typed_json import to_json
 from tada.cli import app
+from tada.report.measure.archive import FORMAT, AboutArchive
+from tada.runs.settings import Scale
 
 
 @pytest.mark.parametrize("command", ["table table3b", "figure figure3", "claims", "overview", "snapshot"])
@@ -62,6 +66,33 @@ def test_a_wrong_path_is_told_before_torch_and_pandas_are_imported(tmp_path):
     for (command, (status, message)), answer in zip(WRONG.items(), json.loads(answers), strict=True):
         assert answer[0] == status and message in answer[1] and answer[1].count("\n") == 1, command
     assert not list((tmp_path / "empty").iterdir()) and len(list(tmp_path.iterdir())) == 1
+
+
+BUILDERS = {
+    "table table3b": "pages.tables.build_table", "figure figure3": "figures.build_figure",
+    "claims": "pages.sentences.build_claims", "overview": "pages.overview.build_overview",
+    "snapshot": "pages.snapshot.collect",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", BUILDERS)
+def test_a_snapshot_has_the_seeds_that_it_was_made_with(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/gpu").mkdir(parents=True)
+    about = AboutArchive(FORMAT, "gpu", 3, 1, "", {}, {})
+    (tmp_path / "kept").mkdir()
+    write_json(tmp_path / "kept/about.json", to_json(about))
+    asked = []
+
+    def build(*arguments, **_):
+        asked.append(arguments[arguments.index(Scale.GPU) + 1])
+        return []
+
+    monkeypatch.setattr(f"tada.report.{BUILDERS[command]}", build)
+    for options in ("--results kept", "--results kept --seeds 2", "--seeds 2", ""):
+        done = CliRunner().invoke(app, [*command.split(), "--scale", "gpu", *options.split()])
+        assert done.exit_code == 0, done.output
+    assert asked == [3, 2, 2, 1]
 
 
 @pytest.mark.parametrize("name", ["audit", "table1"])
