@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tada.base import TadaError, counted, typed_json
-from tada.base.files import DamagedFile, existing_file, sha256
+from tada.base.files import DamagedFile, existing_file, make_way, sha256
 from tada.base.provenance import machine
 from tada.runs.crate import Content, Work, unpack, write_crate
 from tada.runs.record import (
@@ -99,12 +99,16 @@ def _modified(file: Path) -> datetime.datetime:
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of an archive: runs that were taken in, that were there before, that are of other recipes."""
+    """What became of an archive: runs that were taken in, that were there before, that are of other recipes.
+
+    `damaged` are files of counted networks that were no whole ones, and are replaced.
+    """
 
     taken: tuple[Run, ...]
     there: tuple[Run, ...]
     networks: int
     outdated: tuple[str, ...] = ()
+    damaged: tuple[Path, ...] = ()
 
     def lines(self) -> list[str]:
         """In words."""
@@ -115,6 +119,7 @@ class Taken:
         if self.outdated:
             more = f" and {len(self.outdated) - 3} more" if len(self.outdated) > 3 else ""
             lines.append(f"left out, of other recipes or networks than today's: {', '.join(self.outdated[:3])}{more}")
+        lines += [f"{file}: was damaged or changed by hand, and is replaced" for file in self.damaged]
         return lines
 
 
@@ -227,20 +232,26 @@ def settle(
             _lock(target, stack)
         there = [run for run, target in targets.items() if _is_there(run, target)]
         networks = _networks(arrived[0].results, results, {run.model for run in arrived})
+        damaged = tuple(place for place in networks.values() if _is_damaged(place))
         conflicts = [
             *(f"{target}: {fault}" for run, target in targets.items() if (fault := _in_the_way(run, target))),
-            *(f"{place}: is there with other counts" for place in networks.values() if place.exists()),
+            *(
+                f"{place}: is there with other counts"
+                for place in networks.values()
+                if place.exists() and place not in damaged
+            ),
         ]
         if conflicts and not replacing:
             more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
             raise TadaError(f"{conflicts[0]}{more}; nothing was imported: --replace takes what {source} has")
         for file, place in networks.items():
             place.parent.mkdir(parents=True, exist_ok=True)
+            make_way(place)
             file.replace(place)
         taken = {run: target for run, target in targets.items() if run not in there}
         for run, target in taken.items():
             _move(run, target)
-    return Taken(tuple(taken.values()), tuple(targets[run] for run in there), len(networks), tuple(outdated))
+    return Taken(tuple(taken.values()), tuple(targets[run] for run in there), len(networks), tuple(outdated), damaged)
 
 
 def _runs_before(run: Run) -> int:
@@ -310,6 +321,17 @@ def _networks(staged: Path, results: Path, models: set[str]) -> Mapping[Path, Pa
         if file.parent.name in models and not _same_count(counted, target):
             found[file] = target
     return found
+
+
+def _is_damaged(file: Path) -> bool:
+    """Whether a file of counts is there and is not what its writer wrote."""
+    try:
+        read_count(file)
+    except FileNotFoundError:
+        return False
+    except DamagedFile:
+        return True
+    return False
 
 
 def _same_count(counted: CountedNetwork, file: Path) -> bool:

@@ -391,6 +391,26 @@ def test_other_counts(archive, there):
     in_the_way(archive, there, "complexity/tsn/400x256.json: is there with other counts")
 
 
+@pytest.mark.parametrize("how", ["edited", "empty", "folder"])
+def test_counts_that_were_damaged_here_are_replaced(how, archive, results, there):
+    """Whoever edits a count leaves its checksum as it was: what the file says nobody has counted."""
+    tada("import", archive, "--results", there)
+    name = "complexity/tsn/400x256.json"
+    whole = (there / name).read_bytes()
+    if how == "folder":
+        (there / name).unlink()
+        (there / name).mkdir()
+    else:
+        (there / name).write_bytes(whole.replace(b'"params": 5', b'"params": 6') if how == "edited" else b"")
+        assert (there / name).read_bytes() != whole
+    done = tada("import", archive, "--results", there)
+    assert done.exit_code == 0 and done.stdout.splitlines() == [
+        "0 runs taken in, 2 were there already; 1 counted network taken in",
+        f"{there / name}: was damaged or changed by hand, and is replaced",
+    ]
+    assert (there / name).read_bytes() == whole == (results / name).read_bytes()
+
+
 def test_a_run_that_failed_here_is_in_nobodys_way(archive, there):
     run = Run("mini", "ssv2", "tsn", 0, there)
     plant_outcome(run, "no videos")
