@@ -270,6 +270,10 @@ def unpack(file: Path, folder: Path) -> Unpacked:
         TadaError: it is no archive of `tada publish`, or was changed, is cut short, names a file that is missing or one
             that belongs to no run, or would grow out of all proportion. What was written until then stays.
     """
+    if not zipfile.is_zipfile(file):
+        raise TadaError(
+            f"{file}: no archive of `tada publish`: it is no ZIP file, or is cut short; nothing was imported"
+        )
     try:
         with zipfile.ZipFile(file) as archive, on_disk(folder):
             return _unpack(file, archive, folder)

@@ -302,7 +302,7 @@ def test_other_files(there, tmp_path, archive):
     folder.mkdir()
     text = folder / "text.zip"
     text.write_text("no archive")
-    refused(text, there, "damaged or changed: File is not a zip file")
+    refused(text, there, "no archive of `tada publish`: it is no ZIP file, or is cut short; nothing was imported")
     cut = folder / "cut.zip"
     cut.write_bytes(archive.read_bytes()[:-100])
     refused(cut, there, f"it has no {METADATA}, or is cut short")  # the end that is found is that of scores in it
