@@ -64,8 +64,11 @@ RECIPES = {
 }  # fmt: skip
 TABLE = {
     "title": "Table T", "caption": "Two rows.", "place": "here",
-    "columns": {"top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2"}},
-    "rows": [{"model": model, "cells": {"top1": "50.0"}} for model in ("tsn", "tada2d")],
+    "columns": {
+        "gflops": {"header": "GFLOPs", "complexity": "gflops", "classes": 13, "resolution": 32},
+        "top1": {"header": "Top-1", "metric": "top1", "dataset": "ssv2"},
+    },
+    "rows": [{"model": model, "cells": {"gflops": "1.0", "top1": "50.0"}} for model in ("tsn", "tada2d")],
 }  # fmt: skip
 
 
@@ -80,6 +83,11 @@ class Subject:
     @property
     def folder(self) -> Path:
         return Path("results/mini") / self.dataset / self.model / "seed0"
+
+    @property
+    def counts(self) -> Path:
+        """The file of its network's size, which the table shows."""
+        return Path("results/complexity") / self.model / "13x32.json"
 
     @property
     def data(self) -> str:
@@ -129,6 +137,10 @@ class Project:
         if subject.dataset.endswith("-localization"):
             self.run(Subject(subject.dataset.removesuffix("-localization"), subject.model))
         self.tada(*self.command(subject))
+
+    def count(self, subject: Subject) -> None:
+        sizes = ["--classes", "13", "--resolution", "32"]
+        self.tada("complexity", subject.model, *sizes, "--out", str(subject.counts))
 
     def command(self, subject: Subject) -> list[str]:
         processes = ["--processes", str(subject.processes)]
@@ -264,6 +276,22 @@ def damaged_state(project: Project, subject: Subject, draw: random.Random) -> No
         damage(draw.choice(saved), draw)
 
 
+def damaged_counts(project: Project, subject: Subject, draw: random.Random) -> None:
+    """The counts of a network are damaged; `tada verify` names them, the table is without them, and they are made anew.
+
+    One bit in the checksum's name makes them those of an earlier version, which had none: the counts are whole then.
+    """
+    file, whole = project.root / subject.counts, project.table()
+    how = damage(file, draw)
+    verified = project.tada("verify", status=None)
+    if "without a checksum" not in verified:
+        if how != "gone" and f"{subject.counts}: " not in verified:
+            raise Failed(f"tada verify does not name {subject.counts} ({how})")
+        if project.table() == whole:
+            raise Failed(f"the table shows what {subject.counts} does not hold ({how})")
+    project.count(subject)
+
+
 def damaged_cache(project: Project, subject: Subject, draw: random.Random) -> None:
     """The decoded frames are damaged before a run is made anew."""
     cached = [path for path in (project.root / "data/mini/ssv2/.cache").glob("*/*") if path.is_file()]
@@ -273,6 +301,7 @@ def damaged_cache(project: Project, subject: Subject, draw: random.Random) -> No
 
 KINDS: tuple[Callable[[Project, Subject, random.Random], None], ...] = (
     killed, killed_table, twice, full_disk, damaged_results, damaged_notes, damaged_state, damaged_cache,
+    damaged_counts,
 )  # fmt: skip
 
 
@@ -286,6 +315,7 @@ def main() -> int:
     project = Project(root / "project")
     for subject in SUBJECTS:
         project.run(subject)
+        project.count(subject)
     expected = {subject: project.numbers(subject) for subject in SUBJECTS}
     table = project.table()
     shutil.copytree(project.root / "results", root / "undisturbed")
