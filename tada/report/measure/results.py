@@ -157,22 +157,19 @@ def check_results(folder: Path, scale: Scale) -> None:
         raise TadaError(f"{folder.absolute()}: {neither if folder.is_dir() else 'no such folder'}")
 
 
-def open_results(folder: Path, scale: Scale, seeds: int | None = None) -> Results:
-    """The results in a folder that a user names; without `seeds` of as many as there are, up to
-    `MOST_SEEDS`: a run of a larger seed was made by hand, and is in no table either.
+def of_all_seeds(folder: Path, scale: Scale) -> Results:
+    """The results in a folder that `check_results` has let pass, of a snapshot's seeds, or of as many as there are.
+
+    A run of a seed from `MOST_SEEDS` on was made by hand, and is in no table either.
 
     Raises:
-        TadaError: it is neither a snapshot nor a folder of results of this scale, or a damaged snapshot.
+        TadaError: a damaged snapshot.
     """
-    check_results(folder, scale)
-    archive = load_archive(folder) if is_archive(folder) else None
-    if seeds is None:
-        folders = (path.name.removeprefix("seed") for path in (folder / scale).glob("*/*/seed*"))
-        found = (
-            [seed for _, _, seed in archive.runs] if archive else [int(name) for name in folders if name.isdecimal()]
-        )
-        seeds = max((seed for seed in found if seed < MOST_SEEDS), default=-1) + 1
-    return Results(folder, scale, seeds)
+    if is_archive(folder):
+        return Results(folder, scale, read_about(folder).seeds)
+    names = (path.name.removeprefix("seed") for path in (folder / scale).glob("*/*/seed*"))
+    found = (int(name) for name in names if name.isdecimal())
+    return Results(folder, scale, max((seed for seed in found if seed < MOST_SEEDS), default=-1) + 1)
 
 
 def read_run(run: Run) -> RunResult:

@@ -32,7 +32,7 @@ from tada.report.measure.results import (
     Results,
     RunResult,
     compared_provenance,
-    open_results,
+    of_all_seeds,
 )
 from tada.report.measure.samples import Hits
 from tada.report.measure.values import Value, measure
@@ -156,12 +156,12 @@ def compare(one: Path, other: Path, scale: Scale) -> Comparison:
     """Everything that both folders measure, and every claim that both can judge.
 
     Args:
-        one: results or snapshot A.
-        other: results or snapshot B.
+        one: results or snapshot A, that `check_results` has let pass.
+        other: results or snapshot B, likewise.
         scale: of the runs.
 
     Raises:
-        TadaError: one is neither or is damaged, or they have nothing in common.
+        TadaError: one is damaged, or they have nothing in common.
     """
     wanted = Wanted.of_the_paper()
     sides = _side(one, scale, wanted), _side(other, scale, wanted)
@@ -185,7 +185,7 @@ def compare(one: Path, other: Path, scale: Scale) -> Comparison:
 
 def _side(folder: Path, scale: Scale, wanted: Wanted) -> Side:
     """The finished runs of a folder, of as many seeds as there are."""
-    results = open_results(folder, scale)
+    results = of_all_seeds(folder, scale)
     runs = results.all_runs(wanted.runs)
     done = {(one.run.dataset, one.run.model, one.run.seed): one for one in runs if one.status == DONE}
     return Side(folder, results, done, sum(one.reason == STALE for one in runs))

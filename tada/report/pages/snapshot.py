@@ -46,7 +46,6 @@ from tada.report.measure.results import (
     Results,
     RunResult,
     Unusable,
-    open_results,
 )
 from tada.report.measure.samples import Hits, Samples, read_samples
 from tada.report.pages.sentences import audit_data, claims_data
@@ -197,7 +196,7 @@ def collect(
     Args:
         scale: whose runs are collected.
         seeds: runs of each (dataset, model): seeds 0 to seeds - 1.
-        sources: folders of results, or snapshots; `out` may be one of them.
+        sources: folders of results, or snapshots, that `check_results` has let pass; `out` may be one of them.
         out: folder of the snapshot.
         data: folder of the rendered videos, whose size is noted.
         first: whether the first source's results count where sources have other ones of the same run.
@@ -247,10 +246,10 @@ def gather(
     """What the snapshot `out` is to hold, and a line for each source; arguments as of `collect`.
 
     Raises:
-        TadaError: a source is neither results nor a snapshot, is damaged, or has no run of these recipes; or two have
+        TadaError: a source is damaged or has no run of these recipes; or two have
             other results of one run.
     """
-    taken = [Source(folder, open_results(folder, scale, seeds)) for folder in sources]
+    taken = [Source(folder, Results(folder, scale, seeds)) for folder in sources]
     archive = _archive(merge(taken, wanted, first), taken, wanted, out, data)
     measured = {(metric.dataset, metric.models[0]) for metric in wanted.metrics}  # of the others curves alone are shown
     lost = [

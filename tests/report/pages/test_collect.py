@@ -21,7 +21,7 @@ from tada.report.judge.sentences import judge_claims
 from tada.report.judge.training import rows_data
 from tada.report.measure import values
 from tada.report.measure.archive import write_archive
-from tada.report.measure.results import DONE, FAILED, PENDING, Results
+from tada.report.measure.results import DONE, FAILED, PENDING, Results, check_results
 from tada.report.measure.samples import read_hits, read_shares
 from tada.report.pages.readme import BEGIN, END
 from tada.report.pages.snapshot import collect, gather, load_snapshot
@@ -41,9 +41,9 @@ def _no_networks(monkeypatch):
     monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
 
 
-def kept(out, sources, seeds=1, first=False, scale=Scale.MINI):
+def kept(out, sources, seeds=1, first=False):
     """Write the data of a snapshot, without the tables made of it; returns what is said of its sources."""
-    archive, lines = gather(scale, seeds, sources, out, Wanted.of_the_paper(), first=first)
+    archive, lines = gather(Scale.MINI, seeds, sources, out, Wanted.of_the_paper(), first=first)
     write_archive(archive)
     return lines
 
@@ -295,11 +295,11 @@ def test_what_is_neither_results_nor_a_snapshot(plant, tmp_path):
         ("empty", "empty: neither a snapshot nor a folder of results with runs"),
     ):
         with pytest.raises(TadaError, match=message):
-            kept(tmp_path / "snapshot", [tmp_path / name])
+            check_results(tmp_path / name, Scale.MINI)
     plant.hits("tsn", np.arange(400) < 200)
     kept(tmp_path / "snapshot", [plant.results])
     with pytest.raises(TadaError, match="a snapshot of scale mini, and asked for is paper"):
-        kept(tmp_path / "other", [tmp_path / "snapshot"], scale=Scale.PAPER)
+        check_results(tmp_path / "snapshot", Scale.PAPER)
 
 
 def test_the_command(twice, plant):

@@ -17,7 +17,7 @@ from tada.cli import app
 from tada.report.judge import Verdict, training
 from tada.report.judge.noise import UNKNOWN, Estimate, Source, Training, difference
 from tada.report.measure.archive import write_archive
-from tada.report.measure.results import open_results
+from tada.report.measure.results import of_all_seeds
 from tada.report.pages.compare import MetricPair, compare, comparison_page, decide_pairs, summary
 from tada.report.pages.snapshot import gather
 from tada.report.paper.quantities import Metric
@@ -228,7 +228,7 @@ def run_command(*arguments):
 def test_a_seed_that_no_table_takes_is_not_counted_to(world):
     one = world("one", tsn=[200, 210])
     (one / "mini/ssv2/tsn/seed999999999").mkdir()
-    assert open_results(one, Scale.MINI).seeds == 2
+    assert of_all_seeds(one, Scale.MINI).seeds == 2
 
 
 def test_the_command(world, tmp_path):
@@ -261,7 +261,6 @@ def test_bad_input_is_told_from_disagreement(world, tmp_path):
     for file in (stale / "mini/ssv2/tsn/seed0").glob("*.json"):
         file.write_text(json.dumps({**json.loads(file.read_text()), "signature": "another"}))
     for other, message in (
-        (tmp_path / "nowhere", "nowhere: no such folder"),
         (elsewhere, "nothing to compare, since no metric is measured in both"),
         (damaged, "runs.jsonl is cut off or was changed"),
         (stale, "has 0 finished runs and 1 of other recipes or networks than this version's"),
