@@ -255,6 +255,19 @@ def existing_file(path: Path, more: str = "") -> Path:
     return path
 
 
+def file_to_write(path: Path | None) -> Path | None:
+    """The file, or none, that a user names for writing.
+
+    Raises:
+        TadaError: a folder stands there, which would be moved aside, or a file where its folder belongs.
+    """
+    if path is not None and path.is_dir():
+        raise TadaError(f"{path}: a folder; name a file to write")
+    if path is not None and (fault := obstacle(path.parent)):
+        raise TadaError(fault)
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` in one step."""
     with replacing(path) as temporary:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tada.base import TadaError
-from tada.base.files import disk_error
+from tada.base.files import disk_error, obstacle
 from tada.base.provenance import version_and_commit
 from tada.cli import own, reports, runs
 from tada.report.paper import about_paper
@@ -35,8 +35,11 @@ class _CleanErrors(TyperGroup):
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(1) from None
         except OSError as error:
-            refusal = disk_error(error, Path(error.filename2 or error.filename or "."))  # of a copy: to, from
-            if refusal is None:
+            path = Path(error.filename2 or error.filename or ".")  # of a copy: to, from
+            refusal = str(disk_error(error, path) or "")
+            if not refusal and isinstance(error, (FileExistsError, NotADirectoryError)):
+                refusal = obstacle(path)  # as where --out names a folder below a file
+            if not refusal:
                 raise
             print(f"Error: {refusal}", file=sys.stderr)
             raise SystemExit(1) from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tada.base import TadaError, counted
-from tada.base.files import config_file, existing_file, write_json
+from tada.base.files import config_file, existing_file, file_to_write, write_json
 from tada.base.yaml_files import read_yaml
 from tada.cli.runs import ResultsOption
 from tada.data.catalog import Place
@@ -42,7 +42,9 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many classes to name for each video.")] = 5,
     classes: ClassesOption = None,
     data: DataOption = "",
-    json_file: Annotated[Path | None, typer.Option("--json", help="JSON file for all scores.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="JSON file for all scores.", callback=file_to_write)
+    ] = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for Grad-CAM of the first class over the frames.")] = None,
     layer: Annotated[str, typer.Option(help="Layer of the Grad-CAM: res2 to res5.")] = "res5",
 ) -> None:
@@ -153,7 +155,7 @@ def features(
 
 def export(
     network: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="E.g. own/tada2d, or a checkpoint.")],
-    file: Annotated[Path, typer.Argument(help="File to write.")],
+    file: Annotated[Path, typer.Argument(help="File to write.", callback=file_to_write)],
     to: Annotated[str, typer.Option(help="safetensors: the weights; torch: a program of torch.export; or onnx.")],
     classes: ClassesOption = None,
     data: DataOption = "",
@@ -163,7 +165,9 @@ def export(
     from tada.cluster.status import find_runs
 
     place = Path(network)
-    if not place.is_file():
+    if place.suffix in (".pt", ".pth", ".pyth"):
+        existing_file(place, " of weights")
+    elif not place.is_file():
         if len(runs := find_runs(results, [network])) > 1:
             raise TadaError(f"{network}: {', '.join(str(run.folder) for run in runs)} are meant; name one of them")
         place = runs[0].file("checkpoint.pt")

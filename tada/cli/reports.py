@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError, counted
-from tada.base.files import existing_file, replacing
+from tada.base.files import existing_file, file_to_write, replacing
 from tada.base.progress import Progress
 from tada.base.provenance import version_and_commit
 from tada.cli import completion
@@ -246,7 +246,7 @@ def publish(
             autocompletion=completion.publishable,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="ZIP file to write.")] = Path("runs.zip"),
+    out: Annotated[Path, typer.Option(help="ZIP file to write.", callback=file_to_write)] = Path("runs.zip"),
     weights: Annotated[bool, typer.Option("--weights", help="Include the trained weights.")] = False,
     license: Annotated[str, typer.Option(help="Licence of the archive, by its name in the SPDX list.")] = "CC-BY-4.0",
     scale: ScaleOption = Scale.MINI,

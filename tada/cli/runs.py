@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tada.base import TadaError, counted, unknown
-from tada.base.files import write_json
+from tada.base.files import file_to_write, write_json
 from tada.base.typed_json import save_sealed
 from tada.cli import completion
 from tada.data.catalog import DATASETS, OWN, RECIPES, Place
@@ -269,7 +269,7 @@ def evaluate_detections(
         str,
         typer.Option(help="official; or authors: EPIC-KITCHENS-100 as in Tables 8 and A3, by pairs that occur alone."),
     ] = "official",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.", callback=file_to_write)] = None,
 ) -> None:
     """Score a submission file of temporal action localization: mAP at each threshold and on average, in percent."""
     from tada.localization.submission import score_files

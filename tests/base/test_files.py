@@ -208,6 +208,19 @@ def test_a_file_in_the_place_of_a_folder_is_moved_aside_and_one_above_it_is_name
         files.make_folder(tmp_path / "results/seed0.aside1/deeper")
 
 
+def test_a_folder_is_no_file_that_a_user_names_for_writing(tmp_path):
+    (tmp_path / "file").write_text("")
+    for good in (None, tmp_path / "file", tmp_path / "new", tmp_path / "new/below"):
+        assert files.file_to_write(good) == good
+    for bad, message in (
+        (tmp_path, "a folder; name a file to write"),
+        (tmp_path / "file/below", "a file stands where"),
+    ):
+        with pytest.raises(TadaError, match=message):
+            files.file_to_write(bad)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_link_to_nothing_in_the_place_of_a_folder_is_named(tmp_path):
     """As where the disk of all results is not mounted."""
     (tmp_path / "results").symlink_to(tmp_path / "unmounted")

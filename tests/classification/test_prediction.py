@@ -153,10 +153,11 @@ def test_names_of_classes_from_a_file(finished, tiny_ssv2, tada, tmp_path):
 def test_videos_that_are_none_are_named_and_the_others_scored(finished, tiny_ssv2, tada, tmp_path):
     (tmp_path / "page.mp4").write_text("<html>404</html>" * 100)
     good = tiny_ssv2 / "videos/1.webm"
-    done = tada("predict", "page.mp4", good, "gone.mp4", "--checkpoint", finished.file("checkpoint.pt"))
+    (tmp_path / "folder.mp4").mkdir()
+    done = tada("predict", "page.mp4", good, "gone.mp4", "folder.mp4", "--checkpoint", finished.file("checkpoint.pt"))
     assert done.exit_code == 1
     said = [line for line in done.stderr.splitlines() if not line.startswith(("classes", "["))]
-    assert len(said) == 2 and said[1] == "gone.mp4: no such file"
+    assert said[1:] == ["gone.mp4: no such file", "folder.mp4: a folder, and no file"]
     assert said[0].startswith("page.mp4: damaged, or no video: ")
     assert str(good) in done.stdout.replace("\n", "") and "page" not in done.stdout
 

@@ -48,6 +48,9 @@ WRONG = {
     "import empty": (1, "empty: a folder that is no snapshot, since about.json is missing. What can be imported is a "),
     "predict a.mp4 --checkpoint gone.pt": (1, "gone.pt: no such file of weights"),
     "features a.mp4 --checkpoint gone.pt --out features": (1, "gone.pt: no such file of weights"),
+    "export gone/checkpoint.pt a.onnx --to onnx": (1, "gone/checkpoint.pt: no such file of weights"),
+    "export ssv2/tsn empty --to onnx": (1, "empty: a folder; name a file to write"),
+    "publish --out empty": (1, "empty: a folder; name a file to write"),
 }
 
 
@@ -66,6 +69,13 @@ def test_a_wrong_path_is_told_before_torch_and_pandas_are_imported(tmp_path):
     for (command, (status, message)), answer in zip(WRONG.items(), json.loads(answers), strict=True):
         assert answer[0] == status and message in answer[1] and answer[1].count("\n") == 1, command
     assert not list((tmp_path / "empty").iterdir()) and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_to_write_to_that_lies_in_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file/below"):
+        done = CliRunner().invoke(app, ["audit", "--out", str(out)])
+        assert done.exit_code == 1 and f"\nError: {tmp_path}/file: a file stands where results are to" in done.stderr
 
 
 BUILDERS = {

@@ -198,6 +198,8 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     Of several picture streams it is the default one, else the largest, as players choose. Cover art is none.
     """
     try:
+        if path.is_dir():
+            raise VideoError(path, "a folder, and no file")
         if path.stat().st_size == 0:
             raise VideoError(path, "empty file (0 bytes)")
         with av.open(str(path.absolute())) as container:  # a relative name with a colon would be taken for a protocol
