@@ -65,7 +65,7 @@ SCALES_PICTURE = "scales.svg"
 Set = tuple[tuple[str, ...], tuple[int, ...]]
 """Names of test videos, and their labels if they have any."""
 
-FRAMES = ("targets", ROWS, "numbers", "orders", "claims", "audit")
+FRAMES = ("targets", "numbers", "orders", "claims", "audit")
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,13 @@ class Target:
 class Snapshot:
     """What the folder holds; in the tables every value is a text, nothing an empty one.
 
-    `archive`: the runs. `targets`: the paper's tables and figures, with runs and seconds. `rows`: every metric of every
-    (dataset, model), over its seeds. `numbers`: the cells of all tables. `orders`: how the rows of some of them stand.
-    `claims` and `audit`: as in `tables/claims.csv` and `tables/audit.csv`.
+    `archive`: the runs. `targets`: the paper's tables and figures, with runs and seconds. `numbers`: the cells of all
+    tables. `orders`: how the rows of some of them stand. `claims` and `audit`: as in `tables/claims.csv` and
+    `tables/audit.csv`.
     """
 
     archive: Archive
     targets: pd.DataFrame
-    rows: pd.DataFrame
     numbers: pd.DataFrame
     orders: pd.DataFrame
     claims: pd.DataFrame
