@@ -21,10 +21,10 @@ from scipy import special, stats
 from tada.metrics.average_precision import jackknife
 from tada.report.judge import Verdict
 from tada.report.judge.cells import against_single
-from tada.report.judge.noise import Training, difference, ranked, weighted_sum, within_of_samples
+from tada.report.judge.noise import Training, difference, ranked, weighted_sum
 from tada.report.judge.sentences import Judged, Margin, decide
 from tada.report.judge.training import COUNTED, SNAPSHOT, SeedSpread, read_spreads
-from tada.report.measure.samples import Hits, Samples, Shares
+from tada.report.measure.samples import Hits, Samples, Shares, within_of_samples
 from tada.report.paper.printed import Inequality
 from tada.report.paper.sentences import Claim, Statement
 from tada.runs.settings import Scale

@@ -26,10 +26,10 @@ from tada.report.figures.style import (
     grid,
     say,
 )
-from tada.report.judge.noise import Source, Training, weighted_sum, within_of
+from tada.report.judge.noise import Source, Training, weighted_sum
 from tada.report.judge.training import COUNTED, seed_spreads
 from tada.report.measure.results import FAILED, Results
-from tada.report.measure.samples import Hits, Unusable, read_hits
+from tada.report.measure.samples import Hits, Unusable, read_hits, within_of
 from tada.report.measure.values import finished
 from tada.report.paper.figures import Categories
 from tada.report.paper.printed import show

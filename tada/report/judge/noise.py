@@ -4,7 +4,8 @@ docs/statistics.md has the formulas and their reasons; `python -m benchmarks.cov
 This is the only module that knows how. Two questions are asked of it:
 
 - `weighted_sum`: a statement on networks, such as a difference or a mean of differences, with the noise of the test
-  videos and of training. All networks are tested on the same videos; their trainings have nothing in common.
+  videos and of training. All networks are tested on the same videos; the trainings of two networks have nothing in
+  common, but an ensemble shares those of its networks, and two metrics of a run share its training.
 - `difference`: the same network trained here and there, tested on the same videos, with the noise of training alone.
   "There" is the paper's single training, or another machine's results: `difference(one, other, training)` with the
   numbers of each side's seeds gives the `Estimate` of one less other, with `interval()`.
@@ -21,19 +22,28 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tada.report.measure.samples import Samples, is_of_category, on_videos
+from tada.report.measure.samples import (
+    Samples,
+    Shares,
+    effective_number,
+    group_sums,
+    is_of_category,
+    on_videos,
+    within_of_samples,
+)
 from tada.report.measure.values import Value
+from tada.runs.run import Run
 
 LEVEL = 0.05
 """Of the two-sided intervals, and of all wrong decisions of a page together."""
 
-
 POWER = 0.8
 """Of a difference that "could have been told": the share of repetitions in which it is."""
 
+TELLING = 4
+"""Degrees of freedom from which on seeds alone tell the noise of parts that share trainings."""
 
 EXACT, UNKNOWN = "exact", "unknown"
-
 
 Floats = npt.NDArray[np.float64]
 
@@ -179,13 +189,14 @@ def difference(one: Sequence[float], other: Sequence[float], training: Training,
 
 @dataclass(frozen=True)
 class _Part:
-    """A value that is not exact: its number of each seed, and its samples with a row for each of these seeds."""
+    """A value that is not exact: its number of each seed, its samples with a row for each of these seeds, its runs."""
 
     weight: float
     seeds: tuple[int, ...]
     by_seed: Floats
     samples: Samples | None
     share_of: int | None = None
+    trainings: frozenset[Run] = frozenset()
 
     def only(self, seeds: Sequence[int]) -> "_Part":
         """That of some of its seeds."""
@@ -214,7 +225,7 @@ def weighted_sum(
     if not noisy:
         return Estimate(total, 0.0, EXACT, means)
     seeds = min(len(part.seeds) for part in noisy)
-    spread, lucks = _over_videos(noisy), [_luck(part, training) for part in noisy]
+    spread, lucks = _over_videos(noisy), _lucks(noisy, training)
     if spread is None or not all(luck.freedom for luck in lucks):
         return Estimate(total, math.inf, UNKNOWN, means, seeds=seeds, source=training.source)
     square = spread.variance + sum(luck.beyond for luck in lucks)
@@ -251,12 +262,46 @@ def _exactly(part: Value | Samples) -> float:
 
 @dataclass(frozen=True)
 class _Luck:
-    """What training's luck adds to the sum by one network: variance of the mean over its seeds, what of it the spread
-    over videos does not hold already, and degrees of freedom."""
+    """What training's luck adds to the sum by one network, or by what shares trainings: variance of the mean over its
+    seeds, what of it the spread over videos does not hold already, and degrees of freedom."""
 
     variance: float
     beyond: float
     freedom: float
+
+
+def _lucks(parts: Sequence[_Part], training: Training) -> list[_Luck]:
+    """Of each network; of parts that share trainings, whose luck cancels or adds up, together.
+
+    Nothing is known beforehand of how far these lie apart. With too few seeds to tell, each counts by itself, which for
+    a difference is too much rather than too little.
+    """
+    found = []
+    for group in _by_training(parts):
+        seeds = {part.seeds for part in group}
+        if len(group) > 1 and len(seeds) == 1 and len(*seeds) > TELLING:
+            found.append(_luck(_summed(group), NOTHING_KNOWN))
+        else:
+            found += [_luck(part, training) for part in group]
+    return found
+
+
+def _by_training(parts: Sequence[_Part]) -> list[list[_Part]]:
+    """Parts in groups, of which no two have a training in common."""
+    groups: list[list[_Part]] = []
+    for part in parts:
+        sharing = [group for group in groups if any(one.trainings & part.trainings for one in group)]
+        groups = [group for group in groups if group not in sharing]
+        groups.append([*(one for group in sharing for one in group), part])
+    return groups
+
+
+def _summed(parts: Sequence[_Part]) -> _Part:
+    """One part for the sum of some with the same seeds; its samples show what seeds do to videos, if all are known."""
+    by_seed = np.sum([part.weight * part.by_seed for part in parts], axis=0)
+    known = [part.weight * group_sums(one.shares, one.groups) for part in parts if (one := part.samples) is not None]
+    units = np.sum(known, axis=0) if len(known) == len(parts) else np.zeros((len(by_seed), 1))
+    return _Part(1.0, parts[0].seeds, by_seed, Shares(np.arange(units.shape[1]).astype(str), units, by_seed))
 
 
 def _luck(part: _Part, training: Training) -> _Luck:
@@ -278,7 +323,8 @@ def _part(weight: float, part: Value | Samples) -> _Part:
     if not isinstance(part, Value):
         return _Part(weight, tuple(range(len(part.by_seed))), part.by_seed, part)
     numbers = np.array(list(part.numbers.values()), float)
-    return _Part(weight, tuple(part.numbers), numbers, part.samples, part.share_of)
+    trainings = frozenset(one.run for runs in part.runs for one in runs)
+    return _Part(weight, tuple(part.numbers), numbers, part.samples, part.share_of, trainings)
 
 
 def _on_common_seeds(parts: Sequence[_Part]) -> list[_Part]:
@@ -336,41 +382,6 @@ def _over_videos(parts: Sequence[_Part]) -> _Spread | None:
     most = max(abs(part.weight) * samples.most for part, samples in paired)
     variance += 2 * (most / len(by_video)) ** 2  # two made-up videos, one all for and one all against
     return _Spread(float(variance), effective - 1, len(by_video))
-
-
-def group_sums(by_video: Floats, groups: npt.NDArray | None) -> Floats:
-    """Contributions [seeds, V] summed up over groups of videos that belong together, [seeds, groups].
-
-    They are taken around each seed's mean, so that a large group is no outlier for being large; the mean over groups
-    is the mean over videos.
-    """
-    if groups is None:
-        return by_video
-    _, place = np.unique(groups, return_inverse=True)
-    count = place.max() + 1
-    means = by_video.mean(1, keepdims=True)
-    sums = np.stack([np.bincount(place, row, count) for row in by_video - means])
-    return means + sums * (count / by_video.shape[1])
-
-
-def effective_number(groups: npt.NDArray) -> float:
-    """The number of groups of equal size that tell as much as these: a few long videos have most of the segments."""
-    _, sizes = np.unique(groups, return_counts=True)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
-
-
-def within_of(units: Floats) -> float:
-    """Variance of one seed's mean [seeds, U] that comes from what seeds do to single units: of the residual of both."""
-    seeds, count = units.shape
-    if seeds < 2 or count < 2:
-        return 0.0
-    residual = units - units.mean(0) - units.mean(1, keepdims=True) + units.mean()
-    return float((residual**2).sum() / ((seeds - 1) * (count - 1)) / count)
-
-
-def within_of_samples(samples: Samples) -> float:
-    """`within_of` the test videos, or the longer ones that they are segments of."""
-    return within_of(group_sums(samples.shares, samples.groups))
 
 
 def _binomial(part: _Part) -> float:

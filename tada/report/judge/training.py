@@ -14,8 +14,9 @@ import pandas as pd
 
 from tada.base import TadaError, files
 from tada.base.files import read_json
-from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Source, Training, weighted_sum, within_of_samples
+from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Source, Training, weighted_sum
 from tada.report.measure.results import Results
+from tada.report.measure.samples import within_of_samples
 from tada.report.measure.values import Value, measure
 from tada.report.paper import about_paper
 from tada.report.paper.quantities import CurvePoint, Difference, Metric, Quantity, category_of

@@ -128,6 +128,41 @@ def on_videos(samples: Samples, videos: npt.NDArray[np.str_]) -> Samples | None:
     return Shares(videos, shares, there.by_seed, 100.0 * larger)
 
 
+def group_sums(by_video: npt.NDArray[np.float64], groups: npt.NDArray | None) -> npt.NDArray[np.float64]:
+    """Contributions [seeds, V] summed up over groups of videos that belong together, [seeds, groups].
+
+    They are taken around each seed's mean, so that a large group is no outlier for being large; the mean over groups
+    is the mean over videos.
+    """
+    if groups is None:
+        return by_video
+    _, place = np.unique(groups, return_inverse=True)
+    count = place.max() + 1
+    means = by_video.mean(1, keepdims=True)
+    sums = np.stack([np.bincount(place, row, count) for row in by_video - means])
+    return means + sums * (count / by_video.shape[1])
+
+
+def effective_number(groups: npt.NDArray) -> float:
+    """The number of groups of equal size that tell as much as these: a few long videos have most of the segments."""
+    _, sizes = np.unique(groups, return_counts=True)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def within_of(units: npt.NDArray[np.float64]) -> float:
+    """Variance of one seed's mean [seeds, U] that comes from what seeds do to single units: of the residual of both."""
+    seeds, count = units.shape
+    if seeds < 2 or count < 2:
+        return 0.0
+    residual = units - units.mean(0) - units.mean(1, keepdims=True) + units.mean()
+    return float((residual**2).sum() / ((seeds - 1) * (count - 1)) / count)
+
+
+def within_of_samples(samples: Samples) -> float:
+    """`within_of` the test videos, or the longer ones that they are segments of."""
+    return within_of(group_sums(samples.shares, samples.groups))
+
+
 def _places(videos: npt.NDArray[np.str_], wanted: npt.NDArray[np.str_]) -> npt.NDArray[np.intp]:
     """Where the wanted videos stand among `videos`."""
     order = np.argsort(videos)

@@ -181,8 +181,8 @@ class Value:
         wanted: number of seeds asked for.
         problems: why runs or sizes behind it are not there.
         sources: files that it was read from.
-        runs: of each seed in `numbers` the runs behind it, whose videos are its samples.
-        metric: the metric of these runs.
+        runs: of each seed in `numbers` the runs behind it, whose videos are its samples but for a `share_of`.
+        metric: what of these runs it is.
         share_of: number of videos that it is a share of, where these are not known one by one.
         sides: of a difference, what is subtracted from what.
     """
@@ -218,7 +218,7 @@ class Value:
     def samples(self) -> Samples | None:
         """The test videos behind it, read when they are first asked for; None if they are not known one by one."""
         try:
-            return read_samples(self.runs, self.metric) if self.runs else None
+            return read_samples(self.runs, self.metric) if self.runs and self.share_of is None else None
         except Unusable:
             return None
 
@@ -275,7 +275,7 @@ def _curve_point(quantity: CurvePoint, results: Results) -> Value:
     value = _by_seed(quantity.dataset, (quantity.model,), results, lambda runs: _on_curve(runs[0], quantity))
     part = "train" if quantity.column.startswith("train") else "validation"
     videos = [runs[0].record.dataset[part].used for runs in value.runs]
-    return replace(value, runs=(), share_of=min(videos, default=None))
+    return replace(value, metric=f"{quantity.column}@{quantity.share}", share_of=min(videos, default=None))
 
 
 def _on_curve(result: RunResult, quantity: CurvePoint) -> float:

@@ -12,17 +12,16 @@ from tada.report.judge.noise import (
     Source,
     Training,
     difference,
-    effective_number,
-    group_sums,
     holm,
     rank_correlation,
     ranked,
     weighted_sum,
-    within_of,
 )
-from tada.report.measure.results import DONE
-from tada.report.measure.samples import Hits, Shares
+from tada.report.measure.results import DONE, RunResult
+from tada.report.measure.samples import Hits, Shares, effective_number, group_sums, within_of
 from tada.report.measure.values import Value
+from tada.runs.run import Run
+from tada.runs.settings import Scale
 
 STEADY = Training(0.0, 0.0, 20)
 
@@ -128,6 +127,69 @@ def test_trainings_of_two_networks_have_nothing_in_common():
     together = weighted_sum([1.0, -1.0], [hits(better), hits(right)], NOTHING_KNOWN)
     apart = weighted_sum([1.0, -1.0], [hits(better[::-1]), hits(right)], NOTHING_KNOWN)
     assert together == apart
+
+
+def trained(right, name, *models):
+    """A metric of runs of `models`, with samples [seeds, videos]."""
+    runs = tuple(
+        tuple(RunResult(Run(Scale.MINI, "ssv2", model, seed), DONE) for model in models) for seed in range(len(right))
+    )
+    samples = hits(right)
+    found = value(*samples.by_seed.tolist(), metric=name, runs=runs)
+    found.__dict__["samples"] = samples
+    return found
+
+
+def shared_luck(generator, seeds, videos=400):
+    """Two metrics of one network whose seeds lie 5 points apart, and of which the second is 2 points lower."""
+    level = 0.7 + 0.05 * generator.standard_normal((seeds, 1))
+    drawn = generator.random((seeds, videos))
+    return drawn < level, drawn + 0.02 < level
+
+
+def test_what_shares_a_training_has_no_noise_of_it_beyond_that_of_its_difference():
+    one, other = shared_luck(np.random.default_rng(3), 5)
+    values = trained(one, "top1", "tada2d"), trained(other, "top1_other", "tada2d")
+    found = weighted_sum([1.0, -1.0], values, Training(25.0, 0.0, 4))
+    by_seed = 100.0 * (one.mean(1) - other.mean(1))
+    over_videos = (100.0 * (one.astype(float) - other)).mean(0).var(ddof=1) / 400 + 2 * (100 / 400) ** 2
+    beyond = max(by_seed.var(ddof=1) - within_of(100.0 * (one.astype(float) - other)), 0.0) / 5
+    assert found.error**2 == pytest.approx(over_videos + beyond)
+    apart = weighted_sum([1.0, -1.0], [values[0], trained(other, "top1", "tsn")], Training(25.0, 0.0, 4))
+    assert apart.error > 4 * found.error
+
+
+def test_an_ensemble_shares_the_trainings_of_each_of_its_networks():
+    one, other = shared_luck(np.random.default_rng(4), 5)
+    ensemble, alone = trained(one | other, "top1", "tada2d", "tada2d-16f"), trained(one, "top1", "tada2d")
+    second = trained(other, "top1", "tada2d-16f")
+    for parts in ([ensemble, alone], [alone, ensemble], [ensemble, second]):
+        assert weighted_sum([1.0, -1.0], parts, Training(25.0, 0.0, 4)).error < 1.5
+    both = weighted_sum([1.0, -0.5, -0.5], [ensemble, alone, second], Training(25.0, 0.0, 4))
+    gains = 100.0 * ((one | other).mean(1) - (one.mean(1) + other.mean(1)) / 2)
+    assert both.value == pytest.approx(gains.mean())
+    assert both.error < 1.5
+
+
+def test_too_few_seeds_of_a_shared_training_count_as_if_nothing_were_shared():
+    one, other = shared_luck(np.random.default_rng(5), 4)
+    found, apart = (
+        weighted_sum(
+            [1.0, -1.0], [trained(one, "top1", "tada2d"), trained(other, "other", model)], Training(25.0, 0.0, 4)
+        )
+        for model in ("tada2d", "tsn")
+    )
+    assert (found.error, found.freedom) == (apart.error, apart.freedom)
+
+
+def test_intervals_of_what_shares_a_training_hold_the_true_difference():
+    generator, true, held = np.random.default_rng(6), 2.0, 0
+    for _ in range(400):
+        one, other = shared_luck(generator, 5)
+        values = trained(one, "top1", "tada2d"), trained(other, "top1_other", "tada2d")
+        found = weighted_sum([1.0, -1.0], values, Training(25.0, 0.0, 4))
+        held += found.low <= true <= found.high
+    assert 0.92 <= held / 400 <= 1
 
 
 def test_without_a_common_seed_each_has_its_own():
