@@ -12,7 +12,7 @@ from tada.data.clips import IGNORED
 from tada.data.dataset import TrainClips
 from tada.data.views import normalise
 from tada.runs.settings import TrainSettings
-from tada.runs.step import fused_on_gpu
+from tada.runs.step import eager, fused_on_gpu
 from tada.runs.trainer import epoch_batch
 
 Validate = Callable[[nn.Module], dict[str, float]]
@@ -88,9 +88,10 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     fused = fused_on_gpu(parameters)
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.base_lr, fused=fused)
+        return eager(torch.optim.AdamW)(groups, lr=settings.base_lr, fused=fused)
     nesterov = settings.momentum > 0
-    return torch.optim.SGD(groups, lr=settings.base_lr, momentum=settings.momentum, nesterov=nesterov, fused=fused)
+    sgd = eager(torch.optim.SGD)
+    return sgd(groups, lr=settings.base_lr, momentum=settings.momentum, nesterov=nesterov, fused=fused)
 
 
 def loss_and_hits(

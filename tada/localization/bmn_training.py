@@ -28,7 +28,7 @@ from tada.base import TadaError
 from tada.localization.windows import TrainingWindows, Window
 from tada.models.bmn import BMN, Maps
 from tada.runs.localization_settings import BmnSettings
-from tada.runs.step import fused_on_gpu, seed_of
+from tada.runs.step import eager, fused_on_gpu, seed_of
 from tada.runs.trainer import epoch_batch
 
 BOUNDARY_REGION = 3.0
@@ -213,7 +213,7 @@ class BmnObjective:
             {"params": decayed, "weight_decay": self.schedule.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.schedule.base_lr, fused=fused_on_gpu([*decayed, *plain]))
+        return eager(torch.optim.AdamW)(groups, lr=self.schedule.base_lr, fused=fused_on_gpu([*decayed, *plain]))
 
     def micro_batches(self, step: int) -> list[list[int]]:
         """The windows of a step."""

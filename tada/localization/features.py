@@ -17,16 +17,18 @@ from collections import defaultdict
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tada.base import TadaError
 from tada.base.files import DamagedFile, replacing
 from tada.data.catalog import localization_of
-from tada.localization.videos import Untrimmed
-from tada.models.weights import read_checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tada.localization.videos import Untrimmed
 
 LATE = 1.0
 """Seconds that the last clip's centre may lie behind the end of its video, by its annotation."""
@@ -83,7 +85,7 @@ def read_stamp(folder: Path, video: str) -> FeatureStamp | None:
     return stamp if _checksum(features) == checksum else None
 
 
-def load_features(folder: Path, video: Untrimmed) -> Features:
+def load_features(folder: Path, video: "Untrimmed") -> Features:
     """The features of a video that have been saved; the values are mapped, and read from disk where they are used.
 
     Raises:
@@ -120,7 +122,7 @@ def _checksum(features: Features) -> str:
 
 def check_features(
     features: Features,
-    video: Untrimmed,
+    video: "Untrimmed",
     *,
     where: Path | None = None,
     channels: int | None = None,
@@ -169,7 +171,7 @@ def covers(times: np.ndarray, duration: float) -> bool:
     return bool(times[0] <= gap and times[-1] >= duration - gap)
 
 
-def check_finite(features: Features, video: Untrimmed, where: Path) -> None:
+def check_finite(features: Features, video: "Untrimmed", where: Path) -> None:
     """Look at every value; raises a TadaError with the time of the first that is not finite."""
     finite = np.isfinite(features.values).all(1)
     if not finite.all():
@@ -229,7 +231,7 @@ class ReleasedFeatures:
         """The files about a video, in the order of time."""
         return [piece.path for piece in sorted(self._of(video))]
 
-    def read(self, video: Untrimmed) -> Features:
+    def read(self, video: "Untrimmed") -> Features:
         """The features of a video.
 
         Raises:
@@ -280,8 +282,13 @@ class ReleasedFeatures:
         first, last = (ceil((side * fps - (stride - 1)) / stride) for side in (piece.start, piece.end))
         return (stride - 1 + stride * np.arange(max(first, 0), max(last, 0))) / fps
 
-    def matrix(self, path: Path, video: Untrimmed) -> Tensor:
+    def matrix(self, path: Path, video: "Untrimmed") -> "Tensor":
         """The features in a file, [n, C]."""
+        import torch  # here, since `tada verify` reads a run's own features without it
+        from torch import Tensor
+
+        from tada.models.weights import read_checkpoint
+
         found = read_checkpoint(path, self.kind)
         found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
         if not isinstance(found, Tensor) or found.ndim != 2:
@@ -289,7 +296,7 @@ class ReleasedFeatures:
             raise TadaError(f"{path}: expected a tensor [n, C] of {video.name}, found {what}")
         return found
 
-    def _values(self, piece: _Piece, video: Untrimmed) -> np.ndarray:
+    def _values(self, piece: _Piece, video: "Untrimmed") -> np.ndarray:
         """The values in a file, checked against the time that it is about."""
         found = self.matrix(piece.path, video)
         self.channels = self.channels or found.shape[1]

@@ -4,9 +4,10 @@ Nothing in it waits for a GPU. Losses and figures are summed where they are comp
 of them; a loss that is not finite is found then, and the step at which it came is known.
 """
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from tada.runs.checkpoints import TrainingState
 
 if TYPE_CHECKING:
     from tada.runs.trainer import Objective
+
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 CHECK_SECONDS = 5.0
 """Longest time for which a loss that is not finite goes unnoticed; nothing is saved in the meantime."""
@@ -243,6 +246,17 @@ class TrainingStep:
             loss.backward()
             return
         torch._foreach_add_(self._gradients, list(torch.autograd.grad(loss, self._parameters)))  # in a few launches
+
+
+def eager(kind: type[Kind]) -> type[Kind]:
+    """A class of optimizers without the wrappers that keep torch's compiler out of their methods.
+
+    The first call of such a wrapper imports the compiler, which takes as long as importing torch. Steps are not
+    compiled here, and give the same numbers without them. Not for `differentiable`.
+    """
+    names = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def fused_on_gpu(parameters: Sequence[nn.Parameter]) -> bool | None:

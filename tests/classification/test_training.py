@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ from tada.base import TadaError
 from tada.classification.training import ClassificationObjective, loss_and_hits, make_optimizer
 from tada.data.clips import IGNORED
 from tada.runs.settings import TrainSettings
+from tada.runs.step import eager
 
 SETTINGS = TrainSettings(
     epochs=5, warmup_epochs=1, base_lr=0.05, warmup_lr=0.005, batch=8, batch_per_device=4, scale=(8, 8), crop=8,
@@ -28,7 +31,7 @@ def objective(settings=SETTINGS, validate=lambda _: {"val_top1": 1.0}):
 def test_weight_decay_spares_batch_norm_and_biases(optimizer, kind):
     made = make_optimizer(network(), replace(SETTINGS, optimizer=optimizer))
     decayed, plain = made.param_groups
-    assert type(made) is kind
+    assert isinstance(made, kind)
     assert [p.ndim for p in decayed["params"]] == [5, 2] and decayed["weight_decay"] == 0.01
     assert [p.ndim for p in plain["params"]] == [1, 1, 1, 1] and plain["weight_decay"] == 0.0
 
@@ -37,6 +40,47 @@ def test_weight_decay_spares_batch_norm_and_biases(optimizer, kind):
 def test_sgd_has_nesterovs_momentum_where_it_has_any(momentum):
     group = make_optimizer(network(), replace(SETTINGS, momentum=momentum)).param_groups[0]
     assert (group["momentum"], group["nesterov"]) == (momentum, momentum > 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}), (torch.optim.AdamW, {})],
+)
+def test_an_eager_optimizer_steps_as_torchs_own_and_takes_over_its_state(kind, options):
+    def trained(of):
+        torch.manual_seed(0)
+        layer = nn.Linear(3, 2)
+        optimizer = of(layer.parameters(), lr=0.1, **options)
+        for step in range(5):
+            optimizer.zero_grad()
+            layer(torch.linspace(-1, 1, 6).view(2, 3) + step).square().mean().backward()
+            optimizer.step()
+        return optimizer, layer
+
+    (theirs, expected), (ours, found) = trained(kind), trained(eager(kind))
+    exactly = {"rtol": 0, "atol": 0}
+    torch.testing.assert_close(found.state_dict(), expected.state_dict(), **exactly)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), **exactly)
+    assert found.weight.requires_grad and found.weight.is_leaf
+    resumed = eager(kind)(nn.Linear(3, 2).parameters(), lr=0.2, **options)
+    resumed.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(resumed.state_dict(), theirs.state_dict(), **exactly)
+
+
+def test_the_first_step_waits_neither_for_torchs_compiler_nor_for_what_draws_pages():
+    code = (
+        "import sys, torch, tada.execute; from dataclasses import replace; from tada.runs.run import Run\n"
+        "from tada.classification.training import make_optimizer\n"
+        "for name in ('sgd', 'adamw'):\n"
+        "    layer = torch.nn.Linear(3, 2)\n"
+        "    settings = replace(Run('mini', 'ssv2', 'tsn', 0).recipe.train, optimizer=name)\n"
+        "    optimizer = make_optimizer(layer, settings)\n"
+        "    layer(torch.ones(1, 3)).sum().backward()\n"
+        "    optimizer.step(); optimizer.zero_grad(); optimizer.load_state_dict(optimizer.state_dict())\n"
+        "print({'torch._dynamo', 'sympy', 'torchvision', 'pandas', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_frozen_parameters_are_not_trained():

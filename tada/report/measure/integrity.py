@@ -174,7 +174,7 @@ def _besides(run: Run, recorded: Iterable[str]) -> dict[Path, str]:
             except DamagedFile as error:
                 faults[file] = str(error)
     if features := sorted(run.file("features").glob("[!.]*.npy")):
-        from tada.localization.features import read_stamp  # imports torch, which most results do without
+        from tada.localization.features import read_stamp  # which most results do without
 
         names = ((file, file.name.removesuffix(".npy")) for file in features)
         faults |= {file: f"{file}: damaged" for file, name in names if read_stamp(file.parent, name) is None}

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,6 +186,21 @@ def test_each_damage_is_named_once(results, kind):
     damage(run)
     (fault,) = verify(results).faults
     assert fault.startswith(f"{run.file(name)}: ")
+
+
+def test_weights_scores_and_features_are_looked_at_without_torch(results):
+    """Which takes longer to import than all else that the command does."""
+    run = Run("mini", "ssv2", "tada2d", 1, results)
+    for damage in (a_bit_of_features, lambda run: flipped(run.file("checkpoint.pt"))):
+        damage(run)
+    code = (
+        "import sys; from typer.testing import CliRunner; from tada.cli import app\n"
+        "print(CliRunner().invoke(app, sys.argv[1:]).output, {'torch', 'av', 'pandas'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, "verify", "--results", str(results)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "features/1.npy: damaged" in shown and "checkpoint.pt: has changed" in shown and "2 faults" in shown
+    assert shown.splitlines()[-1].endswith("set()")
 
 
 def test_exchanged_folders_are_named_both(results):
