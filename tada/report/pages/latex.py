@@ -310,5 +310,5 @@ def _words(text: str) -> str:
 
 
 def _parts(text: str) -> list[str]:
-    """The text cut after slashes and the like in its longest words; a number with its interval is one word, as "Table 2" is."""
+    """The text cut after slashes and the like in its longest words; places and numbers with intervals are one word."""
     return _CUTS.split(_TOGETHER.sub("\u00a0", text))
