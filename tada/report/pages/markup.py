@@ -127,12 +127,12 @@ def _classes(cell: tuple[Piece, ColumnHead]) -> str:
     piece, head = cell
     said = (verdict for verdict in Verdict if f"{piece.text} ".startswith(f"{verdict} "))
     colour = next((verdict.colour for verdict in said), "")  # the word stays, so nobody depends on the colours
-    wide = "wide" if len(piece.text) > 2 * _SHORT else "half" if len(piece.text) > _SHORT else ""
+    wide = "wide" if len(piece.text) > _HALF else "half" if len(piece.text) > _QUARTER else ""
     return " ".join(name for name in ("left" if head.left else "", colour, wide) if name)
 
 
-_SHORT = 12
-"""Signs for which a quarter of a narrow screen has room."""
+_QUARTER, _HALF = 10, 24
+"""Signs for which a quarter, or half, of a narrow screen has room."""
 
 
 def _tint(verdict: Verdict) -> str:
