@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -131,6 +132,8 @@ def init(
     print(f"wrote {folder}: workflow (the plan), config/config.yaml (what is asked for), profiles (where it runs)")
     if models:
         print(f"to use its models and recipes: export TADA_CONFIG={folder.absolute() / 'config'}")
+    if find_spec("snakemake") is None:
+        print("the plan needs Snakemake, which is not installed: pip install 'tada-reproducibility[suite,snakemake]'")
     print(f"next: cd {folder}; snakemake -n tables/table3b.md")
 
 

@@ -408,7 +408,9 @@ def _class_balance(classes: Mapping[str, Any]) -> list[str]:
     """A line on the numbers of clips of the classes; one for each task where there are several."""
     if "counts" not in classes:
         return [f"{task}: {line}" for task, counts in classes.items() for line in _class_balance(counts)]
-    sizes = f"{classes['fewest']} to {counted(classes['most'], 'clip')}, {classes['median']:g} the median"
+    sizes = counted(classes["most"], "clip")
+    if classes["fewest"] < classes["most"]:
+        sizes = f"{classes['fewest']} to {sizes}, {classes['median']:g} the median"
     line = f"{counted(classes['classes'], 'class', 'classes')} of {sizes}"
     empty = dict.fromkeys(classes["empty"], "")
     return [line + (f"; {len(empty)} without any: {_examples(empty)}" if empty else "")]

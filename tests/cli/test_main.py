@@ -39,6 +39,13 @@ def test_a_project_has_what_snakemake_needs_and_no_code_but_the_plans(tmp_path):
     assert not {"config/models.yaml", "workflow/schemas/models.schema.yaml"} & written
 
 
+def test_a_project_says_what_its_plan_needs(tmp_path, monkeypatch):
+    assert "pip install" not in CliRunner().invoke(app, ["init", str(tmp_path / "with")]).output
+    monkeypatch.setattr("tada.cli.runs.find_spec", lambda name: None)
+    said = CliRunner().invoke(app, ["init", str(tmp_path / "without")]).output
+    assert "pip install 'tada-reproducibility[suite,snakemake]'" in said
+
+
 def test_models_and_recipes_come_along_where_they_are_to_be_changed(tmp_path):
     done = CliRunner().invoke(app, ["init", str(tmp_path), "--models"])
     assert done.exit_code == 0, done.output

@@ -331,7 +331,8 @@ def _references(check: Sum) -> set[str]:
 def _number(check: Sum, measured: Mapping[str, Compared], spreads: SeedSpreads) -> str:
     texts = []
     for how, expressions in check.readings.items():
-        here = " and ".join(_here(one, measured, spreads) for one in expressions)
+        found = [_here(one, measured, spreads) for one in expressions]
+        here = " and ".join(found if set(found) != {Verdict.PENDING} else found[:1])
         paper = " and ".join(_of_paper(one, measured) for one in expressions)
         texts.append((f"{how}: " if how else "") + f"here {here}, by the paper's rows {paper}")
     return f"{check.words} ({check.place}; prints {' and '.join(check.printed)}): {'; '.join(texts)}."

@@ -271,7 +271,7 @@ def about_runs(runs: Sequence[RunResult], results: Results) -> list[Line]:
     total = rounded_time(sum(result.record.cost.wall_seconds for result in done))
     if any(result.record.environment.hardware.gpus for result in done):
         total += f" ({sum(result.record.cost.device_hours for result in done):,.0f} GPU hours)"
-    lines.append(("Time", f"{total} in {counted(len(done), 'run')}: {_times(done)}"))
+    lines.append(("Time", f"{total} in {counted(len(done), 'run')}; mean of a run: {_times(done)}"))
     return lines
 
 

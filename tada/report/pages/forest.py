@@ -150,7 +150,7 @@ def margin_text(margin: Margin) -> str:
     """A margin and its interval, e.g. "+3.2 [+1.0, +5.4]"; without one where it is a count."""
     estimate = margin.estimate
     if all(isinstance(one, InitialDifference) for one in margin.statement.references.values()):
-        return "equal" if not any(estimate.values) else f"equal to {max(estimate.values):.0e}"
+        return "equal" if not any(estimate.values) else f"equal within {max(estimate.values):.0e}"
     value = points_text(estimate.value, margin.statement)
     if estimate.noise == EXACT:
         return value

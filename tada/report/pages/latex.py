@@ -46,8 +46,8 @@ _CUTS = re.compile(r"(?<=\S{12}[/_+=&,;.-])(?=\S{6})")
 """Where a long word, such as a path, may be broken."""
 
 
-_INTERVAL = re.compile(r" (?=\[[^]]*\]$)|(?<=\d,) (?=[^ ]*\]$)")
-"""The spaces of a number with its interval, which stay on one line."""
+_TOGETHER = re.compile(r" (?=\[[^]]*\]$)|(?<=\d,) (?=[^ ]*\]$)|(?:(?<=Table)|(?<=Figure)|(?<=Section)) (?=[A-F\d])")
+"""Spaces at which no line ends: those of a number with its interval, and of a place in the paper."""
 
 
 _RULES = r"""
@@ -91,9 +91,13 @@ _SIGNS = {
 }
 
 
+_OPENING = re.compile(r'(?<![^\s(\[])"(?=\S)')
+"""A straight quotation mark that opens; others close, as LaTeX has them by itself."""
+
+
 def escaped(text: str) -> str:
     """`text` with every sign that LaTeX would take for a command, or would not find in its fonts, written out."""
-    return "".join(_SIGNS.get(sign, sign) for sign in text)
+    return "".join(_SIGNS.get(sign, sign) for sign in _OPENING.sub("“", text))
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,9 @@ class _Column:
 
 def to_latex(page: Page) -> str:
     """The table, its notes, what is said of the order of its rows, and its footer; all may be broken over pages."""
-    title = f"{page.title}, reproduced at {page.source}" if page.source else f"{page.title}, reproduced"
+    title = page.title  # claims, audit and settings are no tables of the paper
+    if title.startswith("Table "):
+        title += f", reproduced at {page.source}" if page.source else ", reproduced"
     caption = rf"\caption{{{_words(f'{title}. {page.caption}')}}}\label{{tab:{page.name}}}\\"
     tables = [_table(grid, "" if number else caption) for number, grid in enumerate(_split(page.grid))]
     notes = [f"$^{{{number}}}$ {_words(note)}" for number, note in enumerate(page.notes, start=1)]
@@ -272,7 +278,7 @@ def _spanning(texts: list[str]) -> list[str]:
         if text:
             rules.append(rf"\cmidrule(lr){{{place}-{place + width - 1}}}")
         place += width
-    return [" & ".join(cells) + r" \\", " ".join(rules)]
+    return [" & ".join(cells) + r" \\", " ".join(rules) + r"\noalign{\vskip 2pt}"]
 
 
 def _body(grid: Grid, columns: Sequence[_Column]) -> list[str]:
@@ -280,12 +286,17 @@ def _body(grid: Grid, columns: Sequence[_Column]) -> list[str]:
     lines = []
     for number, line in enumerate(grid.lines):
         if number in grid.rules:
-            lines.append(r"\addlinespace" if grid.stacked else r"\midrule")
+            lines.append(r"\addlinespace" if grid.stacked else _rule(len(columns)))
         cells = [_piece(piece, column) for piece, column in zip(line, columns, strict=True)]
         last = not grid.stacked or number + 1 in grid.rules or number + 1 == len(grid.lines)
         end = r"\\" if last else r"\\*"
         lines.append(f"{' & '.join(cells)} {end}")
     return lines
+
+
+def _rule(columns: int) -> str:
+    """A line between rows; LaTeX would draw a `\midrule` again below the headings of a page that begins after it."""
+    return rf"\noalign{{\nobreak\vskip 2pt}}\cmidrule(){{1-{columns}}}\noalign{{\vskip 2pt}}"
 
 
 def _piece(piece: Piece, column: _Column) -> str:
@@ -299,5 +310,5 @@ def _words(text: str) -> str:
 
 
 def _parts(text: str) -> list[str]:
-    """The text cut after slashes and the like in its longest words; a number with its interval is one word."""
-    return _CUTS.split(_INTERVAL.sub("\u00a0", text))
+    """The text cut after slashes and the like in its longest words; places and numbers with intervals are one word."""
+    return _CUTS.split(_TOGETHER.sub("\u00a0", text))

@@ -123,16 +123,16 @@ def _shared(texts: Iterable[str]) -> list[_Heading]:
 
 
 def _classes(cell: tuple[Piece, ColumnHead]) -> str:
-    """How a cell stands, which colour it has, and whether it needs a line of its own on a narrow screen."""
+    """How a cell stands, which colour it has, and whether it needs half of a narrow screen's line, or all of it."""
     piece, head = cell
     said = (verdict for verdict in Verdict if f"{piece.text} ".startswith(f"{verdict} "))
     colour = next((verdict.colour for verdict in said), "")  # the word stays, so nobody depends on the colours
-    wide = "wide" if len(piece.text) > _SHORT else ""
+    wide = "wide" if len(piece.text) > _HALF else "half" if len(piece.text) > _QUARTER else ""
     return " ".join(name for name in ("left" if head.left else "", colour, wide) if name)
 
 
-_SHORT = 16
-"""Signs for which a quarter of a narrow screen has room."""
+_QUARTER, _HALF = 10, 24
+"""Signs for which a quarter, or half, of a narrow screen has room."""
 
 
 def _tint(verdict: Verdict) -> str:

@@ -168,7 +168,7 @@ def claims_page(
     counted = [f"At {name} scale: {count_trained(found)}." for name, found in judged.items() if _any_trained(found)]
     counted += [f"By construction: {text}." for text in {count_built(found) for found in judged.values()} if text]
     if missing := [str(scale) for scale in OF_CLAIMS if scale not in judged]:
-        counted.append(f"No run is there yet at {' and '.join(missing)} scale.")
+        counted.append(f"There are no runs yet at {' and '.join(missing)} scale.")
     orders, remarks = _orders(claims, available)
     return Page(
         name="claims",

@@ -5,7 +5,7 @@ Up to three measured columns of numbers, each is followed by what was reproduced
 are ("stacked").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from tada.report.pages import EMPTY, ColumnHead, Grid, Notes, Page, Piece
 from tada.report.pages.footer import footer
 from tada.report.pages.markup import write_page
 from tada.report.paper import about_paper
-from tada.report.paper.quantities import Difference, Metric, Quantity
+from tada.report.paper.quantities import Difference, Metric, Quantity, Structure
 from tada.report.paper.tables import TABLES, Column, Table, against_published, load_table
 from tada.runs.settings import Scale
 
@@ -113,7 +113,8 @@ def _grid(table: Table, cells: Mapping[Key, Filled], notes: Notes, scale: Scale)
             names = [Piece(_models(filled))] + [Piece()] * (len(new) - 1)
             new = [(*line, name) for line, name in zip(new, names, strict=True)]
         lines += new
-    heads = _heads(table.columns, stacked, subs) + ((ColumnHead("model", left=True),) if table.runs else ())
+    words = {name for (_, name), filled in cells.items() if isinstance(filled.cell.quantity, Structure)}
+    heads = _heads(table.columns, stacked, subs, words) + ((ColumnHead("model", left=True),) if table.runs else ())
     return Grid(heads, tuple(lines), frozenset(rules), stacked)
 
 
@@ -124,13 +125,16 @@ def _subs(column: Column, cells: Mapping[Key, Filled], scale: Scale) -> tuple[st
     return ("here", "verdict") if levels and not scale.gives_verdicts else ("here", "diff.", "verdict")
 
 
-def _heads(columns: tuple[Column, ...], stacked: bool, subs: Mapping[str, tuple[str, ...]]) -> tuple[ColumnHead, ...]:
+def _heads(
+    columns: tuple[Column, ...], stacked: bool, subs: Mapping[str, tuple[str, ...]], words: Set[str]
+) -> tuple[ColumnHead, ...]:
+    """`words` names the columns that are measured and have no numbers."""
     heads: list[ColumnHead] = []
     for place, column in enumerate(columns):
         if stacked:
             if place == _label_place(columns):
                 heads.append(ColumnHead("", left=True))
-            heads.append(ColumnHead(column.header, column.over, left=not column.measured))
+            heads.append(ColumnHead(column.header, column.over, left=not column.measured or column.name in words))
         elif column.measured:
             names = ("paper", *subs[column.name])
             heads += [ColumnHead(column.header, column.over, name, left=name == "verdict") for name in names]

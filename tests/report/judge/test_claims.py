@@ -404,8 +404,8 @@ def test_page(plant, monkeypatch):
     assert (overall["seeds"], float(overall["freedom"]) > 20) == ("1", True)
     undecided = frame[(frame["verdict"] == "undecided") & (frame["noise"] == "videos and training")]
     assert (undecided["detectable"].astype(float) > 5).all() and len(undecided)
-    assert set(frame["scale"]) == {"any", "mini"} and "No run is there yet at gpu and paper scale." in page
+    assert set(frame["scale"]) == {"any", "mini"} and "There are no runs yet at gpu and paper scale." in page
     plant.failed("tsn", "gone", scale="gpu")
     build_claims(Scale.MINI, 1, plant.results, plant.out)
     assert set(pd.read_csv(plant.out / "claims.csv")["scale"]) == {"any", "mini", "gpu"}
-    assert "No run is there yet at paper scale." in plant.text("claims")
+    assert "There are no runs yet at paper scale." in plant.text("claims")

@@ -258,7 +258,7 @@ def test_a_page_says_how_far_its_accuracies_may_be_off_and_why(plant):
 def test_an_average_that_lacks_a_run_is_pending_and_the_others_are_there(plant):
     plant_gains(plant, TOP1, skip=["r2plus1d+tada-2d"])
     (line,) = build(plant, "table2")
-    assert "all six rows: here pending and pending, by the paper's rows +1.39 and +2.66" in line
+    assert "all six rows: here pending, by the paper's rows +1.39 and +2.66" in line
     assert "one row a base model, R(2+1)D with TAdaConv (2d+1d): here +1.80 and +2.80" in line
 
 

@@ -47,4 +47,4 @@ def test_gpu_hours_of_runs_on_gpus(small):
     cost = replace(COST, wall_seconds=7200.0, device_hours=32.0)
     plant_record(run, {"top1": 40.0}, environment=environment("a" * 40), cost=cost)
     small.build()
-    assert "2.0 h (32 GPU hours) in 1 run: tsn 2.0 h" in small.text()
+    assert "2.0 h (32 GPU hours) in 1 run; mean of a run: tsn 2.0 h" in small.text()

@@ -22,6 +22,7 @@ def test_signs():
     assert escaped("a_b & 5% $x$ #1 {y} ~ ^ \\") == (
         r"a\_b \& 5\% \$x\$ \#1 \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
+    assert escaped('a "b c" ("d")') == 'a ``b c" (``d")'
     assert escaped("✗ ✓ Δ ± × −") == r"$\times$ $\surd$ $\Delta$ $\pm$ $\times$ $-$"
 
 
@@ -37,7 +38,7 @@ def test_layout(small):
     small.build()
     page = small.text(kind="tex")
     assert r"\multicolumn{4}{c}{Params}" in page and r"\multicolumn{3}{c}{Top-1}" in page
-    assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-8} \cmidrule(lr){9-11}" in page
+    assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-8} \cmidrule(lr){9-11}\noalign{\vskip 2pt}" in page
     assert r"Small \& hand-made\_." in page
     assert r"50\% of \{x\} \& \_y\_" in page
 
@@ -45,6 +46,19 @@ def test_layout(small):
 def test_shared_headings_stand_once(plant):
     plant.build("table6", specs=TABLES)
     assert r"\multicolumn{3}{c}{Top-1} & \multicolumn{3}{c}{Top-5}" in plant.text("table6", "tex")
+
+
+def test_columns_of_words_stand_left_and_columns_with_numbers_right(plant):
+    for name, right in (("tableA1", False), ("table1", True)):
+        plant.build(name, specs=TABLES)
+        assert (r"\raggedleft" in plant.text(name, "tex")) == right, name
+
+
+def test_only_tables_of_the_paper_are_called_reproduced(plant, tmp_path):
+    build_settings(tmp_path)
+    plant.build("table1", specs=TABLES)
+    assert r"\caption{Settings of the paper's scale. Every" in (tmp_path / "settings.tex").read_text()
+    assert r"\caption{Table~1, reproduced. " in plant.text("table1", "tex")
 
 
 def page_of(*texts, lines=1, rules=frozenset(), stacked=False):
@@ -127,6 +141,7 @@ def test_a_column_of_words_does_not_get_a_part_of_its_own():
 def test_a_number_and_its_interval_stay_on_one_line():
     text = to_latex(page_of("−44.2 [−57.7, +60.1]", "so many words " * 9))
     assert r"{@{}l>{\raggedright\arraybackslash}p{" in text  # the first column is as wide as its text
+    assert r"Section~5.2, Table~3b" in to_latex(page_of("so many words " * 9, "Section 5.2, Table 3b and " * 3))
     assert r"$-$4.2~{[}$-$7.7,~+0.1]" in to_latex(page_of("some more words −4.2 [−7.7, +0.1]", "so many words " * 9))
 
 
@@ -134,7 +149,7 @@ def test_the_lines_of_a_row_stay_on_one_page():
     text = to_latex(page_of("x", lines=6, rules=frozenset([3]), stacked=True))
     assert re.findall(r"x (\\\\\*?|\\addlinespace)\n", text) == [r"\\*", r"\\*", r"\\"] * 2
     text = to_latex(page_of("x", lines=6, rules=frozenset([3])))
-    assert r"\\*" not in text and text.count("\n\\midrule") == 3  # below two headings, and one within
+    assert r"\\*" not in text and text.count(r"\cmidrule(){1-1}") == 1
 
 
 def test_pairs_that_are_turned_are_a_table_of_its_own(small):

@@ -48,6 +48,13 @@ def test_verdicts_have_colours_beside_their_words():
     assert (classes["match"], classes["off −0.3"], classes["–"]) == ("left good", "left bad", None)
 
 
+def test_longer_texts_have_more_of_a_line_on_a_narrow_screen():
+    lines = ((Piece("12.3 ± 0.4"),), (Piece("slowfast-4x16"),), (Piece("a whole sentence, with a verb"),))
+    page = replace(example(), grid=Grid((ColumnHead("a"),), lines), forests=(), notes=())
+    cells = list(parsed(to_html(page)).iter("td"))[:3]
+    assert [cell.get("class") for cell in cells] == [None, "half", "wide"]
+
+
 def test_notes_are_linked_and_told_apart_on_a_page_of_several_tables():
     body = parsed(to_html(example()))
     link = next(body.iter("a"))

@@ -60,7 +60,7 @@ def test_footer_names_data_time_and_versions(small):
     small.build()
     page = small.text()
     assert "train 99 of 100 used (1 skipped, named in metrics.json); validation 400 of 400 used" in page
-    assert "2 min in 2 runs: tada2d 60 s, tsn 60 s" in page
+    assert "2 min in 2 runs; mean of a run: tada2d 60 s, tsn 60 s" in page
     assert "Z80, 1 core" in page
     assert "Python 3.11.7, torch 2.0, decord 0.6" in page
     assert "256×256 pixels and 400 classes" in page
