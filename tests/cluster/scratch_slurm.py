@@ -75,8 +75,8 @@ class Slurm:
         return done.stdout.strip()
 
     def jobs(self) -> dict[str, str]:
-        """State of every job that was submitted in this test, by id."""
-        lines = self.command("squeue", "--states=all", "--noheader", "--format=%i %T").splitlines()
+        """State of every job that was submitted in this test, by id, in the order of their submission."""
+        lines = self.command("squeue", "--states=all", "--noheader", "--sort=i", "--format=%i %T").splitlines()
         return {job: state for job, state in map(str.split, lines) if int(job) > self.former}
 
     def forget(self) -> None:
@@ -84,7 +84,11 @@ class Slurm:
         self.former = max(map(int, self.jobs()), default=self.former)
 
     def start_now(self, job: str) -> None:
-        """Spare a requeued job the two minutes that SLURM lets it wait, once it has arrived in the queue."""
+        """Spare a requeued job the two minutes that SLURM lets it wait, once it has arrived in the queue.
+
+        What attended to its former start has to have left: its late message would end the new one.
+        """
+        wait_until(lambda: not any(title.startswith(f"slurmstepd: [{job}.") for title in _titles()), 30)
 
         def spared() -> bool:
             with suppress(subprocess.CalledProcessError):  # still on its way, or started by itself
@@ -138,6 +142,15 @@ class Slurm:
             return self.command(*arguments, seconds=2)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             return ""
+
+
+def _titles() -> list[str]:
+    """What each process of this machine is called."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            found.append(path.read_text(errors="replace"))
+    return found
 
 
 def _user() -> str:

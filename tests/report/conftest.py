@@ -10,7 +10,7 @@ from planting import ENVIRONMENT, plant_outcome, plant_record
 
 from tada.base.typed_json import save_sealed, to_json
 from tada.report.judge import training
-from tada.report.judge.noise import Source, Training
+from tada.report.judge.noise import NoiseSource, Training
 from tada.report.pages.tables import build_table
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -102,7 +102,7 @@ def no_snapshot(tmp_path, monkeypatch):
 @pytest.fixture
 def steady(monkeypatch):
     """A world in which another training gives the same network, so that the test videos alone are noise."""
-    monkeypatch.setattr(training, "assumed", lambda scale: Training(0.0, 0.0, 20, Source("none")))
+    monkeypatch.setattr(training, "assumed", lambda scale: Training(0.0, 0.0, 20, NoiseSource("none")))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tada.report.figures.style import (
     grid,
     say,
 )
-from tada.report.judge.noise import Source, Training, weighted_sum
+from tada.report.judge.noise import NoiseSource, Training, weighted_sum
 from tada.report.judge.training import COUNTED, seed_spreads
 from tada.report.measure.results import FAILED, Results
 from tada.report.measure.samples import Hits, Unusable, read_hits, within_of
@@ -114,7 +114,7 @@ def _of_categories(base: Hits, other: Hits) -> Training | None:
     variance = np.mean([one.mean(1).var(ddof=1) for one in of_each])
     within = np.mean([within_of(one) for one in of_each])
     of_one = (float(variance) / 2, float(within) / 2)
-    return Training(*of_one, COUNTED, Source("the seeds of all categories"))
+    return Training(*of_one, COUNTED, NoiseSource("the seeds of all categories"))
 
 
 def _canvas(figure: Categories, gains: list[Gain], scale: Scale, problems: list[str]) -> Canvas:

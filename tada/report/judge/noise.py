@@ -49,7 +49,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Source:
+class NoiseSource:
     """Where the noise of training is from: `words` for the pages, after the `points` that were measured, if any."""
 
     words: str = ""
@@ -73,10 +73,10 @@ class Training:
     variance: float
     within: float
     freedom: float
-    source: Source = Source()
+    source: NoiseSource = NoiseSource()
 
 
-NOTHING_KNOWN = Training(0.0, 0.0, 0.0, Source("nothing says how far trainings of a network lie apart"))
+NOTHING_KNOWN = Training(0.0, 0.0, 0.0, NoiseSource("nothing says how far trainings of a network lie apart"))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Estimate:
     freedom: float = math.inf
     videos: int = 0
     seeds: int = 0
-    source: Source = Source()
+    source: NoiseSource = NoiseSource()
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """The two-sided t interval that misses the true value with a probability of `level`."""

@@ -14,7 +14,7 @@ import pandas as pd
 
 from tada.base import TadaError, files
 from tada.base.files import read_json
-from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, Source, Training, weighted_sum
+from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, NoiseSource, Training, weighted_sum
 from tada.report.measure.results import Results
 from tada.report.measure.samples import within_of_samples
 from tada.report.measure.values import Value, measure
@@ -108,7 +108,7 @@ def _pooled(found: Sequence[SeedSpread]) -> tuple[float, float, int]:
     return variance, sum(spread.within * (spread.seeds - 1) for spread in found) / freedom, freedom
 
 
-def _source(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> Source:
+def _source(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> NoiseSource:
     """All networks that are pooled, so that a page on which each cell leaves out its own says it once."""
     variance, _, freedom = _pooled([spread for spread, _ in measured])
     places = " and ".join(dict.fromkeys(place for _, place in measured))
@@ -116,10 +116,10 @@ def _source(dataset: str, measured: Sequence[tuple[SeedSpread, str]]) -> Source:
         f"over the seeds of {len(measured)} networks on {dataset} {places} ({freedom} degrees of freedom, counted as "
         f"{COUNTED} since networks differ in it), less those that are compared"
     )
-    return Source(words, variance**0.5)
+    return NoiseSource(words, variance**0.5)
 
 
-def described(sources: Iterable[Source]) -> list[str]:
+def described(sources: Iterable[NoiseSource]) -> list[str]:
     """Each source of noise once; those of several metrics, which differ in the points alone, are one with a range."""
     points: dict[str, list[float]] = {}
     for source in sources:
@@ -135,12 +135,12 @@ def _range(points: Sequence[float]) -> str:
 def assumed(scale: Scale) -> Training:
     """What `paper.yaml` assumes at a scale; nothing where it says nothing. Checkpoints are not trained again."""
     if not scale.trains:
-        return Training(0.0, 0.0, COUNTED, Source("none: these very checkpoints are tested"))
+        return Training(0.0, 0.0, COUNTED, NoiseSource("none: these very checkpoints are tested"))
     found = about_paper().training.get(scale)
     if found is None:
         return NOTHING_KNOWN
     words = f"{found.sd:g} points assumed, as if from {found.freedom:g} degrees of freedom. {found.why}"
-    return Training(found.sd**2, 0.0, found.freedom, Source(words))
+    return Training(found.sd**2, 0.0, found.freedom, NoiseSource(words))
 
 
 def metrics_of(quantity: Quantity) -> list[Metric]:

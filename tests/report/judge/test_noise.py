@@ -9,7 +9,7 @@ from scipy import stats
 from tada.report.judge.noise import (
     NOTHING_KNOWN,
     Estimate,
-    Source,
+    NoiseSource,
     Training,
     difference,
     holm,
@@ -79,10 +79,10 @@ def test_only_common_videos_count_and_none_leave_the_noise_unknown():
 def test_one_seed_has_the_noise_of_training_that_is_known_beforehand():
     one, two = hits(first(300)), hits(first(200))
     alone = weighted_sum([1.0, -1.0], [one, two], STEADY)
-    found = weighted_sum([1.0, -1.0], [one, two], Training(6.0, 2.0, 10, Source("elsewhere")))
+    found = weighted_sum([1.0, -1.0], [one, two], Training(6.0, 2.0, 10, NoiseSource("elsewhere")))
     assert found.error**2 == pytest.approx(alone.error**2 + 2 * (6.0 - 2.0))  # of two networks
     assert found.freedom == pytest.approx(found.error**4 / (alone.error**4 / 399 + 2 * 6.0**2 / 10))
-    assert found.source == Source("elsewhere")
+    assert found.source == NoiseSource("elsewhere")
     assert weighted_sum([1.0], [one], NOTHING_KNOWN).noise == "unknown"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tada.base import TadaError
 from tada.report.judge import training as module
-from tada.report.judge.noise import Source
+from tada.report.judge.noise import NoiseSource
 from tada.report.judge.training import assumed, described, read_spreads, rows_data, seed_spreads
 from tada.report.measure.results import Results
 from tada.report.measure.values import measure
@@ -56,9 +56,9 @@ def test_like_networks_are_pooled_without_those_compared(plant):
 
 def test_sources_that_differ_in_their_points_are_a_range():
     one, other = "over the seeds of 4 networks on hacs", "over the seeds of 4 networks on ssv2"
-    assumed, tested = Source("3.5 points assumed, as of 4 points 2.1 points apart"), Source("none: tested")
-    sources = [Source(one, 3.3159), Source(one, 10.64), assumed, Source(one, 4.66), tested, assumed]
-    found = described([*sources, Source(other, 0.4012), Source(other, 0.3988)])
+    assumed, tested = NoiseSource("3.5 points assumed, as of 4 points 2.1 points apart"), NoiseSource("none: tested")
+    sources = [NoiseSource(one, 3.3159), NoiseSource(one, 10.64), assumed, NoiseSource(one, 4.66), tested, assumed]
+    found = described([*sources, NoiseSource(other, 0.4012), NoiseSource(other, 0.3988)])
     assert found == [f"3.32 to 10.64 points {one}", assumed.words, "none: tested", f"0.40 points {other}"]
     assert described([sources[0]]) == [str(sources[0])] == [f"3.32 points {one}"]
 

@@ -15,7 +15,7 @@ from tada.base import TadaError
 from tada.base.provenance import Hardware
 from tada.cli import app
 from tada.report.judge import Verdict, training
-from tada.report.judge.noise import UNKNOWN, Estimate, Source, Training, difference
+from tada.report.judge.noise import UNKNOWN, Estimate, NoiseSource, Training, difference
 from tada.report.measure.archive import write_archive
 from tada.report.measure.results import of_all_seeds
 from tada.report.pages.compare import MetricPair, compare, comparison_page, decide_pairs, summary
@@ -38,7 +38,7 @@ VIDEOS = 400
 @pytest.fixture(autouse=True)
 def assumed(monkeypatch):
     """Two points between trainings, known as if from twenty degrees of freedom."""
-    monkeypatch.setattr(training, "assumed", lambda scale: Training(4.0, 0.0, 20, Source("two points")))
+    monkeypatch.setattr(training, "assumed", lambda scale: Training(4.0, 0.0, 20, NoiseSource("two points")))
 
 
 @pytest.fixture
