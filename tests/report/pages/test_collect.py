@@ -288,6 +288,20 @@ def test_runs_of_another_recipe_are_named_and_left_out(plant):
         kept(plant.folder / "snapshot", [plant.results])
 
 
+def test_nothing_that_is_finished_replaces_no_snapshot(plant):
+    """Neither a folder without a run, nor one whose runs have failed."""
+    plant.hits("tsn", np.arange(400) < 200)
+    out, run = plant.folder / "snapshot", Run("mini", "ssv2", "tsn", 0, plant.results)
+    kept(out, [plant.results])
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    shutil.rmtree(run.folder)
+    for leave in (lambda: None, lambda: plant.failed("tsn", "no space left")):
+        leave()
+        with pytest.raises(TadaError, match="results: no finished run; nothing was written"):
+            kept(out, [plant.results])
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
 def test_what_is_neither_results_nor_a_snapshot(plant, tmp_path):
     (tmp_path / "empty").mkdir()
     for name, message in (
