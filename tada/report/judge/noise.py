@@ -1,7 +1,7 @@
 """Noise: how far measured numbers may be off, since other test videos and other trainings give other numbers.
 
 docs/statistics.md has the formulas and their reasons; `python -m benchmarks.coverage` tests them on simulated runs.
-This is the only module that knows how. Two questions are asked of it:
+This is the only module that knows how. Three questions are asked of it:
 
 - `weighted_sum`: a statement on networks, such as a difference or a mean of differences, with the noise of the test
   videos and of training. All networks are tested on the same videos; the trainings of two networks have nothing in
@@ -9,14 +9,14 @@ This is the only module that knows how. Two questions are asked of it:
 - `difference`: the same network trained here and there, tested on the same videos, with the noise of training alone.
   "There" is the paper's single training, or another machine's results: `difference(one, other, training)` with the
   numbers of each side's seeds gives the `Estimate` of one less other, with `interval()`.
-
-`holm` decides several statements together.
+- `holm`: which of several statements hold together.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,12 @@ from scipy import stats
 
 from tada.report.measure.samples import (
     Samples,
-    Shares,
     effective_number,
     group_sums,
+    groups_of,
     is_of_category,
     on_videos,
+    summed,
     within_of_samples,
 )
 from tada.report.measure.values import Value
@@ -40,11 +41,13 @@ LEVEL = 0.05
 POWER = 0.8
 """Of a difference that "could have been told": the share of repetitions in which it is."""
 
+DRAWS = 4000
+"""Of the rows' values, for the interval of a rank correlation."""
+
 TELLING = 4
 """Degrees of freedom from which on seeds alone tell the noise of parts that share trainings."""
 
 EXACT, UNKNOWN = "exact", "unknown"
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -271,10 +274,9 @@ class _Luck:
 
 
 def _lucks(parts: Sequence[_Part], training: Training) -> list[_Luck]:
-    """Of each network; of parts that share trainings, whose luck cancels or adds up, together.
+    """Of each network; of parts that share trainings together, of which nothing is known beforehand.
 
-    Nothing is known beforehand of how far these lie apart. With too few seeds to tell, each counts by itself, which for
-    a difference is too much rather than too little.
+    With too few seeds to tell, these count by themselves, which for a difference is too much rather than too little.
     """
     found = []
     for group in _by_training(parts):
@@ -290,18 +292,17 @@ def _by_training(parts: Sequence[_Part]) -> list[list[_Part]]:
     """Parts in groups, of which no two have a training in common."""
     groups: list[list[_Part]] = []
     for part in parts:
-        sharing = [group for group in groups if any(one.trainings & part.trainings for one in group)]
-        groups = [group for group in groups if group not in sharing]
-        groups.append([*(one for group in sharing for one in group), part])
+        shares = [any(one.trainings & part.trainings for one in group) for group in groups]
+        apart = [group for group, sharing in zip(groups, shares, strict=True) if not sharing]
+        groups = [*apart, [*(one for group in compress(groups, shares) for one in group), part]]
     return groups
 
 
 def _summed(parts: Sequence[_Part]) -> _Part:
     """One part for the sum of some with the same seeds; its samples show what seeds do to videos, if all are known."""
     by_seed = np.sum([part.weight * part.by_seed for part in parts], axis=0)
-    known = [part.weight * group_sums(one.shares, one.groups) for part in parts if (one := part.samples) is not None]
-    units = np.sum(known, axis=0) if len(known) == len(parts) else np.zeros((len(by_seed), 1))
-    return _Part(1.0, parts[0].seeds, by_seed, Shares(np.arange(units.shape[1]).astype(str), units, by_seed))
+    known = [(part.weight, part.samples) for part in parts if part.samples is not None]
+    return _Part(1.0, parts[0].seeds, by_seed, summed(known, by_seed) if len(known) == len(parts) else None)
 
 
 def _luck(part: _Part, training: Training) -> _Luck:
@@ -373,7 +374,7 @@ def _over_videos(parts: Sequence[_Part]) -> _Spread | None:
     if not paired:
         return _Spread(alone, math.inf, 0)
     by_video = np.sum([part.weight * samples.shares.mean(0) for part, samples in paired], axis=0)
-    groups = next((samples.groups for _, samples in paired if samples.groups is not None), None)
+    groups = groups_of(samples for _, samples in paired)
     units = group_sums(by_video[None], groups)[0]
     effective = len(units) if groups is None else effective_number(groups)
     if effective <= 1:
@@ -407,10 +408,6 @@ class RankCorrelation:
     value: float
     low: float | None = None
     high: float | None = None
-
-
-DRAWS = 4000
-"""Of the rows' values, for the interval of a rank correlation."""
 
 
 def ranked(reported: Sequence[float], values: Sequence[Value | Samples], training: Training) -> RankCorrelation | None:

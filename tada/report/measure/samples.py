@@ -3,7 +3,7 @@
 For an accuracy these are the videos that were classified correctly, for average precision each video's contribution.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -141,6 +141,24 @@ def group_sums(by_video: npt.NDArray[np.float64], groups: npt.NDArray | None) ->
     means = by_video.mean(1, keepdims=True)
     sums = np.stack([np.bincount(place, row, count) for row in by_video - means])
     return means + sums * (count / by_video.shape[1])
+
+
+def groups_of(found: Iterable[Samples]) -> npt.NDArray | None:
+    """The longer videos that the videos of several samples, the same in all, are segments of; None where they are none.
+
+    Contributions to a mean, as of a category, no longer say it themselves.
+    """
+    return next((samples.groups for samples in found if samples.groups is not None), None)
+
+
+def summed(parts: Sequence[tuple[float, Samples]], by_seed: npt.NDArray[np.float64]) -> Shares:
+    """Contributions to a sum of metrics times their weights, all of the same seeds and videos.
+
+    Where the videos are segments, the longer ones take their place. `by_seed` is the sum of the metrics.
+    """
+    by_video = np.sum([weight * samples.shares for weight, samples in parts], axis=0)
+    units = group_sums(by_video, groups_of(samples for _, samples in parts))
+    return Shares(np.arange(units.shape[1]).astype(str), units, by_seed)
 
 
 def effective_number(groups: npt.NDArray) -> float:

@@ -245,8 +245,8 @@ def gather(
     """What the snapshot `out` is to hold, and a line for each source; arguments as of `collect`.
 
     Raises:
-        TadaError: a source is damaged or has no run of these recipes; or two have
-            other results of one run.
+        TadaError: a source is damaged or has no run of these recipes, none has a finished one, or two have other
+            results of one run.
     """
     taken = [Source(folder, Results(folder, scale, seeds)) for folder in sources]
     archive = _archive(merge(taken, wanted, first), taken, wanted, out, data)

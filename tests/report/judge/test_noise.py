@@ -171,6 +171,34 @@ def test_an_ensemble_shares_the_trainings_of_each_of_its_networks():
     assert both.error < 1.5
 
 
+def test_what_shares_a_training_stands_beside_another_network():
+    """Two networks of the same weight and seeds, and then a second metric of either."""
+    one, other = shared_luck(np.random.default_rng(7), 5)
+    training = Training(25.0, 0.0, 4)
+    third = trained(~one, "top1", "tsn")
+    parts = [trained(one, "top1", "tada2d"), third, trained(other, "top1_other", "tada2d")]
+    for order in ([0, 1, 2], [1, 0, 2], [2, 1, 0]):
+        found = weighted_sum([(1.0, 1.0, -1.0)[place] for place in order], [parts[place] for place in order], training)
+        alone = weighted_sum([1.0], [third], training)
+        assert found.error == pytest.approx(alone.error, rel=0.1)
+
+
+def test_segments_that_share_a_training_stand_beside_a_category_of_them():
+    """Whose samples are no segments any more, but contributions to the mean over all videos."""
+    generator = np.random.default_rng(8)
+    right, groups = generator.random((5, 400)) < 0.6, np.repeat(np.arange(40), 10).astype(str)
+    whole, part = trained(right, "top1", "tada2d"), trained(right, "class_0", "tada2d")
+    whole.__dict__["samples"] = hits(right, groups=groups)
+    labels = np.arange(400) % 2
+    category = Hits(np.arange(400).astype(str), labels, right, groups=groups, category=0).only(
+        np.flatnonzero(labels == 0).astype(str)
+    )
+    part.__dict__["samples"] = category
+    found = weighted_sum([1.0, -1.0], [whole, part], Training(25.0, 0.0, 4))
+    assert found.value == pytest.approx(float(whole.samples.by_seed.mean() - category.by_seed.mean()))
+    assert 0 < found.error < 5
+
+
 def test_too_few_seeds_of_a_shared_training_count_as_if_nothing_were_shared():
     one, other = shared_luck(np.random.default_rng(5), 4)
     found, apart = (
