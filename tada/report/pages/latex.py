@@ -295,7 +295,7 @@ def _body(grid: Grid, columns: Sequence[_Column]) -> list[str]:
 
 
 def _rule(columns: int) -> str:
-    """A line between rows; LaTeX would draw a `\midrule` again below the headings of a page that begins after it."""
+    r"""A line between rows; LaTeX would draw a `\midrule` again below the headings of a page that begins after it."""
     return rf"\noalign{{\nobreak\vskip 2pt}}\cmidrule(){{1-{columns}}}\noalign{{\vskip 2pt}}"
 
 

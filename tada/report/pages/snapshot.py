@@ -287,7 +287,7 @@ def merge(sources: Sequence[Source], wanted: Wanted, first: bool = False) -> dic
     for source in sources:
         if source.stale and not source.taken:
             raise TadaError(f"{source.folder}: no run of this version's recipes: {_named(source.stale)} are of others")
-    if not any(result.status == DONE for _, result in chosen.values()):
+    if wanted.runs and not any(result.status == DONE for _, result in chosen.values()):
         raise TadaError(f"{', '.join(str(source.folder) for source in sources)}: no finished run; nothing was written")
     return {key: result for key, (_, result) in chosen.items()}
 
