@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,9 +87,11 @@ class Slurm:
     def start_now(self, job: str) -> None:
         """Spare a requeued job the two minutes that SLURM lets it wait, once it has arrived in the queue.
 
-        What attended to its former start has to have left: its late message would end the new one.
+        What attended to its former start has to have left: its late message would end the new one. And the second in
+        which the node was told to end the former has to be over: it would refuse a new one that began in the same.
         """
         wait_until(lambda: not any(title.startswith(f"slurmstepd: [{job}.") for title in _titles()), 30)
+        time.sleep(1.1)
 
         def spared() -> bool:
             with suppress(subprocess.CalledProcessError):  # still on its way, or started by itself
