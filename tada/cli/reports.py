@@ -181,7 +181,9 @@ def overview(
     scale: ScaleOption = Scale.MINI,
     seeds: SeedsOption = None,
     results: ExistingResultsOption = Path("results"),
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/overview.html"),
+    out: Annotated[Path, typer.Option(help="The page to write.", callback=file_to_write)] = Path(
+        "results/overview.html"
+    ),
 ) -> None:
     """Put everything that was built on one page, with the verdicts and the cost in front."""
     _begin("overview")

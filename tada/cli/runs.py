@@ -159,7 +159,9 @@ def check_data(
     quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
     min_frames: Annotated[int, typer.Option(min=1, help="Videos with fewer frames are short.")] = 8,
     workers: WorkersOption = 0,
-    out: Annotated[Path | None, typer.Option(help="JSON report; by default results/data/DATASET.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON report; by default results/data/DATASET.json.", callback=file_to_write)
+    ] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Look through a dataset for missing, unreadable and short videos; goes on where it was interrupted."""
@@ -253,7 +255,7 @@ def complexity(
     model: ModelArgument,
     classes: Annotated[int, typer.Option(min=1, help="Classes of the head.")] = 400,
     resolution: Annotated[int, typer.Option(min=1, help="Height and width of the input in pixels.")] = 256,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.", callback=file_to_write)] = None,
 ) -> None:
     """Count a network's parameters and multiply-adds at full size, by the paper's convention."""
     from tada.complexity import report

@@ -20,7 +20,7 @@ from filelock import FileLock
 from tada.base import counted, files, typed_json
 from tada.base.files import write_json
 from tada.base.processes import ordered_map
-from tada.base.progress import Progress
+from tada.base.progress import Progress, hours_and_minutes
 from tada.data import catalog
 from tada.data.catalog import Place
 from tada.data.clips import Clip, Split, too_many
@@ -378,11 +378,13 @@ def _durations(dataset: str, place: Place, record: Path) -> dict[str, str]:
 def summary(report: Mapping[str, Any]) -> list[str]:
     """The report in lines to read: how much of the dataset can be used, then its faults with examples."""
     files = report["files"]
+    hours = files["hours"]
+    length = f"{hours:,.1f} hours" if hours >= 1 else hours_and_minutes(hours * 3600)
     how = "every frame decoded" if report["decoded"] else "packets read, nothing decoded"
     lines = [
         f"{report['dataset']}: {report['layout']}",
         f"{files['usable_files']:,} of {counted(files['files'], 'file')} can be used: "
-        f"{counted(files['frames'], 'frame')}, {files['hours']:,.1f} hours ({how})",
+        f"{counted(files['frames'], 'frame')}, {length} ({how})",
     ]
     for name, split in report["splits"].items():
         expected = split["expected"]

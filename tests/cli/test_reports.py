@@ -7,8 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from tada.base.files import write_json
-from tada.base.typed_json import to_json
+from tada.base.typed_json import save_sealed
 from tada.cli import app
 from tada.report.measure.archive import FORMAT, AboutArchive
 from tada.runs.settings import Scale
@@ -91,7 +90,7 @@ def test_a_snapshot_has_the_seeds_that_it_was_made_with(command, tmp_path, monke
     (tmp_path / "results/gpu").mkdir(parents=True)
     about = AboutArchive(FORMAT, "gpu", 3, 1, "", {}, {})
     (tmp_path / "kept").mkdir()
-    write_json(tmp_path / "kept/about.json", to_json(about))
+    save_sealed(tmp_path / "kept/about.json", about)
     asked = []
 
     def build(*arguments, **_):

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from tada.base import TadaError, files
-from tada.base.files import read_json
 from tada.report.judge.noise import NOTHING_KNOWN, UNKNOWN, NoiseSource, Training, weighted_sum
+from tada.report.measure.archive import read_about, read_table
 from tada.report.measure.results import Results
 from tada.report.measure.samples import within_of_samples
 from tada.report.measure.values import Value, measure
@@ -184,11 +184,10 @@ def read_spreads(snapshot: Path, scale: Scale) -> list[SeedSpread]:
     Raises:
         TadaError: it is damaged.
     """
-    path = snapshot / f"{ROWS}.csv"
-    if not path.exists() or read_json(snapshot / "about.json").get("scale") != scale:
+    if not (path := snapshot / f"{ROWS}.csv").exists() or (about := read_about(snapshot)).scale != scale:
         return []
+    rows = read_table(snapshot, ROWS, about).to_dict("records")
     try:
-        rows = pd.read_csv(path, keep_default_na=False, dtype=str).to_dict("records")
         return [
             SeedSpread(
                 *(row["dataset"], row["model"], row["metric"]),

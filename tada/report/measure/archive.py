@@ -5,7 +5,7 @@ need: for each metric that the paper's tables, figures and claims name, the valu
 that is a bit, right or wrong; of average precision it is the video's pseudo-value of the jackknife. Weights, scores
 and networks' inputs are left out.
 
-    about.json       scale, seeds, how many runs were wanted, and the checksums of the files below
+    about.json       scale, seeds, how many runs were wanted, and the checksums of all other files
     runs.jsonl       a line for each run that was done or failed
     videos.jsonl     a line for each set of test videos: names, and labels where there are any
     networks.jsonl   a line for each network that was counted at full size
@@ -19,14 +19,15 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tada.base import TadaError, typed_json
-from tada.base.files import sha256, write_json, write_text
+from tada.base.files import DamagedFile, sha256, write_text
 from tada.runs.exchange import NETWORKS as COUNTED
 from tada.runs.exchange import Taken, is_of_today, settle, staging
 from tada.runs.record import (
@@ -41,6 +42,9 @@ from tada.runs.record import (
 )
 from tada.runs.run import Run
 from tada.runs.settings import Scale
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 2
 PACKED = "snapshot"
@@ -215,8 +219,20 @@ def write_archive(archive: Archive) -> None:
     }
     for name, text in texts.items():
         write_text(archive.folder / name, text)
+    _note(archive.folder, replace(archive.about, sha256={}), texts)
+
+
+def add_tables(folder: Path, tables: Mapping[str, "pd.DataFrame"]) -> None:
+    """Write CSV files, by name, beside an archive that is there; its `about` gets their checksums."""
+    texts = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()}
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    _note(folder, read_about(folder), texts)
+
+
+def _note(folder: Path, about: AboutArchive, texts: Mapping[str, str]) -> None:
     checksums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    write_json(archive.folder / ABOUT, typed_json.to_json(archive.about) | {"sha256": checksums})
+    typed_json.save_sealed(folder / ABOUT, replace(about, sha256=about.sha256 | checksums))
 
 
 def _lines(values: Iterable[Any]) -> str:
@@ -256,17 +272,32 @@ def read_about(folder: Path) -> AboutArchive:
         TadaError: it is missing, damaged or of another format.
     """
     try:
-        about = typed_json.load(AboutArchive, folder / ABOUT)
+        content = typed_json.read(folder / ABOUT)
     except FileNotFoundError:
         what = f"no snapshot, since {ABOUT} is missing" if folder.is_dir() else "no such folder"
         raise TadaError(f"{folder.absolute()}: {what}; `tada snapshot` writes one") from None
+    try:
+        about = typed_json.from_sealed_json(AboutArchive, content, str(folder / ABOUT))
+    except DamagedFile as error:
+        raise TadaError(str(error).removesuffix(typed_json.REMEDY) + _REMEDY) from None
     if about.format != FORMAT:
         raise TadaError(f"{folder / ABOUT}: format {about.format}, and this version reads {FORMAT}; {_REMEDY}")
     return about
 
 
-def _read(kind: type[T], folder: Path, name: str, about: AboutArchive) -> list[T]:
-    """The lines of a file whose content has the checksum that about.json says."""
+def read_table(folder: Path, name: str, about: AboutArchive) -> "pd.DataFrame":
+    """One of the CSV files; every value is a text, nothing an empty one.
+
+    Raises:
+        TadaError: it is missing, or is not what was written.
+    """
+    import pandas as pd  # a wrong path is told before
+
+    return pd.read_csv(StringIO(_read_text(folder, f"{name}.csv", about)), dtype=str, keep_default_na=False)
+
+
+def _read_text(folder: Path, name: str, about: AboutArchive) -> str:
+    """A file whose content has the checksum that about.json says."""
     path = folder / name
     try:
         content = path.read_bytes()
@@ -274,7 +305,13 @@ def _read(kind: type[T], folder: Path, name: str, about: AboutArchive) -> list[T
         raise TadaError(f"{path} is missing; {_REMEDY}") from None
     if hashlib.sha256(content).hexdigest() != about.sha256.get(name):
         raise TadaError(f"{path} is cut off or was changed: its checksum is not that of {ABOUT}; {_REMEDY}")
-    lines = enumerate(content.decode().splitlines(), start=1)
+    return content.decode()
+
+
+def _read(kind: type[T], folder: Path, name: str, about: AboutArchive) -> list[T]:
+    """The lines of a file."""
+    path, text = folder / name, _read_text(folder, name, about)
+    lines = enumerate(text.splitlines(), start=1)
     return [typed_json.from_json(kind, json.loads(line), f"{path}, line {number}") for number, line in lines]
 
 

@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from tada.base import TadaError, counted
-from tada.base.files import write_text
 from tada.base.provenance import Environment, machine
 from tada.report.judge.cells import Filled, Key, fill
 from tada.report.judge.remarks import order_of_rows
@@ -32,21 +31,15 @@ from tada.report.measure.archive import (
     NetworkKey,
     RunKey,
     VideoSet,
+    add_tables,
     is_archive,
     load_archive,
     pack,
+    read_table,
     sample_name,
     write_archive,
 )
-from tada.report.measure.results import (
-    DONE,
-    FAILED,
-    PACKAGES,
-    STALE,
-    Results,
-    RunResult,
-    Unusable,
-)
+from tada.report.measure.results import DONE, FAILED, PACKAGES, STALE, Results, RunResult, Unusable
 from tada.report.measure.samples import Hits, Samples, read_samples
 from tada.report.pages.sentences import audit_data, claims_data
 from tada.report.pages.tables import NO_CELLS, intervals_of, table_data, with_intervals
@@ -144,21 +137,13 @@ def load_snapshot(folder: Path = SNAPSHOT) -> Snapshot:
         TadaError: a file is missing or damaged.
     """
     archive = load_archive(folder)
-    try:
-        return Snapshot(archive, **{name: _read_texts(folder / f"{name}.csv") for name in FRAMES})
-    except FileNotFoundError as error:
-        raise TadaError(f"{error.filename} is missing; `tada snapshot` writes it") from None
+    return Snapshot(archive, **{name: read_table(folder, name, archive.about) for name in FRAMES})
 
 
 def load_others(folder: Path = SNAPSHOT) -> list[Snapshot]:
     """The snapshots below that of mini, of other scales that train networks; raises TadaError as `load_snapshot`."""
     folders = [snapshot_folder(scale, folder) for scale in Scale if scale.of_paper and scale.trains]
     return [load_snapshot(one) for one in folders if one != folder and is_archive(one)]
-
-
-def _read_texts(source: Path) -> pd.DataFrame:
-    """A CSV file whose values are kept as they stand there."""
-    return pd.read_csv(source, dtype=str, keep_default_na=False)
 
 
 @dataclass
@@ -212,7 +197,7 @@ def collect(
     results = Results(out, scale, seeds)
     rows = rows_data(wanted.metrics, results)
     # First, since the rest takes its noise from there.
-    write_text(out / f"{ROWS}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    add_tables(out, {ROWS: rows})
     cells = {table.name: fill(table, results) for table in wanted.tables}
     intervals = intervals_of(wanted.metrics, wanted.tables, results)
     numbers = [with_intervals(table, table_data(table.name, cells[table.name]), intervals) for table in wanted.tables]
@@ -227,8 +212,7 @@ def collect(
         "orders": _orders(wanted, cells, scale),
         **_sentences(wanted.claims, results),
     }
-    for name, frame in frames.items():
-        write_text(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    add_tables(out, frames)
     return lines
 
 
@@ -257,7 +241,20 @@ def gather(
         if run.record and not run.samples and (dataset, model) in measured
     ]
     lines = [str(one) for one in taken]
-    return archive, lines + ([f"without the videos behind their metrics: {_listed(lost)}"] if lost else [])
+    lines += [f"without the videos behind their metrics: {_listed(lost)}"] if lost else []
+    gone = [] if any(source.folder == out for source in taken) else _gone(archive)
+    lines += [f"{out} had {counted(len(gone), 'run')} more: {_listed(gone)}; its commit has them"] if gone else []
+    return archive, lines
+
+
+def _gone(archive: Archive) -> list[str]:
+    """The finished runs of the snapshot in an archive's folder that the archive has no longer."""
+    try:
+        before = load_archive(archive.folder).runs
+    except TadaError:  # none, or damaged: it is written anew
+        return []
+    done = {key for key, run in archive.runs.items() if run.record}
+    return [f"{key[0]}/{key[1]} seed {key[2]}" for key, run in before.items() if run.record and key not in done]
 
 
 def merge(sources: Sequence[Source], wanted: Wanted, first: bool = False) -> dict[RunKey, RunResult]:

@@ -1,14 +1,17 @@
 """What is known beforehand of the noise of training: pooled by hand, from a snapshot's rows, or assumed."""
 
-import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tada.base import TadaError
+from tada.base.typed_json import save_sealed
 from tada.report.judge import training as module
 from tada.report.judge.noise import NoiseSource
 from tada.report.judge.training import assumed, described, read_spreads, rows_data, seed_spreads
+from tada.report.measure.archive import FORMAT, AboutArchive, add_tables
 from tada.report.measure.results import Results
 from tada.report.measure.values import measure
 from tada.report.paper.quantities import CurvePoint, Difference, Metric
@@ -81,13 +84,18 @@ def test_checkpoints_are_not_trained_again():
     assert assumed(Scale.FIRST_RELEASE).variance == 0.0
 
 
+def keep(folder: Path, scale: Scale, rows: pd.DataFrame) -> None:
+    """A snapshot of these rows alone."""
+    save_sealed(folder / "about.json", AboutArchive(FORMAT, scale, 5, 0, "", {}, {}))
+    add_tables(folder, {"rows": rows})
+
+
 def test_a_snapshot_tells_what_a_page_of_one_seed_does_not(plant, monkeypatch):
     variances = planted(plant, seeds=5)
     results = Results(plant.results, Scale.MINI, 5)
     folder = plant.folder / "committed"
     folder.mkdir()
-    rows_data([metric(model) for model in MODELS], results).to_csv(folder / "rows.csv", index=False)
-    (folder / "about.json").write_text(json.dumps({"scale": "mini"}))
+    keep(folder, Scale.MINI, rows_data([metric(model) for model in MODELS], results))
     monkeypatch.setattr(module, "SNAPSHOT", folder)
     found = seed_spreads(Scale.MINI, values(plant, 1)).training([metric("tsn")])
     assert found.variance == pytest.approx(np.mean([variances[m] for m in MODELS[1:]]), rel=1e-6)
@@ -102,8 +110,7 @@ def test_the_snapshot_of_another_scale_lies_below_that_of_mini(plant, monkeypatc
     rows = rows_data([metric(model) for model in MODELS], Results(plant.results, Scale.MINI, 5))
     folder = plant.folder / "snapshot"
     (folder / "gpu").mkdir(parents=True)
-    rows.to_csv(folder / "gpu" / "rows.csv", index=False)
-    (folder / "gpu" / "about.json").write_text(json.dumps({"scale": "gpu"}))
+    keep(folder / "gpu", Scale.GPU, rows)
     monkeypatch.setattr(module, "SNAPSHOT", folder)
     found = seed_spreads(Scale.GPU, {}).training([metric("tsn")])
     assert found.freedom == 4 and "on ssv2 in snapshot/gpu/ (20 degrees" in found.source.words
@@ -112,7 +119,7 @@ def test_the_snapshot_of_another_scale_lies_below_that_of_mini(plant, monkeypatc
 
 def test_a_damaged_snapshot_is_named(tmp_path):
     assert read_spreads(tmp_path / "none", Scale.MINI) == []
-    (tmp_path / "about.json").write_text('{"scale": "mini"}')
-    (tmp_path / "rows.csv").write_text("dataset,model,metric,seeds,std\nssv2,tsn,top1,3,1.0\n")
+    rows = pd.DataFrame([{"dataset": "ssv2", "model": "tsn", "metric": "top1", "seeds": 3, "std": 1.0}])
+    keep(tmp_path, Scale.MINI, rows)
     with pytest.raises(TadaError, match=r"rows.csv: not as `tada snapshot` writes it \('within'\); make it anew"):
         read_spreads(tmp_path, Scale.MINI)

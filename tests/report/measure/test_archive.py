@@ -4,19 +4,24 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from planting import ENVIRONMENT, plant_record
 
 from tada.base import TadaError
+from tada.base.typed_json import CHECKSUM, save_sealed
 from tada.report.measure.archive import (
     FORMAT,
     AboutArchive,
     Archive,
     ArchivedRun,
     VideoSet,
+    add_tables,
     is_archive,
     load_archive,
     pack,
+    read_about,
+    read_table,
     unpack,
     write_archive,
 )
@@ -99,7 +104,11 @@ def rewritten(folder, name, change):
 
     about = json.loads((folder / "about.json").read_text())
     about["sha256"] = {**archive.about.sha256, name: hashlib.sha256(text.encode()).hexdigest()}
-    (folder / "about.json").write_text(json.dumps(about))
+    resealed(folder / "about.json", about)
+
+
+def resealed(path, content):
+    save_sealed(path, {key: value for key, value in content.items() if key != CHECKSUM})
 
 
 @pytest.mark.parametrize("name", ["runs.jsonl", "videos.jsonl", "networks.jsonl"])
@@ -153,8 +162,30 @@ def test_a_foreign_about(archive, content, message):
         load_archive(archive.folder)
 
 
+def test_an_about_changed_by_hand(archive):
+    about = json.loads((archive.folder / "about.json").read_text())
+    (archive.folder / "about.json").write_text(json.dumps({**about, "seeds": 5}))
+    with pytest.raises(TadaError, match=r"about.json: its content does not give its checksum"):
+        load_archive(archive.folder)
+
+
+def test_a_table_beside_an_archive(archive):
+    folder, table = archive.folder, pd.DataFrame({"model": ["tsn", ""], "top1": [44.4, None]})
+    add_tables(folder, {"numbers": table})
+    read = read_table(folder, "numbers", read_about(folder))
+    assert read.to_dict("list") == {"model": ["tsn", ""], "top1": ["44.4", ""]}
+    assert load_archive(folder).runs  # whose checksums are still there
+    path = folder / "numbers.csv"
+    path.write_text(path.read_text().replace("44.4", "54.4"))
+    with pytest.raises(TadaError, match=r"numbers.csv is cut off or was changed"):
+        read_table(folder, "numbers", read_about(folder))
+    path.unlink()
+    with pytest.raises(TadaError, match=r"numbers.csv is missing; take it from its commit again"):
+        read_table(folder, "numbers", read_about(folder))
+
+
 def test_another_format(archive):
     about = json.loads((archive.folder / "about.json").read_text())
-    (archive.folder / "about.json").write_text(json.dumps({**about, "format": FORMAT + 1}))
+    resealed(archive.folder / "about.json", {**about, "format": FORMAT + 1})
     with pytest.raises(TadaError, match=rf"format {FORMAT + 1}, and this version reads {FORMAT}"):
         load_archive(archive.folder)

@@ -302,6 +302,17 @@ def test_nothing_that_is_finished_replaces_no_snapshot(plant):
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
 
+def test_a_snapshot_of_fewer_runs_says_which_are_gone(plant, tmp_path):
+    for model, count in (("tsn", 200), ("tada2d", 300)):
+        plant.hits(model, np.arange(400) < count)
+    out = tmp_path / "snapshot"
+    kept(out, [plant.results])
+    shutil.rmtree(plant.results / "mini/ssv2/tada2d")
+    assert kept(out, [out, plant.results])[2:] == []  # which it holds itself
+    (gone,) = kept(out, [plant.results])[1:]
+    assert gone == f"{out} had 1 run more: ssv2/tada2d seed 0; its commit has them"
+
+
 def test_what_is_neither_results_nor_a_snapshot(plant, tmp_path):
     (tmp_path / "empty").mkdir()
     for name, message in (

@@ -12,7 +12,7 @@ from tada.base.files import PROJECT
 from tada.cli import app
 from tada.report.figures import build_agreement, build_scales
 from tada.report.figures.accuracies import draw_scales
-from tada.report.measure.archive import write_archive
+from tada.report.measure.archive import add_tables, write_archive
 from tada.report.measure.results import PENDING
 from tada.report.pages.readme import BEGIN, END, FOUND, README, block, build_readme, found, replaced
 from tada.report.pages.snapshot import PICTURE, SCALES_PICTURE, SNAPSHOT, load_others, load_snapshot
@@ -276,12 +276,15 @@ def two_scales(tmp_path):
     numbers.loc[front_row(numbers), ["reproduced", "here_low", "here_high"]] = ["12.5", "11.25", "13.75"]
     tsn = (numbers["table"] == "table3b") & (numbers["row"] == "tsn") & (numbers["column"] == "top1")
     numbers.loc[tsn, ["reproduced", "verdict"]] = ["", PENDING]
-    numbers.to_csv(folder / "gpu" / "numbers.csv", index=False)
     line = ("table3b", "Table 3b", "as one.", "0.25, 95% interval 0.10 to 0.50")
-    pd.DataFrame([line], columns=["table", "title", "sentence", "correlation"]).to_csv(
-        folder / "gpu" / "orders.csv", index=False
-    )
+    orders = pd.DataFrame([line], columns=["table", "title", "sentence", "correlation"])
+    add_tables(folder / "gpu", {**tables_of(folder), "numbers": numbers, "orders": orders})
     return folder
+
+
+def tables_of(folder):
+    """The CSV files of a snapshot, as they are."""
+    return {file.stem: pd.read_csv(file, dtype=str, keep_default_na=False) for file in folder.glob("*.csv")}
 
 
 def test_a_second_scale_stands_beside_the_first(two_scales, tmp_path):
