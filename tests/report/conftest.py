@@ -110,6 +110,15 @@ def plant(tmp_path):
     return Plant(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def shared_plant(tmp_path_factory):
+    """For tests of a file that only read what is built once; the committed snapshot decides none of them, either."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "SNAPSHOT", folder / "no snapshot")
+        yield Plant(folder)
+
+
 @pytest.fixture
 def small(plant):
     """The small spec, with complexities there and no run yet."""

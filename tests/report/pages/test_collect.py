@@ -36,9 +36,13 @@ from tada.runs.settings import Scale
 OTHER_MACHINE = replace(ENVIRONMENT, git_commit="fedcba9876543210", hardware=Hardware("6502", 16, ["Voodoo"]))
 
 
+def no_networks(patch):
+    patch.setattr(values, "largest_difference", lambda base, model: 0.0)
+
+
 @pytest.fixture(autouse=True)
 def _no_networks(monkeypatch):
-    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
+    no_networks(monkeypatch)
 
 
 def kept(out, sources, seeds=1, first=False):
@@ -48,9 +52,10 @@ def kept(out, sources, seeds=1, first=False):
     return lines
 
 
-@pytest.fixture
-def collected(plant):
+@pytest.fixture(scope="module")
+def collected(shared_plant):
     """Two finished runs and a failed one."""
+    plant = shared_plant
     for model, top1 in (("tsn", 40.0), ("tada2d", 90.123456789)):
         run = plant.done(model, top1=top1, top5=99.0)
     plant.failed("tada2d-max", f"Traceback\n{plant.folder}/secret is gone")
@@ -61,12 +66,14 @@ def collected(plant):
     videos = plant.folder / "videos"
     videos.mkdir()
     (videos / "1.webm").write_bytes(b"12345")
-    collect(Scale.MINI, 1, [plant.results], plant.folder / "snapshot", data=videos)
+    with pytest.MonkeyPatch.context() as patch:
+        no_networks(patch)
+        collect(Scale.MINI, 1, [plant.results], plant.folder / "snapshot", data=videos)
     return load_snapshot(plant.folder / "snapshot")
 
 
-def test_runs(collected, plant):
-    found = {result.run.model: result for result in Results(plant.folder / "snapshot", Scale.MINI, 1).all_runs(
+def test_runs(collected, shared_plant):
+    found = {result.run.model: result for result in Results(shared_plant.folder / "snapshot", Scale.MINI, 1).all_runs(
         [("ssv2", "tada2d"), ("ssv2", "tada2d-max"), ("ssv2", "tada2d-mix")]
     )}  # fmt: skip
     record = found["tada2d"].record
@@ -83,10 +90,10 @@ def test_runs(collected, plant):
     assert found["tada2d-max"].problem.log is None
 
 
-def test_about(collected, plant):
+def test_about(collected, shared_plant):
     about = collected.about
     assert (about.scale, about.seeds, about.date) == ("mini", 1, "2026-01-02")
-    sizes = sum(file.stat().st_size for file in (plant.results / "mini").rglob("*") if file.is_file())
+    sizes = sum(file.stat().st_size for file in (shared_plant.results / "mini").rglob("*") if file.is_file())
     assert about.bytes == {"results": sizes, "videos": 5}
     assert len(collected.done) == 2 and about.wanted > 70
 
@@ -112,11 +119,11 @@ def test_sentences(collected):
     assert "differs" in set(collected.audit["verdict"])
 
 
-def test_it_is_small_and_names_no_place(collected, plant):
-    files = list((plant.folder / "snapshot").iterdir())
+def test_it_is_small_and_names_no_place(collected, shared_plant):
+    files = list((shared_plant.folder / "snapshot").iterdir())
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     assert sum(file.stat().st_size for file in files) < 1_000_000
-    for place in (str(plant.folder), "/tmp", os.uname().nodename):
+    for place in (str(shared_plant.folder), "/tmp", os.uname().nodename):
         assert place not in text
 
 

@@ -25,19 +25,31 @@ from tada.report.plan import Wanted
 from tada.runs.settings import Scale
 
 
-@pytest.fixture
-def built(plant, monkeypatch):
-    """A front page over two runs, of which one figure is drawn; networks are not compared at initialisation."""
-    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
+def same_networks(patch):
+    """Networks are not compared at initialisation."""
+    patch.setattr(values, "largest_difference", lambda base, model: 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _same_networks(monkeypatch):
+    same_networks(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def built(shared_plant):
+    """A front page over two runs, of which one figure is drawn."""
+    plant = shared_plant
     for model in ("tsn", "tada2d"):
         run = plant.done(model, top1=50.0)
         run.file("curves.csv").write_text("epoch,train_top1,val_top1\n1,10,20\n2,30,40\n")
         plant.scores(run, np.eye(3), [0, 1, 2])
     plant.failed("tada2d-max", "RuntimeError: out of <memory>")
     figures = plant.folder / "figures"
-    build_figure("figureA2", Scale.MINI, 1, plant.results, figures)
     page = plant.folder / "overview.html"
-    build_overview(Scale.MINI, 1, plant.results, figures, page)
+    with pytest.MonkeyPatch.context() as patch:
+        same_networks(patch)
+        build_figure("figureA2", Scale.MINI, 1, plant.results, figures)
+        build_overview(Scale.MINI, 1, plant.results, figures, page)
     return page
 
 
@@ -56,7 +68,7 @@ def about(text, name):
     return dict(line.split("\t", 1) for line in html.unescape(lines).split("\n"))
 
 
-def test_what_it_says(built, plant):
+def test_what_it_says(built, shared_plant, tmp_path):
     text = built.read_text(encoding="utf-8")
     # Ten accuracies and nine differences, of which TSN's and TAda2D's are there and max pooling's failed
     assert Counter(cells_of(text, "Table 3b").values()) == {"mini": 3, "failed": 2, "pending": 14}
@@ -68,10 +80,10 @@ def test_what_it_says(built, plant):
     (half,) = re.findall(r'<img alt="Figure A2[^>]*style="max-width: ([\d.]+)rem"', text)  # 3.4 of a page's 7 inches
     assert float(half) == pytest.approx(76 * 3.4 / 7, abs=0.1)
     assert about(text, "Table 3b, tada2d-max, Top-1")["reason"].endswith(
-        f"failed: RuntimeError: out of <memory> (log: {plant.results}/mini/ssv2/tada2d-max/seed0/log.txt)"
+        f"failed: RuntimeError: out of <memory> (log: {shared_plant.results}/mini/ssv2/tada2d-max/seed0/log.txt)"
     )
-    build_claims(Scale.MINI, 1, plant.results, plant.out)
-    frame = pd.read_csv(plant.out / "claims.csv")
+    build_claims(Scale.MINI, 1, shared_plant.results, tmp_path)
+    frame = pd.read_csv(tmp_path / "claims.csv")
     verdict_of = {words: verdict for verdict, words in CLAIMED.items()}
     for scale, of_what in (("mini", "sentences of .* trained networks"), ("any", "on how .* no training can change")):
         verdicts = frame[frame["scale"] == scale].drop_duplicates("claim")["verdict"].value_counts()
@@ -79,15 +91,15 @@ def test_what_it_says(built, plant):
         assert int(counted[1]) == verdicts.sum()
         found = re.findall(r"(\d+) ([^,]+)", counted[2])
         assert {verdict_of[words]: int(count) for count, words in found} == verdicts.to_dict()
-    assert f"<h3>What differs: {len(build_audit(plant.out))}</h3>" in text and "overall improvement of 31.7%" in text
+    assert f"<h3>What differs: {len(build_audit(tmp_path))}</h3>" in text and "overall improvement of 31.7%" in text
     assert "2 min in 2 runs" in text and "out of &lt;memory&gt;" in text
     assert "mini: rendered videos and small networks" in text
 
 
-def test_numbers_and_intervals_are_those_of_the_snapshots_table(built, plant):
+def test_numbers_and_intervals_are_those_of_the_snapshots_table(built, shared_plant):
     """The same values as the page of the table and numbers.csv have, of every number that is there."""
     text = built.read_text(encoding="utf-8")
-    here = Results(plant.results, Scale.MINI, 1)
+    here = Results(shared_plant.results, Scale.MINI, 1)
     wanted = Wanted.of_the_paper()
     intervals = intervals_of(wanted.metrics, wanted.tables, here)
     known = 0
@@ -123,8 +135,7 @@ def test_links_lead_somewhere_and_what_is_not_there_is_pending(built):
     assert not re.search(r">0</b>|<b>0<", text)
 
 
-def test_released_checkpoints_of_which_none_is_tested_yet(plant, monkeypatch):
-    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
+def test_released_checkpoints_of_which_none_is_tested_yet(plant):
     page = plant.folder / "overview.html"
     build_overview(Scale.LATER_RELEASE, 1, plant.results, plant.folder, page)
     text = page.read_text(encoding="utf-8")
@@ -340,11 +351,12 @@ def test_pages_are_read_on_a_phone(plant, browse, name):
     assert browse(plant.out / f"{name}.html", 400, LOOK) == FOUND.format("true", "none", 0)
 
 
-def test_a_browser_would_find_grey_on_grey(built, browse):
+def test_a_browser_would_find_grey_on_grey(built, browse, tmp_path):
     """The check of contrast can fail."""
     text = built.read_text(encoding="utf-8").replace("<main>", '<main><p style="color: #999">grey</p>')
-    built.write_text(text, encoding="utf-8")
-    assert float(re.search(r"least ([\d.]+)", browse(built, 1400, CONTRAST))[1]) < 3
+    page = tmp_path / "overview.html"
+    page.write_text(text, encoding="utf-8")
+    assert float(re.search(r"least ([\d.]+)", browse(page, 1400, CONTRAST))[1]) < 3
 
 
 def test_a_browser_would_find_faults(tmp_path, browse):
