@@ -160,7 +160,7 @@ def check_data(
     min_frames: Annotated[int, typer.Option(min=1, help="Videos with fewer frames are short.")] = 8,
     workers: WorkersOption = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Default: results/data/DATASET.json.", callback=file_to_write)
+        Path | None, typer.Option(help="JSON report; else in results/data/.", callback=file_to_write)
     ] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
