@@ -159,9 +159,7 @@ def check_data(
     quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
     min_frames: Annotated[int, typer.Option(min=1, help="Videos with fewer frames are short.")] = 8,
     workers: WorkersOption = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="JSON report; else in results/data/.", callback=file_to_write)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON report to write.", callback=file_to_write)] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Look through a dataset for missing, unreadable and short videos; goes on where it was interrupted."""
