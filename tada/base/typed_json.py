@@ -55,6 +55,17 @@ def save_sealed(path: Path, value: Any) -> None:
     write_json(path, content | {CHECKSUM: json_sha256(content)})
 
 
+def load_sealed(kind: type[T], path: Path) -> T:
+    """The content of a sealed JSON file as a `kind`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DiskError: it cannot be read.
+        DamagedFile: as `load`, or its checksum is missing or that of another content.
+    """
+    return from_sealed_json(kind, read(path), str(path))
+
+
 def to_json(value: Any) -> Any:
     """A dataclass, or a container of some, as what JSON has; `extra` stands among the other keys."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

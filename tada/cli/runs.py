@@ -63,6 +63,7 @@ ModelArgument = Annotated[
     str, typer.Argument(help="A name of config/models.yaml, e.g. tada2d.", autocompletion=completion.models)
 ]
 
+_file = partial(typer.Option, callback=file_to_write)
 ResultsOption = Annotated[Path, typer.Option(help="Folder of all results.")]
 
 
@@ -159,7 +160,7 @@ def check_data(
     quick: Annotated[bool, typer.Option("--quick", help="Read packets only, instead of decoding every frame.")] = False,
     min_frames: Annotated[int, typer.Option(min=1, help="Videos with fewer frames are short.")] = 8,
     workers: WorkersOption = 0,
-    out: Annotated[Path | None, typer.Option(help="JSON report to write.", callback=file_to_write)] = None,
+    out: Annotated[Path | None, _file(help="JSON report; by default results/data/DATASET.json.")] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Look through a dataset for missing, unreadable and short videos; goes on where it was interrupted."""
@@ -253,7 +254,7 @@ def complexity(
     model: ModelArgument,
     classes: Annotated[int, typer.Option(min=1, help="Classes of the head.")] = 400,
     resolution: Annotated[int, typer.Option(min=1, help="Height and width of the input in pixels.")] = 256,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write.", callback=file_to_write)] = None,
+    out: Annotated[Path | None, _file(help="JSON file to write.")] = None,
 ) -> None:
     """Count a network's parameters and multiply-adds at full size, by the paper's convention."""
     from tada.complexity import report
@@ -272,7 +273,7 @@ def evaluate_detections(
         str,
         typer.Option(help="official; or authors: EPIC-KITCHENS-100 as in Tables 8 and A3, by pairs that occur alone."),
     ] = "official",
-    out: Annotated[Path | None, typer.Option(help="JSON file to write.", callback=file_to_write)] = None,
+    out: Annotated[Path | None, _file(help="JSON file to write.")] = None,
 ) -> None:
     """Score a submission file of temporal action localization: mAP at each threshold and on average, in percent."""
     from tada.localization.submission import score_files

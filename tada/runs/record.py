@@ -251,8 +251,7 @@ def read_record_of(folder: Path) -> RunRecord:
         DiskError: it cannot be read.
         DamagedFile: it is no record, or has been changed.
     """
-    path = folder / METRICS
-    return typed_json.from_sealed_json(RunRecord, typed_json.read(path), str(path))
+    return typed_json.load_sealed(RunRecord, folder / METRICS)
 
 
 def without_places(record: RunRecord) -> RunRecord:

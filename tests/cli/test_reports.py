@@ -50,6 +50,10 @@ WRONG = {
     "export gone/checkpoint.pt a.onnx --to onnx": (1, "gone/checkpoint.pt: no such file of weights"),
     "export ssv2/tsn empty --to onnx": (1, "empty: a folder; name a file to write"),
     "publish --out empty": (1, "empty: a folder; name a file to write"),
+    "overview --out empty": (1, "empty: a folder; name a file to write"),
+    "complexity tsn --out empty": (1, "empty: a folder; name a file to write"),
+    "check-data ssv2 --data empty --out empty": (1, "empty: a folder; name a file to write"),
+    "evaluate-detections a.json b.json --out empty": (1, "empty: a folder; name a file to write"),
 }
 
 

@@ -11,6 +11,7 @@ from planting import ENVIRONMENT, plant_outcome, plant_record
 from tada.base.typed_json import save_sealed, to_json
 from tada.report.judge import training
 from tada.report.judge.noise import NoiseSource, Training
+from tada.report.measure import values
 from tada.report.pages.tables import build_table
 from tada.runs.run import Run
 from tada.runs.settings import Scale
@@ -112,10 +113,12 @@ def plant(tmp_path):
 
 @pytest.fixture(scope="module")
 def shared_plant(tmp_path_factory):
-    """For tests of a file that only read what is built once; the committed snapshot decides none of them, either."""
+    """For tests of a file that only read what is built once; the committed snapshot decides none of them, either,
+    and networks are not compared at initialisation."""
     folder = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "SNAPSHOT", folder / "no snapshot")
+        patch.setattr(values, "largest_difference", lambda base, model: 0.0)
         yield Plant(folder)
 
 

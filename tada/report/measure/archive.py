@@ -272,14 +272,12 @@ def read_about(folder: Path) -> AboutArchive:
         TadaError: it is missing, damaged or of another format.
     """
     try:
-        content = typed_json.read(folder / ABOUT)
+        about = typed_json.load_sealed(AboutArchive, folder / ABOUT)
     except FileNotFoundError:
         what = f"no snapshot, since {ABOUT} is missing" if folder.is_dir() else "no such folder"
         raise TadaError(f"{folder.absolute()}: {what}; `tada snapshot` writes one") from None
-    try:
-        about = typed_json.from_sealed_json(AboutArchive, content, str(folder / ABOUT))
     except DamagedFile as error:
-        raise TadaError(str(error).removesuffix(typed_json.REMEDY) + _REMEDY) from None
+        raise DamagedFile(str(error).removesuffix(typed_json.REMEDY) + _REMEDY) from None
     if about.format != FORMAT:
         raise TadaError(f"{folder / ABOUT}: format {about.format}, and this version reads {FORMAT}; {_REMEDY}")
     return about

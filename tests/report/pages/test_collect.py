@@ -36,13 +36,9 @@ from tada.runs.settings import Scale
 OTHER_MACHINE = replace(ENVIRONMENT, git_commit="fedcba9876543210", hardware=Hardware("6502", 16, ["Voodoo"]))
 
 
-def no_networks(patch):
-    patch.setattr(values, "largest_difference", lambda base, model: 0.0)
-
-
 @pytest.fixture(autouse=True)
 def _no_networks(monkeypatch):
-    no_networks(monkeypatch)
+    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
 
 
 def kept(out, sources, seeds=1, first=False):
@@ -66,9 +62,7 @@ def collected(shared_plant):
     videos = plant.folder / "videos"
     videos.mkdir()
     (videos / "1.webm").write_bytes(b"12345")
-    with pytest.MonkeyPatch.context() as patch:
-        no_networks(patch)
-        collect(Scale.MINI, 1, [plant.results], plant.folder / "snapshot", data=videos)
+    collect(Scale.MINI, 1, [plant.results], plant.folder / "snapshot", data=videos)
     return load_snapshot(plant.folder / "snapshot")
 
 

@@ -25,14 +25,9 @@ from tada.report.plan import Wanted
 from tada.runs.settings import Scale
 
 
-def same_networks(patch):
-    """Networks are not compared at initialisation."""
-    patch.setattr(values, "largest_difference", lambda base, model: 0.0)
-
-
 @pytest.fixture(autouse=True)
 def _same_networks(monkeypatch):
-    same_networks(monkeypatch)
+    monkeypatch.setattr(values, "largest_difference", lambda base, model: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +41,8 @@ def built(shared_plant):
     plant.failed("tada2d-max", "RuntimeError: out of <memory>")
     figures = plant.folder / "figures"
     page = plant.folder / "overview.html"
-    with pytest.MonkeyPatch.context() as patch:
-        same_networks(patch)
-        build_figure("figureA2", Scale.MINI, 1, plant.results, figures)
-        build_overview(Scale.MINI, 1, plant.results, figures, page)
+    build_figure("figureA2", Scale.MINI, 1, plant.results, figures)
+    build_overview(Scale.MINI, 1, plant.results, figures, page)
     return page
 
 
